@@ -1,0 +1,1 @@
+"""The method: sampling, clustering, weighting, training and evaluation. Knows nothing of Prefect."""

@@ -1,0 +1,1 @@
+"""Prefect tasks: one stage each, about ten lines, all of them through `materialize`."""
