@@ -1,1 +1,1 @@
-"""The method: sampling, clustering, weighting, training and evaluation. Knows nothing of Prefect."""
+"""The method: sample, cluster, weigh, train, evaluate. Knows nothing of Prefect."""

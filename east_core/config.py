@@ -239,18 +239,14 @@ class Resources(Frozen):
     engine_memory: float = Field(
         0.9, gt=0, le=1, description="Share of a GPU's memory that a sampling engine may take."
     )
-    kv_cache_gib: float = Field(
-        0.5, gt=0, description="KV cache of a CPU sampling engine in GiB."
-    )
+    kv_cache_gib: float = Field(0.5, gt=0, description="KV cache of a CPU sampling engine in GiB.")
     max_sequences: int = Field(
         256, ge=1, description="Completions that an engine generates at the same time, at most."
     )
     shard_questions: int = Field(
         256, ge=1, description="Questions in a shard: the unit of resume in sampling."
     )
-    grader_processes: int = Field(
-        2, ge=1, description="Worker processes that compare answers."
-    )
+    grader_processes: int = Field(2, ge=1, description="Worker processes that compare answers.")
     stage_timeout_hours: float = Field(
         24.0, gt=0, description="Longest that one sampling or training process may take."
     )
@@ -325,6 +321,4 @@ class RunConfig(Frozen):
     def accumulation_steps(self) -> int:
         """Micro-batches that a rank accumulates for one optimizer step."""
         resources = self.resources
-        return self.training.global_batch_size // (
-            resources.processes * resources.micro_batch_size
-        )
+        return self.training.global_batch_size // (resources.processes * resources.micro_batch_size)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from east_core.errors import EngineError
 
@@ -66,7 +66,7 @@ class ChildProcess:
         )
         os.close(watch)
 
-    def __enter__(self) -> "ChildProcess":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -112,10 +112,9 @@ class ChildProcess:
             os.close(self._alive)
             self._alive = -1
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            with contextlib.suppress(OSError):  # a broken pipe has nothing left to flush
-                assert pipe is not None
-                pipe.close()
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # a broken pipe has nothing left to flush
+            self._process.stdin.close()
 
 
 def run_child(

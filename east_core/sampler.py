@@ -1,4 +1,4 @@
-"""What a sampler is: the interface behind which vLLM, and the tests' scripted sampler, stand."""
+"""What a sampler is: the interface of vLLM, and of the tests' scripted sampler."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +28,20 @@ class ModelSource:
     folder: Path
     fingerprint: str
     trust_remote_code: bool = False
+
+
+@dataclass(frozen=True)
+class SamplingProgress:
+    """How far a sampling stage has come: questions answered, tokens generated, seconds passed."""
+
+    questions: int
+    tokens: int
+    seconds: float
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Generated tokens a second since the stage began."""
+        return self.tokens / self.seconds if self.seconds else 0.0
 
 
 class Sampler(Protocol):

@@ -1,4 +1,4 @@
-"""What a trainer is: the interface behind which TRL with DeepSpeed, and the tests' trainer, stand."""
+"""What a trainer is: the interface of TRL with DeepSpeed, and of the tests' instant trainer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,0 +1,262 @@
+"""Sampling with vLLM: one supervised child process for each engine, kept across rounds.
+
+This module never imports vLLM. It hands out questions one by one to whichever engine has room,
+gathers the answers, and yields whole shards in order; the engines load new weights in place
+(well under a second) where a fresh start costs tens of seconds.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from east_core.backends.vllm_options import EngineOptions
+from east_core.config import Resources
+from east_core.devices import device_of, visible_gpus
+from east_core.errors import EngineError
+from east_core.processes import ChildProcess, parse_message
+from east_core.records import Completion, Question, SampledQuestion
+from east_core.sampler import GenerationSettings, ModelSource, SamplingProgress
+
+Inbox = queue.SimpleQueue[tuple[int, dict[str, Any] | None]]
+
+
+@dataclass
+class Engine:
+    """One child process and the number of questions that it has not answered yet."""
+
+    index: int
+    child: ChildProcess
+    outstanding: int = 0
+
+
+@dataclass
+class Shard:
+    """A shard on its way: its questions, and the answers that have come so far."""
+
+    questions: Sequence[Question]
+    answers: dict[int, tuple[Completion, ...]] = field(default_factory=dict)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every question is answered."""
+        return len(self.answers) == len(self.questions)
+
+    def sampled(self) -> list[SampledQuestion]:
+        """The questions with their completions, in the shard's order."""
+        return [
+            SampledQuestion(question, self.answers[position])
+            for position, question in enumerate(self.questions)
+        ]
+
+
+class VllmSampler:
+    """The `Sampler` of real runs; see `east_core.sampler.Sampler`."""
+
+    def __init__(
+        self,
+        resources: Resources,
+        on_progress: Callable[[SamplingProgress], None] = lambda _: None,
+    ) -> None:
+        self._resources = resources
+        self._on_progress = on_progress
+        self._engines: list[Engine] = []
+        self._inbox: Inbox = queue.SimpleQueue()
+        self._loaded: ModelSource | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def sample(
+        self,
+        model: ModelSource,
+        shards: Iterable[Sequence[Question]],
+        settings: GenerationSettings,
+    ) -> Iterator[list[SampledQuestion]]:
+        """Yield the shards' completions in order; see `Sampler.sample`."""
+        is_done = False
+        try:
+            self._serve(model)
+            for engine in self._engines:
+                engine.child.send({"settings": dataclasses.asdict(settings)})
+            yield from self._answer_all(iter(shards), settings)
+            is_done = True
+        finally:
+            if not is_done:  # an engine with half-answered questions is of no use to the next call
+                self.close()
+
+    def release(self) -> None:
+        """Free the device. On CPU an idle engine costs no time, so it stays for the next round."""
+        if device_of(self._resources) == "cuda":
+            self.close()
+
+    def close(self) -> None:
+        """End every engine."""
+        for engine in self._engines:
+            engine.child.end()
+        self._engines, self._loaded, self._inbox = [], None, queue.SimpleQueue()
+
+    def _serve(self, model: ModelSource) -> None:
+        """Make sure that every engine serves `model`."""
+        if self._loaded == model:
+            return
+        if self._loaded is None or not _same_architecture(self._loaded, model):
+            self.close()
+            self._start(model)
+        self._loaded = None
+        for engine in self._engines:
+            engine.child.send({"load": str(model.folder)})
+        for _ in self._engines:
+            self._expect_loaded(model)
+        self._loaded = model
+
+    def _expect_loaded(self, model: ModelSource) -> None:
+        while "loaded" not in (message := self._next_message()[1]):
+            continue
+        if message["loaded"] != str(model.folder):
+            raise EngineError(f"the engine serves {message['loaded']}, not {model.folder}")
+
+    def _start(self, model: ModelSource) -> None:
+        for index in range(self._resources.engines):
+            engine = Engine(index, self._child(index, model))
+            self._engines.append(engine)
+            threading.Thread(target=_read, args=(engine, self._inbox), daemon=True).start()
+
+    def _child(self, index: int, model: ModelSource) -> ChildProcess:
+        options = EngineOptions.from_resources(self._resources, model.trust_remote_code)
+        module = "east_core.backends.vllm_worker"
+        argv = [sys.executable, "-m", module, json.dumps(dataclasses.asdict(options))]
+        return ChildProcess(argv, env=_environment(index, self._resources))
+
+    def _next_message(self) -> tuple[int, dict[str, Any]]:
+        """The next message of any engine.
+
+        Raises EngineError where an engine ended, or none spoke within the stage's time limit.
+        """
+        hours = self._resources.stage_timeout_hours
+        try:
+            index, message = self._inbox.get(timeout=hours * 3600)
+        except queue.Empty:
+            raise EngineError(f"the sampling engine said nothing for {hours} h") from None
+        if message is None:
+            child = self._engines[index].child
+            raise EngineError(
+                f"sampling engine {index} ended with status {child.wait()}; {child.last_words()}"
+            )
+        return index, message
+
+    def _answer_all(
+        self, shards: Iterator[Sequence[Question]], settings: GenerationSettings
+    ) -> Iterator[list[SampledQuestion]]:
+        """Keep every engine's queue full, and yield each shard as soon as it is whole."""
+        room = questions_in_flight(self._resources.max_sequences, settings.samples_per_question)
+        waiting: dict[int, Shard] = {}
+        todo = _keyed_questions(shards, waiting)
+        meter = _Meter(self._on_progress)
+        following = 0
+        self._hand_out(todo, room)
+        while any(engine.outstanding for engine in self._engines):
+            index, message = self._next_message()
+            meter.count(message)
+            if "answer" not in message:
+                continue
+            _file_answer(waiting, message)
+            self._engines[index].outstanding -= 1
+            self._hand_out(todo, room)
+            while following in waiting and waiting[following].is_complete:
+                yield waiting.pop(following).sampled()
+                following += 1
+        meter.report()
+
+    def _hand_out(self, todo: Iterator[tuple[str, Question]], room: int) -> None:
+        """Give each engine questions until it has `room` of them or none are left."""
+        while (engine := min(self._engines, key=lambda e: e.outstanding)).outstanding < room:
+            keyed = next(todo, None)
+            if keyed is None:
+                return
+            key, question = keyed
+            engine.child.send({"ask": key, "id": question.id, "prompt": question.prompt})
+            engine.outstanding += 1
+
+
+class _Meter:
+    """Counts answers and tokens, and reports them about once a second."""
+
+    def __init__(self, on_progress: Callable[[SamplingProgress], None]) -> None:
+        self._on_progress = on_progress
+        self._start = self._reported = time.monotonic()
+        self._questions = self._tokens = 0
+
+    def count(self, message: dict[str, Any]) -> None:
+        self._questions += "answer" in message
+        self._tokens += sum(row[2] for row in message.get("completions", ()))
+        if time.monotonic() - self._reported > 1:
+            self.report()
+
+    def report(self) -> None:
+        self._reported = time.monotonic()
+        seconds = self._reported - self._start
+        self._on_progress(SamplingProgress(self._questions, self._tokens, seconds))
+
+
+def questions_in_flight(max_sequences: int, samples_per_question: int) -> int:
+    """Questions that one engine holds: two full batches, so that its queue never runs dry."""
+    return math.ceil(2 * max_sequences / samples_per_question) + 1
+
+
+def _keyed_questions(
+    shards: Iterator[Sequence[Question]], waiting: dict[int, Shard]
+) -> Iterator[tuple[str, Question]]:
+    """Each question with the key "shard:position", its shard noted in `waiting` beforehand."""
+    for number, questions in enumerate(shards):
+        waiting[number] = Shard(questions)
+        for position, question in enumerate(questions):
+            yield f"{number}:{position}", question
+
+
+def _file_answer(waiting: dict[int, Shard], message: dict[str, Any]) -> None:
+    number, position = map(int, message["answer"].split(":"))
+    completions = tuple(Completion(*row) for row in message["completions"])
+    waiting[number].answers[position] = completions
+
+
+def _read(engine: Engine, inbox: Inbox) -> None:
+    """Pass an engine's messages on until it ends."""
+    for line in engine.child.lines():
+        message = parse_message(line)
+        if message is not None:
+            inbox.put((engine.index, message))
+    inbox.put((engine.index, None))
+
+
+def _same_architecture(one: ModelSource, other: ModelSource) -> bool:
+    """Whether the weights of `other` fit into an engine that was built for `one`."""
+    texts = [json.loads((m.folder / "config.json").read_text()) for m in (one, other)]
+    for text in texts:
+        for bookkeeping in ("_name_or_path", "transformers_version", "dtype", "torch_dtype"):
+            text.pop(bookkeeping, None)
+    return one.trust_remote_code == other.trust_remote_code and bool(texts[0] == texts[1])
+
+
+def _environment(index: int, resources: Resources) -> dict[str, str]:
+    """Environment of one engine's process."""
+    if device_of(resources) == "cuda":
+        return {"CUDA_VISIBLE_DEVICES": visible_gpus(index, resources.tensor_parallel)}
+    cores = len(os.sched_getaffinity(0))
+    return {
+        "OMP_NUM_THREADS": str(max(1, cores // resources.engines)),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # two engines would both take the first core
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_CPU_KVCACHE_SPACE": str(math.ceil(resources.kv_cache_gib)),
+    }

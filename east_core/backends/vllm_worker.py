@@ -1,0 +1,144 @@
+"""The process around one vLLM engine: questions in on stdin, completions out on stdout.
+
+    python -m east_core.backends.vllm_worker '{"device": "cpu", ...}'
+
+Messages in (JSON lines): {"load": FOLDER}, {"settings": {...}}, {"ask": KEY, "id", "prompt"}.
+Messages out: {"loaded": FOLDER}, {"answer": KEY, "completions": [[text, reason, tokens, logprob]]}.
+All questions at hand are in the engine at once, so a question's n samples share its prompt's
+KV cache and the batch never drains while there is work.
+"""
+
+import json
+import queue
+import sys
+import threading
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from transformers import AutoTokenizer
+from vllm import LLM, SamplingParams
+from vllm.outputs import RequestOutput
+from vllm.sampling_params import RequestOutputKind
+
+from east_core.backends.vllm_options import EngineOptions
+from east_core.chat import prompt_token_ids
+from east_core.processes import emit
+from east_core.records import Completion
+from east_core.sampler import GenerationSettings
+from east_core.seeds import derive_seed
+
+
+@dataclass
+class Worker:
+    """One engine with its tokenizer, and the questions that it is working on."""
+
+    options: EngineOptions
+    llm: LLM | None = None
+    tokenizer: Any = None
+    settings: GenerationSettings | None = None
+
+    def load(self, folder: str) -> None:
+        """Serve the checkpoint in `folder`: by a new engine first, by its weights alone later."""
+        if self.llm is None:
+            self.llm = LLM(model=folder, **self.options.llm_arguments())
+        else:
+            self.llm.collective_rpc("reload_weights", kwargs={"weights_path": folder})
+            self.llm.reset_prefix_cache()
+        self.tokenizer = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=self.options.trust_remote_code
+        )
+        emit({"loaded": folder})
+
+    def ask(self, key: str, question_id: str, prompt: str) -> None:
+        """Queue a question; one that leaves no room for an answer is truncated at once."""
+        assert self.llm is not None
+        assert self.settings is not None
+        ids = prompt_token_ids(self.tokenizer, self.settings.system_prompt, prompt)
+        room = self.llm.llm_engine.model_config.max_model_len - len(ids)
+        if room < 1:
+            empty = Completion(text="", finish_reason="length")
+            self._answer(key, [empty] * self.settings.samples_per_question)
+            return
+        params = sampling_params(self.settings, question_id, room)
+        self.llm.llm_engine.add_request(key, {"prompt_token_ids": ids}, params)
+
+    def step(self) -> None:
+        """Advance the engine by one step and send what is finished."""
+        assert self.llm is not None
+        for output in self.llm.llm_engine.step():
+            if isinstance(output, RequestOutput) and output.finished:
+                self._answer(output.request_id, completions_of(output))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the engine has unfinished requests."""
+        return self.llm is not None and self.llm.llm_engine.has_unfinished_requests()
+
+    def _answer(self, key: str, completions: list[Completion]) -> None:
+        emit({"answer": key, "completions": [list(asdict(c).values()) for c in completions]})
+
+
+def sampling_params(settings: GenerationSettings, question_id: str, room: int) -> SamplingParams:
+    """vLLM's parameters for one question: its own seed, so that no batch changes its samples."""
+    return SamplingParams(
+        n=settings.samples_per_question,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        max_tokens=min(settings.max_tokens, room),
+        stop=list(settings.stop),
+        seed=derive_seed(settings.seed, question_id) if settings.temperature else None,
+        logprobs=0,  # the sampled token's own, from which the mean is taken
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def completions_of(output: RequestOutput) -> list[Completion]:
+    """A request's completions in sampling order."""
+    return [
+        Completion(
+            text=sample.text,
+            finish_reason=sample.finish_reason
+            if sample.finish_reason in ("stop", "length")
+            else "unknown",
+            token_count=len(sample.token_ids),
+            mean_logprob=(sample.cumulative_logprob or 0.0) / max(1, len(sample.token_ids)),
+        )
+        for sample in sorted(output.outputs, key=lambda sample: sample.index)
+    ]
+
+
+def handle(worker: Worker, message: dict[str, Any]) -> None:
+    """Carry out one message from the parent."""
+    if "load" in message:
+        worker.load(message["load"])
+    elif "settings" in message:
+        settings = message["settings"]
+        worker.settings = GenerationSettings(**{**settings, "stop": tuple(settings["stop"])})
+    else:
+        worker.ask(message["ask"], message["id"], message["prompt"])
+
+
+def read_messages(inbox: "queue.SimpleQueue[dict[str, Any] | None]") -> None:
+    """Put each line of stdin into the inbox; None at its end."""
+    for line in sys.stdin:
+        inbox.put(json.loads(line))
+    inbox.put(None)
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    worker = Worker(EngineOptions(**json.loads(sys.argv[1])))
+    inbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+    threading.Thread(target=read_messages, args=(inbox,), daemon=True).start()
+    while True:
+        if worker.is_busy and inbox.empty():
+            worker.step()
+            continue
+        message = inbox.get()  # an idle engine sleeps here and costs no CPU
+        if message is None:
+            return
+        handle(worker, message)
+
+
+if __name__ == "__main__":
+    main()
