@@ -39,7 +39,7 @@ MIXED = weighed_question(
         boxed("5", "again"),
         boxed("7"),
         boxed("4", "b"),
-        boxed("4", "b "),
+        boxed("4", " b"),
     ],
     [("4", (0, 4, 5), True), ("5", (1, 2), False), ("7", (3,), False)],
     weight=2.0,
