@@ -32,9 +32,10 @@ class ModelSource:
 
 @dataclass(frozen=True)
 class SamplingProgress:
-    """How far a sampling stage has come: questions answered, tokens generated, seconds passed."""
+    """How far a sampling stage has come: questions answered of `total`, tokens, seconds."""
 
     questions: int
+    total: int
     tokens: int
     seconds: float
 
@@ -56,8 +57,11 @@ class Sampler(Protocol):
         model: ModelSource,
         shards: Iterable[Sequence[Question]],
         settings: GenerationSettings,
+        total: int,
     ) -> Iterator[list[SampledQuestion]]:
         """Yield each shard's completions, in the order of `shards`, questions in their order.
+
+        `shards` may be a lazy stream; `total` is the number of its questions, for progress.
 
         A question's completions depend on the model, the settings, and its id and prompt alone.
         Raises EngineError when the engine fails.

@@ -82,6 +82,7 @@ class VllmSampler:
         model: ModelSource,
         shards: Iterable[Sequence[Question]],
         settings: GenerationSettings,
+        total: int,
     ) -> Iterator[list[SampledQuestion]]:
         """Yield the shards' completions in order; see `Sampler.sample`."""
         is_done = False
@@ -89,7 +90,8 @@ class VllmSampler:
             self._serve(model)
             for engine in self._engines:
                 engine.child.send({"settings": dataclasses.asdict(settings)})
-            yield from self._answer_all(iter(shards), settings)
+            meter = _Meter(total, self._on_progress)
+            yield from self._answer_all(iter(shards), settings.samples_per_question, meter)
             is_done = True
         finally:
             if not is_done:  # an engine with half-answered questions is of no use to the next call
@@ -156,13 +158,12 @@ class VllmSampler:
         return index, message
 
     def _answer_all(
-        self, shards: Iterator[Sequence[Question]], settings: GenerationSettings
+        self, shards: Iterator[Sequence[Question]], samples_per_question: int, meter: "_Meter"
     ) -> Iterator[list[SampledQuestion]]:
         """Keep every engine's queue full, and yield each shard as soon as it is whole."""
-        room = questions_in_flight(self._resources.max_sequences, settings.samples_per_question)
+        room = questions_in_flight(self._resources.max_sequences, samples_per_question)
         waiting: dict[int, Shard] = {}
         todo = _keyed_questions(shards, waiting)
-        meter = _Meter(self._on_progress)
         following = 0
         self._hand_out(todo, room)
         while any(engine.outstanding for engine in self._engines):
@@ -192,8 +193,8 @@ class VllmSampler:
 class _Meter:
     """Counts answers and tokens, and reports them about once a second."""
 
-    def __init__(self, on_progress: Callable[[SamplingProgress], None]) -> None:
-        self._on_progress = on_progress
+    def __init__(self, total: int, on_progress: Callable[[SamplingProgress], None]) -> None:
+        self._total, self._on_progress = total, on_progress
         self._start = self._reported = time.monotonic()
         self._questions = self._tokens = 0
 
@@ -206,7 +207,7 @@ class _Meter:
     def report(self) -> None:
         self._reported = time.monotonic()
         seconds = self._reported - self._start
-        self._on_progress(SamplingProgress(self._questions, self._tokens, seconds))
+        self._on_progress(SamplingProgress(self._questions, self._total, self._tokens, seconds))
 
 
 def questions_in_flight(max_sequences: int, samples_per_question: int) -> int:

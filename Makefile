@@ -1,0 +1,65 @@
+# Everything a person needs: each target installs what it needs into .venv and says what it does.
+#   make demo    three rounds on the built-in task (EXTRA=gpu for the CUDA builds)
+#   make test    the default tests         make test-slow  the slow ones
+#   make lint    style, types, import contracts
+#   make ui      Prefect's server, a worker and the deployments, on loopback
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+EXTRA ?= cpu
+BIN := .venv/bin
+STAMP := .venv/.installed-$(EXTRA)
+# uv knows find-links by another name than pip; without any, it takes torch's own CPU builds.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+ifeq ($(EXTRA)-$(UV_FIND_LINKS),cpu-)
+TORCH_BACKEND := --torch-backend=cpu
+endif
+
+.PHONY: help install demo test test-slow lint format ui bench exactness requirements clean
+
+help:  ## List the targets.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
+
+install: $(STAMP)  ## Install the project and its pinned requirements into .venv.
+
+$(STAMP): requirements/$(EXTRA).txt pyproject.toml
+	@echo "installing into .venv ($(EXTRA) builds; one to three minutes) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet $(TORCH_BACKEND) \
+		--override requirements/overrides-$(EXTRA).txt -r requirements/$(EXTRA).txt
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps -e .
+	@touch $@
+
+demo: install  ## Run three rounds of self-training on the built-in task.
+	@$(BIN)/east demo
+
+test: install  ## Run the default tests (under 15 minutes on 2 cores).
+	$(BIN)/python -m pytest
+
+test-slow: install  ## Run the slow tests: whole runs, faults, the browser, real S3 servers.
+	$(BIN)/python -m pytest -m slow
+
+lint: install  ## Check style, types and import contracts.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install  ## Format the code.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+requirements:  ## Resolve pyproject.toml into requirements/*.txt, without download addresses.
+	@for extra in cpu gpu; do \
+		VIRTUAL_ENV=.venv $(BIN)/uv pip compile --quiet --no-header --no-annotate --no-emit-index-url \
+			--no-emit-find-links --extra $$extra --extra dev \
+			--override requirements/overrides-$$extra.txt \
+			--python-version 3.11 pyproject.toml -o requirements/$$extra.txt; \
+		sed -i -E 's/^(torch==[0-9.]+)\+[a-z0-9]+/\1/' requirements/$$extra.txt; \
+	done
+
+clean:  ## Remove .venv and caches (never .east, where your runs are).
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

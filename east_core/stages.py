@@ -1,0 +1,448 @@
+"""The stages of a run: what each is made of, where its artifact lives, and how it is built.
+
+    {run}/config                       the run's settings; claims the address for this run
+    {run}/questions                    the training questions, frozen at the run's start
+    {run}/benchmarks/{name}            the test questions, likewise
+    {run}/base-model                   which files the base model consists of (not the weights)
+    {run}/round-00/scores/{name}       the base model's scores
+    {run}/round-01/samples             completions of the questions by checkpoint 0, in shards
+    {run}/round-01/weights             clusters, entropy and weight of every question
+    {run}/round-01/examples            what is trained on
+    {run}/round-01/checkpoint          the trained model
+    {run}/round-01/scores/{name}       its scores
+
+Round r samples from checkpoint r-1, trains checkpoint r and scores it. Every stage goes through
+`materialize`: what is recorded is returned, what is missing is built from what is recorded.
+A stage's revision is bumped by hand when its code changes what it makes.
+"""
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from east_core import base_model
+from east_core.artifacts import ArtifactRecord, Store, existing, materialize
+from east_core.config import DatasetConfig, RunConfig, SftRecipe, Training
+from east_core.datasets import load_questions
+from east_core.errors import NothingToLearn
+from east_core.evaluation import Tally, grade, scores_as_facts
+from east_core.examples import build_examples, example_type, survey_examples
+from east_core.grading import Grader
+from east_core.records import Prediction, Question, SampledQuestion
+from east_core.sampler import GenerationSettings, ModelSource, Sampler
+from east_core.seeds import derive_seed
+from east_core.tables import read_table, read_tables, write_table
+from east_core.trainer import Trainer, TrainingJob
+from east_core.weighing import WeighedQuestion, weigh_samples
+
+QUESTIONS, SAMPLES, EXAMPLES = "questions.parquet", "samples.parquet", "examples.parquet"
+WEIGHTS, PREDICTIONS = "weights", "predictions.parquet"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's settings and its store: all that a stage needs to find what came before it."""
+
+    config: RunConfig
+    store: Store
+
+    @classmethod
+    def open(cls, config: RunConfig) -> "Run":
+        """The run that `config` describes, in the store that it names."""
+        return cls(config, Store(config.store))
+
+    def address(self, *parts: str) -> str:
+        """An address of this run, such as "demo/round-02/samples"."""
+        return "/".join([self.config.name, *parts])
+
+    def record(self, *parts: str) -> ArtifactRecord:
+        """The record of an earlier stage, which must be there."""
+        return self.store.require(self.address(*parts))
+
+
+def round_name(number: int) -> str:
+    """The folder of a round: "round-02"."""
+    return f"round-{number:02d}"
+
+
+def claim(run: Run) -> ArtifactRecord:
+    """Record the run's settings at its address; a run with other settings is refused there.
+
+    Places and sizes (store, resources, paths) and the number of rounds may differ on a resume.
+    """
+    science = run.config.model_dump(
+        mode="json", exclude={"store", "resources", "rounds", "model", "questions", "benchmarks"}
+    )
+
+    def build(folder: Path) -> None:
+        (folder / "config.json").write_text(run.config.model_dump_json(indent=2), "utf-8")
+
+    return materialize(
+        run.store,
+        run.address("config"),
+        stage="config",
+        revision=1,
+        recipe=science,
+        inputs={},
+        build=build,
+    )
+
+
+def freeze_questions(run: Run, name: str, config: DatasetConfig) -> ArtifactRecord:
+    """Copy the questions of a data set into the run, so that every round sees the same ones.
+
+    `name` is "questions" for the training questions or "benchmarks/NAME".
+    Raises DataError where a question or its answer is missing.
+    """
+
+    def build(folder: Path) -> dict[str, Any]:
+        rows = load_questions(config)
+        return {"questions": write_table(folder / QUESTIONS, Question, rows)}
+
+    return materialize(
+        run.store,
+        run.address(name),
+        stage="questions",
+        revision=1,
+        recipe=config.model_dump(mode="json", exclude={"path"}),
+        inputs={},
+        build=build,
+    )
+
+
+def register_base_model(run: Run) -> ArtifactRecord:
+    """Record which files the base model consists of; another model under its name is refused."""
+    config = run.config.model
+    folder = base_model.locate_model(config, run.store.cache)
+    base_model.check_model_folder(folder, config.name)
+    files = base_model.fingerprint_files(folder)
+
+    def build(folder: Path) -> dict[str, Any]:
+        (folder / "model.json").write_text(json.dumps(config.model_dump(), indent=2))
+        return {"files": files}
+
+    return materialize(
+        run.store,
+        run.address("base-model"),
+        stage="base-model",
+        revision=1,
+        recipe={"files": files},
+        inputs={},
+        build=build,
+    )
+
+
+def checkpoint_record(run: Run, number: int) -> ArtifactRecord:
+    """The record of checkpoint `number`; checkpoint 0 is the base model."""
+    if number == 0:
+        return run.record("base-model")
+    return run.record(round_name(number), "checkpoint")
+
+
+def checkpoint(run: Run, number: int) -> ModelSource:
+    """Checkpoint `number` in a local folder, downloaded and verified where it is remote."""
+    record, config = checkpoint_record(run, number), run.config.model
+    if number == 0:
+        folder = base_model.locate_model(config, run.store.cache)
+    else:
+        folder = run.store.fetch(record)
+    return base_model.model_source(folder, record.fingerprint, config)
+
+
+def sample(run: Run, number: int, sampler: Sampler) -> ArtifactRecord:
+    """Sample completions of every training question from checkpoint `number` - 1.
+
+    Shard by shard: a shard that is recorded is not sampled again. The record's facts list the
+    shards' addresses in question order.
+    """
+    settings = _sampling_settings(run, number)
+    stage = _Stage(
+        address=run.address(round_name(number), "samples"),
+        stage="samples",
+        recipe=dataclasses.asdict(settings),
+        inputs={
+            "questions": run.record("questions"),
+            "model": checkpoint_record(run, number - 1),
+        },
+    )
+    done = existing(run.store, **stage.identity())
+    if done is not None:
+        return done
+    shards = _sample_shards(run, number, sampler, settings, stage)
+    facts = _sum_facts([shard.facts for shard in shards])
+    facts["shards"] = [shard.address for shard in shards]
+    return materialize(run.store, **stage.identity(), build=lambda _: facts)
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """Where a stage's artifact lives and what identifies it."""
+
+    address: str
+    stage: str
+    recipe: Mapping[str, Any]
+    inputs: Mapping[str, ArtifactRecord]
+    revision: int = 1
+    bounds: range = range(0)
+
+    def identity(self) -> dict[str, Any]:
+        """The keyword arguments that `existing` and `materialize` share."""
+        names = ("address", "stage", "recipe", "inputs", "revision")
+        return {name: getattr(self, name) for name in names}
+
+    def shard(self, bounds: range) -> "_Stage":
+        """The shard of this stage that holds the questions numbered `bounds`."""
+        first, last = bounds.start, bounds.stop - 1
+        return dataclasses.replace(
+            self,
+            address=f"{self.address}/{first:07d}-{last:07d}",
+            recipe={**self.recipe, "first": first, "last": last},
+            bounds=bounds,
+        )
+
+
+def _sampling_settings(run: Run, number: int) -> GenerationSettings:
+    recipe = run.config.sampling
+    return GenerationSettings(
+        samples_per_question=recipe.samples_per_question,
+        temperature=recipe.temperature,
+        top_p=recipe.top_p,
+        max_tokens=recipe.max_tokens,
+        system_prompt=recipe.system_prompt,
+        stop=recipe.stop,
+        seed=derive_seed(run.config.seed, "sample", number),
+    )
+
+
+def _sample_shards(
+    run: Run, number: int, sampler: Sampler, settings: GenerationSettings, stage: _Stage
+) -> list[ArtifactRecord]:
+    """The shards' records in question order; only those that are missing are sampled."""
+    shards = [stage.shard(bounds) for bounds in _shard_bounds(run, stage.inputs["questions"])]
+    missing = [shard for shard in shards if existing(run.store, **shard.identity()) is None]
+    if missing:
+        bounds = [shard.bounds for shard in missing]
+        questions = _shards(run, stage.inputs["questions"], bounds)
+        total = sum(map(len, bounds))
+        stream = sampler.sample(checkpoint(run, number - 1), questions, settings, total)
+        for shard in missing:
+            _publish_next(run, shard, stream)
+        next(stream, None)  # lets the sampler finish its stage
+    return [run.store.require(shard.address) for shard in shards]
+
+
+def _publish_next(run: Run, shard: _Stage, stream: Iterator[list[SampledQuestion]]) -> None:
+    """Wait for the stream's next shard inside its build, so that its record tells the time."""
+    materialize(
+        run.store,
+        **shard.identity(),
+        build=lambda folder: _write_samples(folder, next(stream)),
+    )
+
+
+def _shard_bounds(run: Run, questions: ArtifactRecord) -> list[range]:
+    """The question numbers of each shard."""
+    count, size = int(str(questions.facts["questions"])), run.config.resources.shard_questions
+    return [range(first, min(first + size, count)) for first in range(0, count, size)]
+
+
+def _shards(
+    run: Run, questions: ArtifactRecord, bounds: Sequence[range]
+) -> Iterator[list[Question]]:
+    """The questions of each of the ascending `bounds`, read as they are needed."""
+    rows = read_table(run.store.fetch(questions) / QUESTIONS, Question)
+    position = 0
+    for wanted in bounds:
+        yield list(itertools.islice(rows, wanted.start - position, wanted.stop - position))
+        position = wanted.stop
+
+
+def _write_samples(folder: Path, sampled: Sequence[SampledQuestion]) -> dict[str, Any]:
+    completions = [completion for item in sampled for completion in item.completions]
+    return {
+        "questions": write_table(folder / SAMPLES, SampledQuestion, sampled),
+        "completions": len(completions),
+        "tokens": sum(completion.token_count for completion in completions),
+        "truncated": sum(completion.finish_reason == "length" for completion in completions),
+    }
+
+
+def _sum_facts(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {name: sum(fact[name] for fact in facts) for name in facts[0]}
+
+
+def weigh(run: Run, number: int) -> ArtifactRecord:
+    """Cluster every question's completions by final answer and weigh the questions.
+
+    The facts are the round's statistics (`RoundStatistics`).
+    """
+    samples = run.record(round_name(number), "samples")
+    config = run.config
+
+    def build(folder: Path) -> dict[str, Any]:
+        out = folder / WEIGHTS
+        out.mkdir()
+        with Grader(processes=config.resources.grader_processes) as grader:
+            statistics = weigh_samples(sample_files(run, samples), out, config.weighting, grader)
+        return dataclasses.asdict(statistics)
+
+    return materialize(
+        run.store,
+        run.address(round_name(number), "weights"),
+        stage="weights",
+        revision=1,
+        recipe={"weighting": config.weighting.model_dump(mode="json")},
+        inputs={"samples": samples},
+        build=build,
+    )
+
+
+def sample_files(run: Run, samples: ArtifactRecord) -> list[Path]:
+    """The local sample files of a round, in question order."""
+    shards: list[str] = list(samples.facts["shards"])  # type: ignore[arg-type]
+    return [run.store.fetch(run.store.require(shard)) / SAMPLES for shard in shards]
+
+
+def weight_files(run: Run, weights: ArtifactRecord) -> list[Path]:
+    """The local files of weighed questions of a round, in question order."""
+    return sorted((run.store.fetch(weights) / WEIGHTS).glob("*.parquet"))
+
+
+def choose_examples(run: Run, number: int) -> ArtifactRecord:
+    """Choose what is trained on among the completions of the weighed questions."""
+    recipe = run.config.training
+    samples = run.record(round_name(number), "samples")
+    weights = run.record(round_name(number), "weights")
+
+    def pairs() -> Iterator[tuple[SampledQuestion, WeighedQuestion]]:
+        sampled = read_tables(sample_files(run, samples), SampledQuestion)
+        weighed = read_tables(weight_files(run, weights), WeighedQuestion)
+        return zip(sampled, weighed, strict=True)
+
+    def build(folder: Path) -> dict[str, Any]:
+        survey = survey_examples(pairs(), recipe, run.config.seed, number)
+        rows = build_examples(pairs(), recipe, run.config.seed, number, survey)
+        write_table(folder / EXAMPLES, example_type(recipe), rows)
+        return dataclasses.asdict(survey)
+
+    return materialize(
+        run.store,
+        run.address(round_name(number), "examples"),
+        stage="examples",
+        revision=1,
+        recipe={"training": example_choice(recipe), "seed": run.config.seed},
+        inputs={"samples": samples, "weights": weights},
+        build=build,
+    )
+
+
+def example_choice(recipe: Training) -> dict[str, Any]:
+    """The part of a training recipe that decides which completions are trained on."""
+    names = {"loss", "completions_per_question", "weight_sharing"}
+    return recipe.model_dump(mode="json", include=names)
+
+
+def train(run: Run, number: int, sampler: Sampler, trainer: Trainer) -> ArtifactRecord:
+    """Train checkpoint `number` on the round's examples.
+
+    Raises NothingToLearn where there are fewer examples than one global batch.
+    """
+    config = run.config
+    examples = run.record(round_name(number), "examples")
+    _require_a_batch(config, number, examples)
+    start = number - 1 if config.start_from == "previous" else 0
+    inputs = {"examples": examples, "model": checkpoint_record(run, start)}
+    reference = _reference_number(config.training, number)
+    if reference is not None:
+        inputs["reference"] = checkpoint_record(run, reference)
+    seed = derive_seed(config.seed, "train", number)
+
+    def build(folder: Path) -> dict[str, Any]:
+        job = TrainingJob(
+            model=checkpoint(run, start),
+            reference=None if reference is None else checkpoint(run, reference),
+            examples=[run.store.fetch(examples) / EXAMPLES],
+            recipe=config.training,
+            system_prompt=config.sampling.system_prompt,
+            seed=seed,
+            resources=config.resources,
+            scratch=run.store.work_folder(folder),
+        )
+        sampler.release()
+        return dataclasses.asdict(trainer.train(job, folder))
+
+    return materialize(
+        run.store,
+        run.address(round_name(number), "checkpoint"),
+        stage="checkpoint",
+        revision=1,
+        recipe={
+            "training": config.training.model_dump(mode="json"),
+            "system_prompt": config.sampling.system_prompt,
+            "seed": seed,
+        },
+        inputs=inputs,
+        build=build,
+    )
+
+
+def _reference_number(recipe: Training, number: int) -> int | None:
+    """Which checkpoint DPO and KTO are held to; None for SFT."""
+    if isinstance(recipe, SftRecipe):
+        return None
+    return number - 1 if recipe.reference == "previous" else 0
+
+
+def _require_a_batch(config: RunConfig, number: int, examples: ArtifactRecord) -> None:
+    count, batch = int(str(examples.facts["examples"])), config.training.global_batch_size
+    if count < batch:
+        raise NothingToLearn(
+            f"round {number}: {count} training examples are fewer than one global batch of "
+            f"{batch}; sample more completions a question, use easier or more questions, or lower "
+            "training.global_batch_size"
+        )
+
+
+def score(run: Run, number: int, benchmark: str, sampler: Sampler) -> ArtifactRecord:
+    """Score checkpoint `number` on a benchmark with greedy completions."""
+    evaluation = run.config.evaluation
+    questions = run.record("benchmarks", benchmark)
+    bounds = _shard_bounds(run, questions)
+    settings = GenerationSettings(
+        samples_per_question=1,
+        temperature=0.0,
+        top_p=1.0,
+        max_tokens=evaluation.max_tokens,
+        system_prompt=run.config.sampling.system_prompt,
+        stop=run.config.sampling.stop,
+        seed=0,
+    )
+
+    def build(folder: Path) -> dict[str, Any]:
+        shards = _shards(run, questions, bounds)
+        total = sum(map(len, bounds))
+        answered = sampler.sample(checkpoint(run, number), shards, settings, total)
+        sampled = itertools.chain.from_iterable(answered)
+        tally = Tally()
+        with Grader(processes=run.config.resources.grader_processes) as grader:
+            rows = tally.counting(grade(sampled, grader, evaluation.answer_policy))
+            write_table(folder / PREDICTIONS, Prediction, rows)
+        return scores_as_facts(tally.scores(evaluation.confidence))
+
+    return materialize(
+        run.store,
+        run.address(round_name(number), "scores", benchmark),
+        stage="scores",
+        revision=1,
+        recipe={
+            "evaluation": evaluation.model_dump(mode="json"),
+            "system_prompt": settings.system_prompt,
+            "stop": list(settings.stop),
+        },
+        inputs={"model": checkpoint_record(run, number), "questions": questions},
+        build=build,
+    )

@@ -1,0 +1,75 @@
+"""What the command line prints of runs."""
+
+from collections.abc import Sequence
+
+from rich.bar import Bar
+from rich.console import Console
+from rich.table import Table
+
+from east_core.artifacts import Store
+from east_core.config import RunConfig
+from east_core.errors import DataError
+from east_core.evaluation import Proportion
+from east_core.report import RoundSummary, summarise
+
+console = Console()
+BAR_WIDTH = 30
+
+
+def print_start(config: RunConfig) -> None:
+    """What is about to run, and how to watch it."""
+    console.print(
+        f"[bold]{config.name}[/]: {config.rounds} rounds of {config.training.loss.upper()}, "
+        f"weighting {config.weighting.kind!r}, artifacts in {Store(config.store).url(config.name)}"
+    )
+
+
+def print_end(config: RunConfig) -> None:
+    """The rounds so far, and where to look further; a run without a finished stage has none."""
+    store = Store(config.store)
+    try:
+        rounds = summarise(store, config.name)
+    except DataError:
+        return
+    print_rounds(config.name, rounds)
+    url = store.url(config.name)
+    console.print(f"artifacts  {url}", soft_wrap=True)
+    console.print(f"plot       {url}/curve.png", soft_wrap=True)
+    console.print(f"again      east show {url}", soft_wrap=True)
+    console.print("UI         make ui, then open the address that it prints", soft_wrap=True)
+
+
+def print_rounds(name: str, rounds: Sequence[RoundSummary]) -> None:
+    """The table of rounds with a bar for each accuracy."""
+    table = Table(title=name, title_justify="left")
+    for column in ("round", "benchmark", "accuracy", "95% interval", ""):
+        table.add_column(column)
+    for column in ("kept", "dropped", "entropy", "seconds"):
+        table.add_column(column, justify="right")
+    for summary in rounds:
+        _add_rows(table, summary)
+    console.print(table)
+
+
+def _add_rows(table: Table, summary: RoundSummary) -> None:
+    label = "base" if summary.round == 0 else str(summary.round)
+    numbers = (
+        _text(summary.kept),
+        _text(summary.dropped),
+        "" if summary.mean_entropy_bits is None else f"{summary.mean_entropy_bits:.2f}",
+        f"{sum(summary.seconds.values()):.0f}",
+    )
+    for index, (benchmark, accuracy) in enumerate(summary.accuracy.items()):
+        bar = Bar(1.0, 0.0, accuracy.value, width=BAR_WIDTH)
+        row = (label, benchmark, f"{accuracy.value:.1%}", _interval(accuracy), bar)
+        table.add_row(*row, *(numbers if index == 0 else ("",) * 4))
+    if not summary.accuracy:
+        table.add_row(label, "", "", "", "", *numbers)
+
+
+def _interval(accuracy: Proportion) -> str:
+    return f"{accuracy.low:.1%} – {accuracy.high:.1%}"
+
+
+def _text(value: int | None) -> str:
+    return "" if value is None else str(value)

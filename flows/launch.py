@@ -1,0 +1,53 @@
+"""Start a run from the command line, and say where everything is."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from east_core.artifacts import Store
+from east_core.config import RunConfig
+from east_core.config_file import load_config
+from east_core.datasets import builtin_path
+from flows.console import print_end, print_start
+
+# Nothing phones home, and the embedded server's history stays beside the store.
+PREFECT_SETTINGS = {
+    "PREFECT_HOME": str(Path(".east/prefect").resolve()),
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    "DO_NOT_TRACK": "1",
+}
+
+
+def demo_config(store: str, overrides: Sequence[str]) -> RunConfig:
+    """The built-in demo's settings, with its artifacts in `store`."""
+    return load_config(builtin_path("demo.toml"), [f'store="{store}"', *overrides])
+
+
+def launch(config: RunConfig) -> None:
+    """Run the flow in this process, with the table and the paths at its end.
+
+    Without PREFECT_API_URL an embedded server keeps the run's history.
+    """
+    use_project_settings()
+    from flows.self_training import self_training
+
+    print_start(config)
+    try:
+        self_training(config)
+    finally:
+        print_end(config)
+
+
+def use_project_settings() -> None:
+    """Prefect's settings for this project, where the user's environment does not say otherwise."""
+    for name, value in PREFECT_SETTINGS.items():
+        os.environ.setdefault(name, value)
+
+
+def open_run(url: str) -> tuple[Store, str]:
+    """The store and the name of the run at a URL such as s3://bucket/prefix/NAME."""
+    parent, _, name = url.rstrip("/").rpartition("/")
+    return Store(parent or "."), name

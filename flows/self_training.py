@@ -1,0 +1,42 @@
+"""The loop of the paper: sample, weigh, train, score, and again from the new checkpoint."""
+
+from prefect import flow
+
+from east_core.config import RunConfig
+from tasks import stages
+from tasks.engines import engines_for
+from tasks.logging import quiet_known_errors
+from tasks.reporting import publish_report
+
+quiet_known_errors()
+
+
+@flow(name="self-training-round", flow_run_name="{config.name}: round {number}")
+def self_training_round(config: RunConfig, number: int) -> None:
+    """One round: from checkpoint `number` - 1 to checkpoint `number` and its scores."""
+    stages.sample(config, number)
+    stages.weigh(config, number)
+    stages.choose_examples(config, number)
+    stages.train(config, number)
+    score_checkpoint(config, number)
+
+
+@flow(name="self-training", flow_run_name="{config.name}")
+def self_training(config: RunConfig) -> None:
+    """R rounds of self-training from a base model, every artifact in the run's store.
+
+    Run again after any interruption, it goes on behind the last finished stage or shard.
+    """
+    stages.prepare(config)
+    with engines_for(config):
+        score_checkpoint(config, 0)
+        publish_report(config)
+        for number in range(1, config.rounds + 1):
+            self_training_round(config, number)
+            publish_report(config)
+
+
+def score_checkpoint(config: RunConfig, number: int) -> None:
+    """Score one checkpoint on every benchmark."""
+    for benchmark in config.benchmarks:
+        stages.score(config, number, benchmark)

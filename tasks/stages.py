@@ -1,0 +1,99 @@
+"""One Prefect task for each stage of a run.
+
+A task only names the stage for people, retries what a retry can cure, and logs what came out:
+what a stage is stands in east_core.stages. Prefect's own result cache stays off, because the
+artifact records know better what is done.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import exponential_backoff
+
+from east_core import stages
+from east_core.artifacts import ArtifactRecord
+from east_core.config import RunConfig
+from east_core.errors import EngineError, TrainingDiverged
+from east_core.stages import Run
+from tasks.engines import current
+from tasks.progress import log_record
+
+RETRIES = 2
+
+
+async def is_curable(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether a retry may help: an engine that crashed, but no bad input and no NaN loss."""
+    error = await state.result(raise_on_failure=False)  # type: ignore[misc]
+    return isinstance(error, EngineError) and not isinstance(error, TrainingDiverged)
+
+
+def stage(name: str) -> Callable[[Callable[..., ArtifactRecord]], Task[..., ArtifactRecord]]:
+    """A task whose runs are called "round N: NAME", and which logs the record it returns.
+
+    A retry goes on from what is recorded: finished shards, or the last training checkpoint.
+    """
+
+    def decorate(function: Callable[..., ArtifactRecord]) -> Task[..., ArtifactRecord]:
+        @functools.wraps(function)
+        def logged(*args: Any, **kwargs: Any) -> ArtifactRecord:
+            return log_record(function(*args, **kwargs))
+
+        return task(
+            logged,
+            name=name,
+            task_run_name=f"round {{number}}: {name}",
+            cache_policy=NO_CACHE,
+            persist_result=False,
+            retries=RETRIES,
+            retry_delay_seconds=exponential_backoff(backoff_factor=5),
+            retry_jitter_factor=0.5,
+            retry_condition_fn=is_curable,
+        )
+
+    return decorate
+
+
+@task(name="prepare", cache_policy=NO_CACHE, persist_result=False)
+def prepare(config: RunConfig) -> None:
+    """Claim the run's address, freeze its questions and register its base model."""
+    run = Run.open(config)
+    stages.claim(run)
+    stages.register_base_model(run)
+    stages.freeze_questions(run, "questions", config.questions)
+    for name, benchmark in config.benchmarks.items():
+        stages.freeze_questions(run, f"benchmarks/{name}", benchmark)
+
+
+@stage("sample")
+def sample(config: RunConfig, number: int) -> ArtifactRecord:
+    """Sample completions of the training questions from the last checkpoint."""
+    return stages.sample(Run.open(config), number, current().sampler)
+
+
+@stage("weigh")
+def weigh(config: RunConfig, number: int) -> ArtifactRecord:
+    """Cluster the completions by final answer and weigh the questions."""
+    return stages.weigh(Run.open(config), number)
+
+
+@stage("choose examples")
+def choose_examples(config: RunConfig, number: int) -> ArtifactRecord:
+    """Choose the completions to train on."""
+    return stages.choose_examples(Run.open(config), number)
+
+
+@stage("train")
+def train(config: RunConfig, number: int) -> ArtifactRecord:
+    """Train the next checkpoint on the weighted examples."""
+    engines = current()
+    return stages.train(Run.open(config), number, engines.sampler, engines.trainer)
+
+
+@stage("score {benchmark}")
+def score(config: RunConfig, number: int, benchmark: str) -> ArtifactRecord:
+    """Score the round's checkpoint on one benchmark."""
+    return stages.score(Run.open(config), number, benchmark, current().sampler)
