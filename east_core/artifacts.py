@@ -1,0 +1,167 @@
+"""Artifacts: one idea carries resume, lineage and safety.
+
+Every stage writes one artifact at a readable address of a `Store`, through `materialize`:
+
+- a record with the same fingerprint is there: it is returned and nothing is built (resume);
+- a record with another fingerprint: ArtifactMismatch, naming what changed (it is neither served
+  nor overwritten);
+- no record: build in a scratch folder, upload, and put the record last, exclusively.
+
+So a reader never sees half an artifact, a run killed anywhere goes on from its last finished
+stage, and every record tells what made it. docs/artifacts.md has the details.
+"""
+
+import dataclasses
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from east_core.errors import ArtifactConflict, ArtifactMismatch
+from east_core.manifest import (
+    ArtifactFile,
+    ArtifactRecord,
+    Json,
+    canonical_json,
+    changed_fields,
+    content_hash,
+    fingerprint_of,
+)
+from east_core.provenance import code_version, library_versions
+from east_core.scratch import Built, Scratch, claim_scratch, work_folder
+from east_core.store import Store, StoreCheck
+
+__all__ = [
+    "ArtifactFile",
+    "ArtifactRecord",
+    "Json",
+    "Store",
+    "StoreCheck",
+    "content_hash",
+    "materialize",
+    "work_folder",
+]
+log = logging.getLogger(__name__)
+Build = Callable[[Path], Mapping[str, Json] | None]
+
+
+def materialize(
+    store: Store,
+    address: str,
+    *,
+    stage: str,
+    revision: int,
+    recipe: Mapping[str, Json],
+    inputs: Mapping[str, ArtifactRecord | str],
+    build: Build,
+    clock: Callable[[], float] = time.time,
+) -> ArtifactRecord:
+    """The artifact at `address`: found where it was made before, built and published otherwise.
+
+    `recipe` holds every setting that changes the result, and nothing else; `revision` is bumped
+    by hand when the stage's code changes what it makes. Records among `inputs` enter the
+    fingerprint by their content, strings as they are. `build(folder)` fills an empty local folder
+    and returns the facts; it may keep checkpoints in `work_folder(folder)`, where a build of the
+    same artifact that follows a crash finds them again. A build that had finished before the
+    crash is not repeated, only published. `clock` gives seconds since 1970.
+
+    Raises ArtifactMismatch where the address holds something made otherwise, ArtifactConflict
+    where another process is building or has published there, ArtifactDamaged for a malformed
+    record, StoreError where the store can't be used; and whatever `build` raises.
+    """
+    asked = json.loads(canonical_json({**recipe, "stage": stage, "revision": revision}))
+    wanted = ArtifactRecord(
+        address=address,
+        recipe=asked,
+        inputs={name: _identity(given) for name, given in inputs.items()},
+        fingerprint="",
+        files=(),
+        facts={},
+        code_version=code_version(),
+        created_at="",
+        seconds=0.0,
+        versions=library_versions(),
+        input_addresses=_addresses(inputs),
+    )
+    wanted = dataclasses.replace(wanted, fingerprint=fingerprint_of(wanted.recipe, wanted.inputs))
+    return _found(store, wanted) or _made(store, wanted, build, clock)
+
+
+def _found(store: Store, wanted: ArtifactRecord) -> ArtifactRecord | None:
+    """The record that is there already. Raises ArtifactMismatch where it is another's."""
+    record = store.record(wanted.address)
+    if record is None or record.fingerprint == wanted.fingerprint:
+        return record
+    changes = "; ".join(changed_fields(record, wanted.recipe, wanted.inputs))
+    raise ArtifactMismatch(
+        f"{store.url(record)} was made at {record.created_at} from other settings: {changes}; "
+        "choose another run name, or delete that address (and what was made from it)"
+    )
+
+
+def _made(
+    store: Store, wanted: ArtifactRecord, build: Build, clock: Callable[[], float]
+) -> ArtifactRecord:
+    store.place.require_free(wanted.address)
+    with claim_scratch(store.scratch(), store.root, wanted.address, wanted.fingerprint) as scratch:
+        if published := _found(store, wanted):  # by another process, while we waited our turn
+            return published
+        built = scratch.finished() or _built(scratch, build, clock)
+        return _published(store, _complete(store, wanted, built, clock), scratch.out)
+
+
+def _built(scratch: Scratch, build: Build, clock: Callable[[], float]) -> Built:
+    started = clock()
+    facts = build(scratch.fresh_out())
+    return scratch.finish(json.loads(canonical_json(dict(facts or {}))), clock() - started)
+
+
+def _complete(
+    store: Store, wanted: ArtifactRecord, built: Built, clock: Callable[[], float]
+) -> ArtifactRecord:
+    record = dataclasses.replace(
+        wanted,
+        files=built.files,
+        facts=built.facts,
+        seconds=round(built.seconds, 3),
+        created_at=datetime.fromtimestamp(clock(), UTC).isoformat(timespec="seconds"),
+    )
+    return dataclasses.replace(record, folder=store.place.folder_for(record))
+
+
+def _published(store: Store, record: ArtifactRecord, folder: Path) -> ArtifactRecord:
+    """Publish, or say who was first: the same artifact is welcome, another one is a conflict."""
+    try:
+        store.place.publish(record, folder)
+    except FileExistsError as error:
+        winner = store.record(record.address)
+        if winner is None or winner.fingerprint != record.fingerprint:
+            raise ArtifactConflict(_conflict(store, record, winner)) from error
+        log.warning(
+            "%s: another writer published the same artifact first; using that", winner.address
+        )
+        return winner
+    log.info("published %s (%d files, %d bytes)", record.address, len(record.files), record.size)
+    return record
+
+
+def _conflict(store: Store, record: ArtifactRecord, winner: ArtifactRecord | None) -> str:
+    if winner is None:
+        return f"{store.url(record)} was published by another writer and deleted again; run again"
+    changes = "; ".join(changed_fields(winner, record.recipe, record.inputs))
+    return (
+        f"{store.url(winner)} was published by another run at {winner.created_at} while this one "
+        f"was building: {changes}; choose another run name"
+    )
+
+
+def _identity(given: ArtifactRecord | str) -> str:
+    return given if isinstance(given, str) else given.content
+
+
+def _addresses(inputs: Mapping[str, ArtifactRecord | str]) -> dict[str, str]:
+    return {
+        name: given.address for name, given in inputs.items() if isinstance(given, ArtifactRecord)
+    }

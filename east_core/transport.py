@@ -1,0 +1,414 @@
+"""Bytes to and from a remote store through fsspec: parallel, bounded, retried, watched.
+
+One path for s3, gs, abfs, memory and whatever else fsspec speaks; S3 alone gets settings of its
+own. The layers multiply if each retries on its own (s3fs times botocore: 25 requests for one
+answer), so s3fs's are off, botocore repeats single requests a few times, and whole steps are
+repeated here, with exponential backoff and full jitter (Brooker, "Exponential Backoff And
+Jitter", AWS 2015). What is permanent (denied, no such bucket, disk full) is never repeated.
+"""
+
+import asyncio
+import concurrent.futures
+import errno
+import functools
+import hashlib
+import logging
+import os
+import random
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from east_core.errors import StoreError
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+MAX_PARTS = 9_000  # S3 allows 10,000 parts an object
+SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_PERMANENT = (PermissionError, FileNotFoundError, FileExistsError, IsADirectoryError)
+_LOCAL_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE}
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """How hard a transfer tries: memory stays near `part_bytes` x `parallel`.
+
+    A step is tried `attempts` times, with waits that grow from `backoff_s` to `longest_wait_s`;
+    a transfer that moves no byte for `stall_s` seconds counts as failed.
+    """
+
+    attempts: int = 5
+    backoff_s: float = 1.0
+    longest_wait_s: float = 20.0
+    stall_s: float = 60.0
+    part_bytes: int = 16 * 2**20
+    parallel: int = 8
+
+
+class Transport:
+    """One remote fsspec location, with every path relative to it.
+
+    Raises StoreError, one line, when the retries are used up or trying again is pointless;
+    FileNotFoundError where a file is absent. Credentials come from the environment or from
+    `options` (fsspec storage options); they are never logged.
+    """
+
+    def __init__(self, url: str, options: Mapping[str, Any], transfer: Transfer) -> None:
+        self.url = url.rstrip("/")
+        self.transfer = transfer
+        self._options = dict(options)
+        self._fs: Any = None
+        self._owner = 0
+        self._root = ""
+        self._lock = threading.Lock()
+
+    @property
+    def fs(self) -> Any:
+        """The file system, made on first use and again after a fork (s3fs is not fork-safe)."""
+        with self._lock:
+            if self._fs is None or self._owner != os.getpid():
+                self._fs, self._root = open_filesystem(self.url, self._options, self.transfer)
+                self._owner = os.getpid()
+        return self._fs
+
+    def at(self, path: str) -> str:
+        """The file system's name of `path`."""
+        fs = self.fs
+        assert fs is not None
+        return f"{self._root}/{path}" if path else self._root
+
+    def read(self, path: str) -> bytes:
+        """All bytes of a small file. Raises FileNotFoundError where it is absent."""
+        data: bytes = self._try(lambda: self.fs.cat_file(self.at(path)), f"read {path}")
+        return data
+
+    def create(self, path: str, data: bytes) -> None:
+        """Write a small file in one put, only where none is (If-None-Match: *).
+
+        Raises FileExistsError where one is, unless it holds the same bytes: then this is our own
+        put, whose answer was lost. Where the server ignores conditions, the later writer wins,
+        and the read after the write tells the earlier one, unless both came at the same instant.
+        """
+        try:
+            self._try(lambda: self._put_new(self.at(path), data), f"create {path}")
+        except FileExistsError:
+            log.debug("%s exists; comparing", path)
+        if self.read(path) != data:
+            raise FileExistsError(path)
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a small file, replacing what is there."""
+        self._try(lambda: self.fs.pipe_file(self.at(path), data), f"write {path}")
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Every file under a folder, with its size in bytes; empty where there is none."""
+        listed = self._try(lambda: self._find(self.at(prefix)), f"list {prefix}")
+        root = self.at("") + "/"
+        return {name.removeprefix(root): int(info["size"] or 0) for name, info in listed.items()}
+
+    def delete(self, paths: list[str]) -> None:
+        """Remove files; those already gone are no error."""
+        for path in paths:
+            try:
+                self._try(functools.partial(self.fs.rm_file, self.at(path)), f"delete {path}")
+            except FileNotFoundError:
+                log.debug("%s was gone already", path)
+
+    def upload(self, local: Path, path: str) -> None:
+        """Send a file in parallel parts; a reader sees all of it or nothing."""
+        size = local.stat().st_size
+        part = max(self.transfer.part_bytes, -(-size // MAX_PARTS))
+
+        def send() -> None:
+            progress = Progress(f"upload {path}", size)
+            options: dict[str, Any] = {"callback": progress}
+            if _is_s3(self.url):
+                options |= {"chunksize": part, "max_concurrency": self.transfer.parallel}
+            self._watched("put_file", str(local), self.at(path), progress, options)
+
+        self._try(send, f"upload {path}")
+
+    def chunks(self, path: str, size: int) -> Iterator[bytes]:
+        """The bytes of a file in order, read ahead in parallel ranges.
+
+        Raises FileNotFoundError where it is absent, StoreError where it stays shorter than `size`.
+        """
+        progress = Progress(f"download {path}", size)
+        with ThreadPoolExecutor(self.transfer.parallel, "east-read") as pool:
+            for data in _in_order(pool, self._ranges(path, size), self.transfer.parallel):
+                progress.relative_update(len(data))
+                yield data
+
+    def download(self, path: str, size: int, local: Path) -> str:
+        """Fetch a file into `local` and return the SHA-256 of what came, hashed on the way."""
+        digest = hashlib.sha256()
+        with local.open("wb") as file:
+            for data in self.chunks(path, size):
+                file.write(data)
+                digest.update(data)
+            file.flush()
+            os.fsync(file.fileno())
+        return digest.hexdigest()
+
+    def _ranges(self, path: str, size: int) -> Iterator[Callable[[], bytes]]:
+        step = self.transfer.part_bytes
+        for start in range(0, size, step):
+            yield functools.partial(self._range, path, start, min(start + step, size))
+
+    def _range(self, path: str, start: int, end: int) -> bytes:
+        def receive() -> bytes:
+            data: bytes = self.fs.cat_file(self.at(path), start=start, end=end)
+            if len(data) != end - start:
+                raise EOFError(f"got {len(data)} of {end - start} bytes")
+            return data
+
+        return self._try(receive, f"read {path} at {start}")
+
+    def _find(self, prefix: str) -> dict[str, Any]:
+        self.fs.invalidate_cache()
+        try:
+            found: dict[str, Any] = self.fs.find(prefix, detail=True)
+        except FileNotFoundError as error:
+            _raise_if_bucket_gone(error)
+            return {}
+        return found
+
+    def _put_new(self, path: str, data: bytes) -> None:
+        try:
+            self.fs.pipe_file(path, data, mode="create")
+        except OSError as error:
+            # Ceph's 412 names no condition, so s3fs gives EINVAL where moto and AWS give EEXIST
+            if _http_status(error) == 412:
+                raise FileExistsError(path) from error
+            raise
+
+    def _watched(
+        self, method: str, source: str, target: str, progress: "Progress", options: dict[str, Any]
+    ) -> None:
+        """Run a transfer of the file system, and cancel it when no byte moves for too long.
+
+        botocore's read time-out does not cover a server that stops taking our bytes.
+        """
+        coroutine = getattr(self.fs, f"_{method}", None)
+        if not asyncio.iscoroutinefunction(coroutine):
+            getattr(self.fs, method)(source, target, **options)
+            return
+        task = asyncio.run_coroutine_threadsafe(coroutine(source, target, **options), self.fs.loop)
+        # a part counts when it is whole, and all parallel parts share the line
+        patience = self.transfer.stall_s
+        while concurrent.futures.wait([task], timeout=min(1.0, patience / 4)).not_done:
+            if progress.idle_seconds > patience:
+                task.cancel()
+                raise TimeoutError(f"no byte moved for {patience:.0f} s")
+        task.result()
+
+    def _try(self, step: Callable[[], Result], what: str) -> Result:
+        """Run `step`, again after what may pass; turn the rest into one StoreError."""
+        for attempt in range(1, self.transfer.attempts + 1):
+            try:
+                return step()
+            except Exception as error:
+                if not self._passes(error, what) or attempt == self.transfer.attempts:
+                    raise self._failure(what, error, attempt) from error
+                wait = self._wait(attempt)
+                log.warning("%s: %s; trying again in %.1f s", what, redact(_told(error)), wait)
+                time.sleep(wait)
+        raise AssertionError("Transfer.attempts must be at least 1")
+
+    def _passes(self, error: Exception, what: str) -> bool:
+        """Whether trying again may help. Absence and presence are answers, raised as they are."""
+        if isinstance(error, FileNotFoundError):
+            _raise_if_bucket_gone(error)
+            raise FileNotFoundError(what) from error
+        if isinstance(error, FileExistsError):
+            raise error
+        return is_transient(error)
+
+    def _wait(self, attempt: int) -> float:
+        ceiling: float = min(
+            self.transfer.backoff_s * 2 ** (attempt - 1), self.transfer.longest_wait_s
+        )
+        return random.uniform(0.1, 1.0) * ceiling  # noqa: S311 - jitter, not cryptography
+
+    def _failure(self, what: str, error: Exception, attempts: int) -> StoreError:
+        tried = f" after {attempts} attempts" if attempts > 1 else ""
+        return StoreError(
+            f"can't {what} in {redact(self.url)}{tried}: {redact(_told(error))}; {_cure(error)}"
+        )
+
+
+class Progress:
+    """Counts bytes for fsspec (its callback), logs every ten seconds, knows when it last moved."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self.what, self.total, self.done = what, total, 0
+        self._started = self._moved = self._logged = time.monotonic()
+
+    def set_size(self, size: int) -> None:
+        """Part of fsspec's callback interface: the total is known already."""
+
+    def relative_update(self, inc: int = 1) -> None:
+        """Note that `inc` more bytes have moved."""
+        now = self._moved = time.monotonic()
+        self.done += inc
+        if now - self._logged > 10:
+            self._logged = now
+            rate = self.done / (now - self._started) / 2**20
+            log.info(
+                "%s: %.1f of %.1f MiB, %.0f MiB/s",
+                self.what, self.done / 2**20, self.total / 2**20, rate,
+            )  # fmt: skip
+
+    @property
+    def idle_seconds(self) -> float:
+        """Seconds since a byte last moved."""
+        return time.monotonic() - self._moved
+
+
+def open_filesystem(url: str, options: Mapping[str, Any], transfer: Transfer) -> tuple[Any, str]:
+    """The fsspec file system of `url`, and the path in it.
+
+    Raises StoreError where no such protocol is installed.
+    """
+    import fsspec
+
+    settings = {**_s3_settings(transfer), **options} if _is_s3(url) else dict(options)
+    protocol = fsspec.utils.get_protocol(url)
+    try:
+        fs = fsspec.filesystem(protocol, skip_instance_cache=True, **settings)
+    except (ValueError, ImportError) as error:
+        raise StoreError(
+            f"can't open the store {redact(url)}: {error}; is the URL right, and fsspec's package "
+            f"for {protocol}:// installed?"
+        ) from error
+    if _is_s3(url):
+        fs.retries = 1  # ours and botocore's are enough
+    return fs, str(fs._strip_protocol(url)).rstrip("/")
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether an error of a store may pass by itself: time-outs, resets, 429 and 5xx."""
+    if isinstance(error, _PERMANENT) or getattr(error, "errno", None) in _LOCAL_FAULTS:
+        return False
+    status = _http_status(error)
+    if status is not None:
+        return status in (408, 409, 429) or status >= 500 or _error_code(error) == "RequestTimeout"
+    if isinstance(error, OSError | TimeoutError | asyncio.TimeoutError | EOFError):
+        return True
+    return type(error).__module__.split(".")[0] in _NETWORK_PACKAGES and _is_network(error)
+
+
+_NETWORK_PACKAGES = {"botocore", "aiobotocore", "aiohttp", "urllib3", "fsspec"}
+
+
+def _is_network(error: BaseException) -> bool:
+    """Whether a library's own exception tells of the network rather than of a setting."""
+    names = {cls.__name__ for cls in type(error).__mro__}
+    return bool(
+        names
+        & {
+            "HTTPClientError",
+            "ClientError",
+            "ClientPayloadError",
+            "ResponseParserError",
+            "FSTimeoutError",
+            "IncompleteReadError",
+            "ResponseStreamingError",
+        }
+    ) and not names & {"ProxyConnectionError", "SSLError"}
+
+
+def redact(text: str) -> str:
+    """`text` without the credentials of the environment and without user:password@ in URLs."""
+    for name in SECRETS:
+        if len(secret := os.environ.get(name, "")) >= 8:
+            text = text.replace(secret, "***")
+    return re.sub(r"(\w+://)[^/@\s]+@", r"\1***@", text)
+
+
+def _s3_settings(transfer: Transfer) -> dict[str, Any]:
+    """Settings of s3fs; endpoint, region, profile and keys are botocore's to find (AWS_*).
+
+    botocore addresses a custom endpoint path-style by itself.
+    """
+    return {
+        "use_listings_cache": False,
+        "config_kwargs": {
+            "connect_timeout": 10,
+            "read_timeout": transfer.stall_s,
+            "retries": {"total_max_attempts": 3, "mode": "standard"},
+            "max_pool_connections": 2 * transfer.parallel,
+        },
+    }
+
+
+def _is_s3(url: str) -> bool:
+    return url.split("://")[0] in ("s3", "s3a")
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, tasks: Iterator[Callable[[], bytes]], window: int
+) -> Iterator[bytes]:
+    """Results in the order of `tasks`, with at most `window` of them under way or waiting."""
+    pending: deque[Future[bytes]] = deque()
+    try:
+        for task in tasks:
+            pending.append(pool.submit(task))
+            if len(pending) >= window:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def _client_error(error: BaseException) -> Any:
+    """botocore's error behind fsspec's, where there is one."""
+    cause: BaseException | None = error
+    while cause is not None and not hasattr(cause, "response"):
+        cause = cause.__cause__
+    return cause
+
+
+def _http_status(error: BaseException) -> int | None:
+    response = getattr(_client_error(error), "response", None)
+    if not isinstance(response, dict):
+        return None
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return int(status) if status is not None else None
+
+
+def _error_code(error: BaseException) -> str:
+    response = getattr(_client_error(error), "response", None)
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
+
+
+def _raise_if_bucket_gone(error: FileNotFoundError) -> None:
+    """A missing bucket is no absent file: taking it for one would rebuild everything."""
+    if _error_code(error) == "NoSuchBucket":
+        raise StoreError(
+            f"the bucket does not exist ({redact(_told(error))}); create it, or correct the "
+            "store's URL or AWS_ENDPOINT_URL"
+        ) from error
+
+
+def _told(error: BaseException) -> str:
+    """An error's type and text, on one line and of bounded length."""
+    code = _error_code(error)
+    text = " ".join(f"{code} {error}".split()) or "no message"
+    return f"{type(error).__name__}: {text}"[:300]
+
+
+def _cure(error: BaseException) -> str:
+    if isinstance(error, PermissionError) or "Credentials" in type(error).__name__:
+        return "check the credentials (AWS_PROFILE, or AWS_ACCESS_KEY_ID and its secret)"
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return "free some disk space, or move EAST_CACHE and EAST_SCRATCH, and run again"
+    return "run again when it is reachable: finished work is kept"
