@@ -1,0 +1,152 @@
+"""Training in processes of their own: torchrun starts the ranks, and one failure ends them all.
+
+This module is light; what is heavy is imported by the ranks (east_core.backends.trl_trainer).
+"""
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from east_core import errors
+from east_core.backends.training_job import JOB_FILE, RankJob, rank_job, write_job
+from east_core.devices import device_of
+from east_core.errors import EastError, EngineError
+from east_core.processes import parse_message, run_child
+from east_core.trainer import TrainingJob, TrainingResult
+
+# One thread a rank: two OpenMP teams on shared cores spend their time waiting for each other.
+_RANK_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """One optimizer step, as the ranks tell it.
+
+    `loss` is weighted as trained, `unweighted_loss` the same mean with w = 1; both are means over
+    the whole global batch. `weight_mean` and `weight_std` describe that batch's weights.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    unweighted_loss: float
+    weight_mean: float
+    weight_std: float
+    learning_rate: float
+    grad_norm: float
+    tokens_per_second: float
+
+    def __str__(self) -> str:
+        return (
+            f"step {self.step}/{self.steps}  loss {self.loss:.4f} "
+            f"(unweighted {self.unweighted_loss:.4f})  weights {self.weight_mean:.2f} "
+            f"±{self.weight_std:.2f}  lr {self.learning_rate:.2e}  grad {self.grad_norm:.2f}  "
+            f"{self.tokens_per_second:,.0f} tokens/s"
+        )
+
+
+@dataclass
+class _Conversation:
+    """What the ranks have told so far."""
+
+    on_step: Callable[[TrainingStep], None]
+    on_log: Callable[[str], None]
+    result: TrainingResult | None = None
+    error: EastError | None = None
+
+    def hear(self, line: str) -> None:
+        """Take in one line of the ranks' output."""
+        message = parse_message(line)
+        if message is None:
+            self.on_log(line)
+        elif "step" in message:
+            self.on_step(TrainingStep(**message["step"]))
+        elif "result" in message:
+            self.result = TrainingResult(**message["result"])
+        elif "error" in message:
+            kind = getattr(errors, message["error"])
+            self.error = self.error or kind(message["message"])
+        else:
+            self.on_log(_told(message))
+
+
+def _told(message: dict[str, Any]) -> str:
+    """A rank's rarer message as a line of log."""
+    match message:
+        case {"resumed": name}:
+            return f"training resumes from {name}"
+        case {"skipped_checkpoint": name, "fault": fault}:
+            return f"training skips {name}: {fault}"
+        case {"checkpoint": name}:
+            return f"training saved {name}"
+        case {"data": data}:
+            return (
+                f"training on {data['examples']} examples, "
+                f"{data['dropped_too_long']} longer than training.max_length dropped"
+            )
+    return str(message)
+
+
+@dataclass(frozen=True)
+class TorchrunTrainer:
+    """TRL with DeepSpeed under torchrun, on one machine; implements trainer.Trainer.
+
+    `on_step` hears of every optimizer step, `on_log` every other line of the ranks' output.
+    """
+
+    on_step: Callable[[TrainingStep], None] = print
+    on_log: Callable[[str], None] = print
+
+    def train(self, job: TrainingJob, out: Path) -> TrainingResult:
+        """Write a complete checkpoint into the folder `out`; see trainer.Trainer.train.
+
+        Goes on from the job's newest whole training checkpoint in `job.scratch`, where there is
+        one. Folders of other jobs in it are deleted: a scratch folder serves one job at a time.
+        """
+        whole = rank_job(job, out.absolute(), device_of(job.resources))
+        _clear_others(whole)
+        path = whole.work / JOB_FILE
+        write_job(whole, path)
+        talk = _Conversation(self.on_step, self.on_log)
+        try:
+            run_child(
+                _command(whole, path),
+                env=_RANK_ENVIRONMENT,
+                on_line=talk.hear,
+                timeout=_timeout(job),
+            )
+        except EngineError as failure:
+            raise talk.error or failure from failure
+        if talk.result is None:
+            raise EngineError(f"training ended without a result; see {whole.work}")
+        return talk.result
+
+
+def _command(job: RankJob, path: Path) -> list[str]:
+    ranks = str(job.resources.processes)
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--max-restarts",
+        "0",
+    ]
+    return [*launcher, "--nproc-per-node", ranks, "-m", "east_core.backends.trl_trainer", str(path)]
+
+
+def _timeout(job: TrainingJob) -> float:
+    """The longest that training may take, in seconds."""
+    return job.resources.stage_timeout_hours * 3600
+
+
+def _clear_others(job: RankJob) -> None:
+    """Make the job's own folder and delete those of other jobs."""
+    job.work.mkdir(parents=True, exist_ok=True)
+    job.out.mkdir(parents=True, exist_ok=True)
+    for folder in job.scratch.iterdir():
+        if folder != job.work and (folder / JOB_FILE).exists():
+            shutil.rmtree(folder)
