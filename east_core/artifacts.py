@@ -40,6 +40,7 @@ __all__ = [
     "Store",
     "StoreCheck",
     "content_hash",
+    "existing",
     "materialize",
     "work_folder",
 ]
@@ -71,12 +72,41 @@ def materialize(
     where another process is building or has published there, ArtifactDamaged for a malformed
     record, StoreError where the store can't be used; and whatever `build` raises.
     """
+    wanted = _wanted(address, stage, revision, recipe, inputs)
+    return _found(store, wanted) or _made(store, wanted, build, clock)
+
+
+def existing(
+    store: Store,
+    address: str,
+    *,
+    stage: str,
+    revision: int,
+    recipe: Mapping[str, Json],
+    inputs: Mapping[str, ArtifactRecord | str],
+) -> ArtifactRecord | None:
+    """The record that `materialize` would return without building; None where it would build.
+
+    Raises ArtifactMismatch and ArtifactDamaged as `materialize` does.
+    """
+    return _found(store, _wanted(address, stage, revision, recipe, inputs))
+
+
+def _wanted(
+    address: str,
+    stage: str,
+    revision: int,
+    recipe: Mapping[str, Json],
+    inputs: Mapping[str, ArtifactRecord | str],
+) -> ArtifactRecord:
+    """The record to be made, but for what only the build can tell."""
     asked = json.loads(canonical_json({**recipe, "stage": stage, "revision": revision}))
-    wanted = ArtifactRecord(
+    identities = {name: _identity(given) for name, given in inputs.items()}
+    return ArtifactRecord(
         address=address,
         recipe=asked,
-        inputs={name: _identity(given) for name, given in inputs.items()},
-        fingerprint="",
+        inputs=identities,
+        fingerprint=fingerprint_of(asked, identities),
         files=(),
         facts={},
         code_version=code_version(),
@@ -85,8 +115,6 @@ def materialize(
         versions=library_versions(),
         input_addresses=_addresses(inputs),
     )
-    wanted = dataclasses.replace(wanted, fingerprint=fingerprint_of(wanted.recipe, wanted.inputs))
-    return _found(store, wanted) or _made(store, wanted, build, clock)
 
 
 def _found(store: Store, wanted: ArtifactRecord) -> ArtifactRecord | None:

@@ -36,7 +36,7 @@ def summarise(store: Store, run_name: str) -> list[RoundSummary]:
         if folder.startswith("round-"):
             by_round.setdefault(int(folder.removeprefix("round-")), []).append((parts, record))
     if not by_round:
-        raise DataError(f"no run {run_name!r} with a finished stage in {store.url('')}")
+        raise DataError(f"no run {run_name!r} with a finished stage in {store.root}")
     return [_summary(number, by_round[number]) for number in sorted(by_round)]
 
 

@@ -10,6 +10,7 @@
     {run}/round-01/examples            what is trained on
     {run}/round-01/checkpoint          the trained model
     {run}/round-01/scores/{name}       its scores
+    {run}/round-01/report              the accuracy curve so far
 
 Round r samples from checkpoint r-1, trains checkpoint r and scores it. Every stage goes through
 `materialize`: what is recorded is returned, what is missing is built from what is recorded.
@@ -17,6 +18,7 @@ A stage's revision is bumped by hand when its code changes what it makes.
 """
 
 import dataclasses
+import functools
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,14 +27,15 @@ from pathlib import Path
 from typing import Any
 
 from east_core import base_model
-from east_core.artifacts import ArtifactRecord, Store, existing, materialize
+from east_core.artifacts import ArtifactRecord, Store, existing, materialize, work_folder
 from east_core.config import DatasetConfig, RunConfig, SftRecipe, Training
 from east_core.datasets import load_questions
-from east_core.errors import NothingToLearn
+from east_core.errors import DataError, NothingToLearn
 from east_core.evaluation import Tally, grade, scores_as_facts
 from east_core.examples import build_examples, example_type, survey_examples
 from east_core.grading import Grader
 from east_core.records import Prediction, Question, SampledQuestion
+from east_core.report import curve_png, summarise
 from east_core.sampler import GenerationSettings, ModelSource, Sampler
 from east_core.seeds import derive_seed
 from east_core.tables import read_table, read_tables, write_table
@@ -40,7 +43,8 @@ from east_core.trainer import Trainer, TrainingJob
 from east_core.weighing import WeighedQuestion, weigh_samples
 
 QUESTIONS, SAMPLES, EXAMPLES = "questions.parquet", "samples.parquet", "examples.parquet"
-WEIGHTS, PREDICTIONS = "weights", "predictions.parquet"
+SHARDS, WEIGHTS, PREDICTIONS = "shards.json", "weights", "predictions.parquet"
+CURVE = "curve.png"
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,15 @@ class Run:
         return "/".join([self.config.name, *parts])
 
     def record(self, *parts: str) -> ArtifactRecord:
-        """The record of an earlier stage, which must be there."""
-        return self.store.require(self.address(*parts))
+        """The record of an earlier stage. Raises DataError where it is not there."""
+        return self.record_at(self.address(*parts))
+
+    def record_at(self, address: str) -> ArtifactRecord:
+        """The record at an address of the store. Raises DataError where it is not there."""
+        record = self.store.record(address)
+        if record is None:
+            raise DataError(f"{address} is not in {self.store!r}; run the stage that makes it")
+        return record
 
 
 def round_name(number: int) -> str:
@@ -117,13 +128,13 @@ def freeze_questions(run: Run, name: str, config: DatasetConfig) -> ArtifactReco
 def register_base_model(run: Run) -> ArtifactRecord:
     """Record which files the base model consists of; another model under its name is refused."""
     config = run.config.model
-    folder = base_model.locate_model(config, run.store.cache)
+    folder = base_model.locate_model(config)
     base_model.check_model_folder(folder, config.name)
     files = base_model.fingerprint_files(folder)
 
     def build(folder: Path) -> dict[str, Any]:
-        (folder / "model.json").write_text(json.dumps(config.model_dump(), indent=2))
-        return {"files": files}
+        (folder / "files.json").write_text(json.dumps(files, indent=2))
+        return {"name": config.name, "revision": config.revision}
 
     return materialize(
         run.store,
@@ -146,18 +157,15 @@ def checkpoint_record(run: Run, number: int) -> ArtifactRecord:
 def checkpoint(run: Run, number: int) -> ModelSource:
     """Checkpoint `number` in a local folder, downloaded and verified where it is remote."""
     record, config = checkpoint_record(run, number), run.config.model
-    if number == 0:
-        folder = base_model.locate_model(config, run.store.cache)
-    else:
-        folder = run.store.fetch(record)
+    folder = base_model.locate_model(config) if number == 0 else run.store.fetch(record)
     return base_model.model_source(folder, record.fingerprint, config)
 
 
 def sample(run: Run, number: int, sampler: Sampler) -> ArtifactRecord:
     """Sample completions of every training question from checkpoint `number` - 1.
 
-    Shard by shard: a shard that is recorded is not sampled again. The record's facts list the
-    shards' addresses in question order.
+    Shard by shard: a shard that is recorded is not sampled again. The artifact lists its shards
+    in question order, whatever their size, so a resume may use another shard size.
     """
     settings = _sampling_settings(run, number)
     stage = _Stage(
@@ -173,9 +181,8 @@ def sample(run: Run, number: int, sampler: Sampler) -> ArtifactRecord:
     if done is not None:
         return done
     shards = _sample_shards(run, number, sampler, settings, stage)
-    facts = _sum_facts([shard.facts for shard in shards])
-    facts["shards"] = [shard.address for shard in shards]
-    return materialize(run.store, **stage.identity(), build=lambda _: facts)
+    build = functools.partial(_write_index, shards)
+    return materialize(run.store, **stage.identity(), build=build)
 
 
 @dataclass(frozen=True)
@@ -232,7 +239,7 @@ def _sample_shards(
         for shard in missing:
             _publish_next(run, shard, stream)
         next(stream, None)  # lets the sampler finish its stage
-    return [run.store.require(shard.address) for shard in shards]
+    return [run.record_at(shard.address) for shard in shards]
 
 
 def _publish_next(run: Run, shard: _Stage, stream: Iterator[list[SampledQuestion]]) -> None:
@@ -271,7 +278,11 @@ def _write_samples(folder: Path, sampled: Sequence[SampledQuestion]) -> dict[str
     }
 
 
-def _sum_facts(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _write_index(shards: Sequence[ArtifactRecord], folder: Path) -> dict[str, Any]:
+    """List the shards with their contents, and return the sums of their facts."""
+    index = {shard.address: shard.content for shard in shards}
+    (folder / SHARDS).write_text(json.dumps(index, indent=2))
+    facts: list[Mapping[str, Any]] = [shard.facts for shard in shards]
     return {name: sum(fact[name] for fact in facts) for name in facts[0]}
 
 
@@ -303,8 +314,8 @@ def weigh(run: Run, number: int) -> ArtifactRecord:
 
 def sample_files(run: Run, samples: ArtifactRecord) -> list[Path]:
     """The local sample files of a round, in question order."""
-    shards: list[str] = list(samples.facts["shards"])  # type: ignore[arg-type]
-    return [run.store.fetch(run.store.require(shard)) / SAMPLES for shard in shards]
+    shards: dict[str, str] = json.loads((run.store.fetch(samples) / SHARDS).read_text())
+    return [run.store.fetch(run.record_at(shard)) / SAMPLES for shard in shards]
 
 
 def weight_files(run: Run, weights: ArtifactRecord) -> list[Path]:
@@ -370,7 +381,7 @@ def train(run: Run, number: int, sampler: Sampler, trainer: Trainer) -> Artifact
             system_prompt=config.sampling.system_prompt,
             seed=seed,
             resources=config.resources,
-            scratch=run.store.work_folder(folder),
+            scratch=work_folder(folder),
         )
         sampler.release()
         return dataclasses.asdict(trainer.train(job, folder))
@@ -444,5 +455,28 @@ def score(run: Run, number: int, benchmark: str, sampler: Sampler) -> ArtifactRe
             "stop": list(settings.stop),
         },
         inputs={"model": checkpoint_record(run, number), "questions": questions},
+        build=build,
+    )
+
+
+def report(run: Run, number: int) -> ArtifactRecord:
+    """Draw the accuracy curve up to round `number`."""
+    scores = {
+        f"{round_name(past)}/{name}": run.record(round_name(past), "scores", name)
+        for past in range(number + 1)
+        for name in run.config.benchmarks
+    }
+
+    def build(folder: Path) -> None:
+        rounds = [past for past in summarise(run.store, run.config.name) if past.round <= number]
+        (folder / CURVE).write_bytes(curve_png(rounds, run.config.name))
+
+    return materialize(
+        run.store,
+        run.address(round_name(number), "report"),
+        stage="report",
+        revision=1,
+        recipe={},
+        inputs=scores,
         build=build,
     )

@@ -43,16 +43,6 @@ class TrainingResult:
     last_loss: float
 
 
-@dataclass(frozen=True)
-class TrainingProgress:
-    """How far training has come: the step just done, its weighted loss, and the speed so far."""
-
-    step: int
-    steps: int
-    loss: float
-    tokens_per_second: float
-
-
 class Trainer(Protocol):
     """Trains a checkpoint into a new one, in processes of its own."""
 

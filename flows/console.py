@@ -11,6 +11,7 @@ from east_core.config import RunConfig
 from east_core.errors import DataError
 from east_core.evaluation import Proportion
 from east_core.report import RoundSummary, summarise
+from east_core.stages import CURVE, round_name
 
 console = Console()
 BAR_WIDTH = 30
@@ -20,7 +21,7 @@ def print_start(config: RunConfig) -> None:
     """What is about to run, and how to watch it."""
     console.print(
         f"[bold]{config.name}[/]: {config.rounds} rounds of {config.training.loss.upper()}, "
-        f"weighting {config.weighting.kind!r}, artifacts in {Store(config.store).url(config.name)}"
+        f"weighting {config.weighting.kind!r}, artifacts in {config.store}/{config.name}"
     )
 
 
@@ -32,9 +33,11 @@ def print_end(config: RunConfig) -> None:
     except DataError:
         return
     print_rounds(config.name, rounds)
-    url = store.url(config.name)
+    url = f"{store.root}/{config.name}"
+    plot = store.record(f"{config.name}/{round_name(rounds[-1].round)}/report")
     console.print(f"artifacts  {url}", soft_wrap=True)
-    console.print(f"plot       {url}/curve.png", soft_wrap=True)
+    if plot is not None:
+        console.print(f"plot       {store.url(plot, CURVE)}", soft_wrap=True)
     console.print(f"again      east show {url}", soft_wrap=True)
     console.print("UI         make ui, then open the address that it prints", soft_wrap=True)
 

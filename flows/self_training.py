@@ -30,10 +30,10 @@ def self_training(config: RunConfig) -> None:
     stages.prepare(config)
     with engines_for(config):
         score_checkpoint(config, 0)
-        publish_report(config)
+        publish_report(config, 0)
         for number in range(1, config.rounds + 1):
             self_training_round(config, number)
-            publish_report(config)
+            publish_report(config, number)
 
 
 def score_checkpoint(config: RunConfig, number: int) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from east_core.config import RunConfig
 from east_core.sampler import Sampler
 from east_core.trainer import Trainer
-from tasks.progress import report_sampling, report_training
+from tasks.progress import report_engine, report_sampling, report_training
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def engines_for(config: RunConfig) -> Iterator[Engines]:
     from east_core.backends.torchrun import TorchrunTrainer
     from east_core.backends.vllm_sampler import VllmSampler
 
-    trainer = TorchrunTrainer(on_progress=report_training)
+    trainer = TorchrunTrainer(on_step=report_training, on_log=report_engine)
     with (
         VllmSampler(config.resources, on_progress=report_sampling) as sampler,
         place(Engines(sampler, trainer)) as engines,

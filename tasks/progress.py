@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from prefect.logging import get_run_logger
 
 from east_core.artifacts import ArtifactRecord
+from east_core.backends.torchrun import TrainingStep
 from east_core.sampler import SamplingProgress
-from east_core.trainer import TrainingProgress
 
 SECONDS_BETWEEN_LINES = 5.0
 BAR_WIDTH = 24
@@ -48,17 +48,15 @@ def report_sampling(progress: SamplingProgress) -> None:
         )
 
 
-def report_training(progress: TrainingProgress) -> None:
+def report_training(step: TrainingStep) -> None:
     """Log how far training has come, with its loss."""
-    if _throttle.is_due() or progress.step == progress.steps:
-        get_run_logger().info(
-            "%s step %d of %d, loss %.4f, %.0f tokens/s",
-            bar(progress.step / progress.steps),
-            progress.step,
-            progress.steps,
-            progress.loss,
-            progress.tokens_per_second,
-        )
+    if _throttle.is_due() or step.step == step.steps:
+        get_run_logger().info("%s %s", bar(step.step / step.steps), step)
+
+
+def report_engine(line: str) -> None:
+    """Pass an engine's own log on, for those who look at debug messages."""
+    get_run_logger().debug("%s", line)
 
 
 def log_record(record: ArtifactRecord) -> ArtifactRecord:

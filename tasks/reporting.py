@@ -3,27 +3,29 @@
 import base64
 from collections.abc import Sequence
 
-from prefect import task
 from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 
+from east_core import stages
+from east_core.artifacts import ArtifactRecord
 from east_core.config import RunConfig
-from east_core.report import RoundSummary, curve_png, summarise
+from east_core.report import RoundSummary, summarise
 from east_core.stages import Run
+from tasks.stages import stage
 
 
-@task(name="report", cache_policy=NO_CACHE, persist_result=False)
-def publish_report(config: RunConfig) -> None:
-    """Publish the accuracy curve and the table of rounds under the run's own artifact key."""
+@stage("report")
+def publish_report(config: RunConfig, number: int) -> ArtifactRecord:
+    """Publish the accuracy curve and the table of rounds, in the store and on the run's page."""
     run = Run.open(config)
+    record = stages.report(run, number)
+    image = (run.store.fetch(record) / stages.CURVE).read_bytes()
     rounds = summarise(run.store, config.name)
-    image = curve_png(rounds, config.name)
-    run.store.write_text_or_bytes(run.address("curve.png"), image)
     create_markdown_artifact(
         key=f"{config.name}-curve",
-        markdown=markdown(rounds, image, run.store.url(config.name)),
-        description=f"Accuracy of {config.name} after round {rounds[-1].round}",
+        markdown=markdown(rounds, image, f"{run.store.root}/{config.name}"),
+        description=f"Accuracy of {config.name} after round {number}",
     )
+    return record
 
 
 def markdown(rounds: Sequence[RoundSummary], image: bytes, link: str) -> str:
