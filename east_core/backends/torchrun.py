@@ -18,7 +18,11 @@ from east_core.processes import parse_message, run_child
 from east_core.trainer import TrainingJob, TrainingResult
 
 # One thread a rank: two OpenMP teams on shared cores spend their time waiting for each other.
-_RANK_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+_RANK_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "TQDM_DISABLE": "1",
+    "PYTHONWARNINGS": "ignore::FutureWarning",  # DeepSpeed's, about torch, at every collective
+}
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from torch import distributed
+from torch import Tensor, distributed
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -53,18 +53,20 @@ from east_core.backends.weighted_trainers import (
     WeightedKTOTrainer,
     WeightedSFTTrainer,
 )
-from east_core.config import DpoRecipe, KtoRecipe, SftRecipe
+from east_core.config import DpoRecipe, KtoRecipe, LoraRecipe, SftRecipe
 from east_core.errors import EastError, EngineError, TrainingDiverged
 from east_core.processes import emit
 from east_core.trainer import TrainingResult
 
-_WEIGHT_FILES = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".index.json")
-_NOT_TOKENIZER = ("config.json", "README.md", ".gitattributes")
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".index.json")
+_OF_THE_MODEL = ("config.json", "README.md", ".gitattributes", "training_log.jsonl")
+_ADAPTED = ".base_layer.weight"
 
 
 def main() -> None:
     """Run one rank; tell a failure that has a known cure as one message."""
     transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     try:
         train(read_job(Path(sys.argv[1])))
     except EastError as error:
@@ -107,7 +109,8 @@ def train(job: RankJob) -> None:
     if _is_first():
         emit({"result": dataclasses.asdict(_result(trainer.state, data))})
     distributed.barrier()
-    distributed.destroy_process_group()
+    sys.stdout.flush()
+    os._exit(0)  # all is written; tearing the engines down in order takes seconds
 
 
 def _start_process_group(job: RankJob) -> None:
@@ -342,18 +345,43 @@ def save_checkpoint(trainer: Any, job: RankJob) -> None:
 
     The tokenizer's files are copied byte for byte, so that no round changes a prompt's ids.
     """
-    trainer.model.config.use_cache = True
-    trainer.save_model(str(job.out))
+    state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if not _is_first():
         return
-    (job.out / "training_args.bin").unlink()
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if job.recipe.lora is not None:
+        state, model = merge_lora(state, job.recipe.lora), model.get_base_model()
+    model.config.use_cache = True
+    untied = {name: t for name, t in state.items() if name not in model.all_tied_weights_keys}
+    model.save_pretrained(job.out, state_dict=untied)
     for file in job.model.folder.iterdir():
-        if file.is_file() and not file.name.endswith((*_WEIGHT_FILES, *_NOT_TOKENIZER)):
+        if file.is_file() and not file.name.endswith(_WEIGHTS) and file.name not in _OF_THE_MODEL:
             shutil.copyfile(file, job.out / file.name)
     log = (json.dumps(entry) + "\n" for entry in trainer.state.log_history)
     (job.out / "training_log.jsonl").write_text("".join(log))
     if job.tensorboard.exists():
         shutil.copytree(job.tensorboard, job.out / "tensorboard", dirs_exist_ok=True)
+
+
+def merge_lora(state: dict[str, Tensor], lora: LoraRecipe) -> dict[str, Tensor]:
+    """Full weights of a peft model: W + alpha / r * B A for adapted layers, others as they are.
+
+    The product is taken in fp32 whatever the weights' precision (LoRA, arXiv:2106.09685, eq. 3).
+    """
+    scale = lora.alpha / lora.rank
+    return {
+        name.removeprefix("base_model.model.").replace(".base_layer.", "."): (
+            _merged(state, name, scale) if name.endswith(_ADAPTED) else tensor
+        )
+        for name, tensor in state.items()
+        if ".lora_" not in name
+    }
+
+
+def _merged(state: dict[str, Tensor], name: str, scale: float) -> Tensor:
+    stem, weight = name.removesuffix(_ADAPTED), state[name]
+    a, b = (state[f"{stem}.lora_{side}.default.weight"].float() for side in "AB")
+    return (weight.float() + scale * (b @ a)).to(weight.dtype)
 
 
 def _result(state: TrainerState, data: TrainingData) -> TrainingResult:
