@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from east_core.errors import EastError
+from flows.weigh_command import weigh
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -86,6 +87,9 @@ def show(
         typer.echo(json.dumps(summary_json(rounds), indent=2))
     else:
         print_rounds(name, rounds)
+
+
+app.command()(weigh)
 
 
 def main() -> None:
