@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from east_core.chat import ChatTokenizer, check_tokenizer, completion_token_ids, prompt_token_ids
@@ -201,7 +202,7 @@ def _write_arrow(path: Path, schema: pa.Schema, rows: Iterable[Row]) -> None:
         writer.write_batch(pa.RecordBatch.from_pylist(group, schema))
 
 
-def _kl_partners(job: TrainingJob, examples: int, longest_run: int) -> np.ndarray[Any, Any]:
+def _kl_partners(job: TrainingJob, examples: int, longest_run: int) -> npt.NDArray[np.int64]:
     """For each row, the row whose completion is its mismatched one in KTO's KL estimate.
 
     invariant: all completions moved on by the longest run of one question's examples, so that no
@@ -214,10 +215,11 @@ def _kl_partners(job: TrainingJob, examples: int, longest_run: int) -> np.ndarra
     size = job.resources.micro_batch_size
     start = rows // size * size
     width = np.minimum(start + size, examples) - start
-    return start + (rows - start - 1) % width
+    partners: npt.NDArray[np.int64] = start + (rows - start - 1) % width
+    return partners
 
 
-def _add_kl_completions(path: Path, partners: np.ndarray[Any, Any]) -> None:
+def _add_kl_completions(path: Path, partners: npt.NDArray[np.int64]) -> None:
     table = pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
     filler = len(partners)
     moved = table["completion_ids"].take(pa.array([*partners, filler]))

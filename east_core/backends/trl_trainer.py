@@ -33,9 +33,11 @@ from transformers import (
 )
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging as transformers_logging
-from trl import DPOConfig, KTOConfig, SFTConfig
+from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DataCollatorForPreference
+from trl.trainer.kto_config import KTOConfig
 from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
+from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from east_core.backends.training_checkpoints import (
@@ -65,8 +67,8 @@ _ADAPTED = ".base_layer.weight"
 
 def main() -> None:
     """Run one rank; tell a failure that has a known cure as one message."""
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         train(read_job(Path(sys.argv[1])))
     except EastError as error:
@@ -227,10 +229,7 @@ def training_arguments(job: RankJob, steps: int) -> TrainingArguments:
         case SftRecipe():
             return SFTConfig(**common)
         case DpoRecipe():
-            loss = [recipe.variant]
-            return DPOConfig(
-                **common, beta=recipe.beta, loss_type=loss, precompute_ref_log_probs=True
-            )
+            return DPOConfig(**common, beta=recipe.beta, precompute_ref_log_probs=True)
         case KtoRecipe():
             return KTOConfig(**common, beta=recipe.beta, precompute_ref_log_probs=True)
 
@@ -264,7 +263,7 @@ def _peft_config(job: RankJob) -> Any:
     targets = lora.target_modules
     return LoraConfig(
         r=lora.rank,
-        lora_alpha=lora.alpha,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # peft takes floats
         lora_dropout=lora.dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
         task_type="CAUSAL_LM",
@@ -282,7 +281,7 @@ def _resume_point(job: RankJob) -> Path | None:
     return checkpoint
 
 
-class ProgressCallback(TrainerCallback):  # type: ignore[misc]
+class ProgressCallback(TrainerCallback):
     """Tells every step to the parent, stops at a broken loss, seals checkpoints."""
 
     def __init__(self, job: RankJob) -> None:
@@ -291,13 +290,13 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_log(
         self,
-        _: TrainingArguments,
+        args: TrainingArguments,  # noqa: ARG002 - the base class's signature
         state: TrainerState,
-        __: TrainerControl,
-        logs: dict[str, float],
-        **___: Any,
+        control: TrainerControl,  # noqa: ARG002
+        **kwargs: Any,
     ) -> None:
         """Check the step's loss before anything of it is saved, then tell it."""
+        logs: dict[str, float] = kwargs["logs"]
         if "loss" not in logs:
             return
         broken = [name for name in ("loss", "grad_norm") if not math.isfinite(logs.get(name, 0))]
@@ -316,7 +315,11 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         self.step_started = self.last_save = time.monotonic()
 
     def on_save(
-        self, _: TrainingArguments, state: TrainerState, __: TrainerControl, **___: Any
+        self,
+        args: TrainingArguments,  # noqa: ARG002 - the base class's signature
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **_: Any,
     ) -> None:
         """Seal the checkpoint that all ranks have just finished."""
         distributed.barrier()

@@ -14,6 +14,7 @@ What is changed, and why:
 """
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,9 @@ from datasets import Dataset
 from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import TrainingArguments
-from trl import DPOTrainer, KTOTrainer, SFTTrainer
+from trl.trainer.dpo_trainer import DPOTrainer
+from trl.trainer.kto_trainer import KTOTrainer
+from trl.trainer.sft_trainer import SFTTrainer
 
 from east_core.config import DpoRecipe, KtoRecipe, SftRecipe
 from east_core.losses import dpo_losses, kl_estimate, kto_losses, sft_loss, weighted_mean
@@ -55,7 +58,7 @@ class GlobalBatchSampler(Sampler[int]):
             left, epoch = left - len(rows), epoch + 1
 
     def _epoch(self, epoch: int) -> list[int]:
-        order = range(self.examples)
+        order = list(range(self.examples))
         if self.seed is not None:
             generator = torch.Generator().manual_seed(self.seed + epoch)
             order = torch.randperm(self.examples, generator=generator).tolist()
@@ -116,6 +119,7 @@ class _Weighted:
 
     args: TrainingArguments
     accelerator: Any
+    _signature_columns: list[str]
     loss_is_scaled_for_ga = True  # our losses are shares of the whole step
 
     def __init__(self, *, sampler: GlobalBatchSampler, recipe: Any, **options: Any) -> None:
@@ -151,9 +155,24 @@ class _Weighted:
     def _get_num_items_in_batch(self, batches: list[Batch], _: torch.device) -> Tensor:
         return self._count(batches)
 
-    def _step_share(self, loss: Tensor) -> Tensor:
-        """A rank's share of the step's loss: gradients are averaged over ranks, shares add up."""
-        return loss * self.accelerator.num_processes  # type: ignore[no-any-return]
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: Batch,
+        return_outputs: bool = False,  # noqa: ARG002 - the base class's signature
+        num_items_in_batch: Tensor | None = None,
+    ) -> Tensor:
+        """This rank's share of the step's loss for one micro-batch.
+
+        Times the number of ranks, since gradients are averaged over ranks where shares add up.
+        """
+        assert num_items_in_batch is not None
+        share = self._share(model, inputs, num_items_in_batch)
+        return share * self.accelerator.num_processes  # type: ignore[no-any-return]
+
+    @abstractmethod
+    def _share(self, model: Any, inputs: Batch, step_count: Tensor) -> Tensor:
+        """The weighted loss of one micro-batch, divided by the whole step's count."""
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Write none: the artifact's record tells how a checkpoint was made."""
@@ -189,19 +208,15 @@ class WeightedSFTTrainer(_Weighted, SFTTrainer):  # type: ignore[misc]
         labels = torch.stack([(batch["labels"][:, 1:] != -100).sum() for batch in batches]).sum()
         return self._total(labels.to(device))
 
-    def compute_loss(
-        self, model: Any, inputs: Batch, *, num_items_in_batch: Tensor, **_: Any
-    ) -> Tensor:
-        """This rank's share of the step's loss for one micro-batch."""
+    def _share(self, model: Any, inputs: Batch, step_count: Tensor) -> Tensor:
         outputs = model(**_model_inputs(inputs), labels=inputs["labels"], fused_lm_head=True)
         token_logps, counts = outputs.log_probs, outputs.label_mask.sum(1)
         normalisation = self.recipe.normalisation
-        loss = sft_loss(token_logps, inputs["weights"], counts, num_items_in_batch, normalisation)
         losses, units = -token_logps.sum(1), counts
         if normalisation == "example":
             losses, units = losses / counts.clamp(min=1), torch.ones_like(counts)
         self._sums.add(losses, units, inputs["attention_mask"].sum(), inputs)
-        return self._step_share(loss)
+        return sft_loss(token_logps, inputs["weights"], counts, step_count, normalisation)
 
 
 class _Preference(_Weighted):
@@ -221,10 +236,7 @@ class WeightedDPOTrainer(_Preference, DPOTrainer):  # type: ignore[misc]
 
     recipe: DpoRecipe
 
-    def compute_loss(
-        self, model: Any, inputs: Batch, *, num_items_in_batch: Tensor, **_: Any
-    ) -> Tensor:
-        """This rank's share of the step's loss for one micro-batch of pairs."""
+    def _share(self, model: Any, inputs: Batch, step_count: Tensor) -> Tensor:
         chosen, rejected = _sequence_logps(model, inputs).chunk(2)
         losses = dpo_losses(
             chosen - inputs["ref_chosen_logps"],
@@ -234,7 +246,7 @@ class WeightedDPOTrainer(_Preference, DPOTrainer):  # type: ignore[misc]
             inputs["completion_mask"].sum(1).chunk(2),
         )
         self._sums.add(losses, torch.ones_like(losses), inputs["attention_mask"].sum(), inputs)
-        return self._step_share(weighted_mean(losses, inputs["weights"], num_items_in_batch))
+        return weighted_mean(losses, inputs["weights"], step_count)
 
 
 class WeightedKTOTrainer(_Preference, KTOTrainer):  # type: ignore[misc]
@@ -248,15 +260,13 @@ class WeightedKTOTrainer(_Preference, KTOTrainer):  # type: ignore[misc]
     ) -> tuple[list[Batch], Tensor]:
         """Fetch the step's micro-batches and estimate its KL term before the first of them."""
         batches, count = super().get_batch_samples(epoch_iterator, num_batches, device)
+        assert isinstance(count, Tensor)
         if self.recipe.kl == "invariant" and batches:
             sums = [self._kl_logratios(self._prepare_input(batch)).sum() for batch in batches]
             self._step_kl = kl_estimate(self._total(torch.stack(sums).sum()), count)
         return batches, count
 
-    def compute_loss(
-        self, model: Any, inputs: Batch, *, num_items_in_batch: Tensor, **_: Any
-    ) -> Tensor:
-        """This rank's share of the step's loss for one micro-batch."""
+    def _share(self, model: Any, inputs: Batch, step_count: Tensor) -> Tensor:
         kl = self._step_kl if self.recipe.kl == "invariant" else self._micro_batch_kl(inputs)
         assert kl is not None
         losses = kto_losses(
@@ -268,12 +278,12 @@ class WeightedKTOTrainer(_Preference, KTOTrainer):  # type: ignore[misc]
             self.recipe.undesirable_weight,
         )
         self._sums.add(losses, torch.ones_like(losses), inputs["attention_mask"].sum(), inputs)
-        return self._step_share(weighted_mean(losses, inputs["weights"], num_items_in_batch))
+        return weighted_mean(losses, inputs["weights"], step_count)
 
     def _kl_logratios(self, inputs: Batch) -> Tensor:
         """log pi - log pi_ref of the mismatched completions, (B,), 0 for filler rows."""
         with self.compute_loss_context_manager():
-            logps = self._compute_kl_logps(self.model_wrapped, inputs)
+            logps = self._compute_kl_logps(self.model_wrapped, inputs)  # type: ignore[no-untyped-call]
         return (logps - inputs["ref_KL_logps"]) * inputs["is_counted"]  # type: ignore[no-any-return]
 
     def _micro_batch_kl(self, inputs: Batch) -> Tensor:
