@@ -12,22 +12,21 @@ import fsspec
 from east_core.config import ModelConfig
 from east_core.datasets import BUILTIN, builtin_path
 from east_core.errors import DataError
-from east_core.files import cache_home
 from east_core.sampler import ModelSource
 
 # What a checkpoint consists of; notes, original weights and pickles stay behind.
 PATTERNS = ["*.json", "*.safetensors", "*.jinja", "tokenizer*", "*.model", "*.txt", "*.py"]
 
 
-def locate_model(config: ModelConfig) -> Path:
-    """The local folder of the base model, downloaded into the user's cache where it is remote.
+def locate_model(config: ModelConfig, cache: Path) -> Path:
+    """The local folder of the base model, downloaded into `cache` where it is remote.
 
     Raises DataError where it can't be found.
     """
     if config.name.startswith(BUILTIN):
         return builtin_path(config.name.removeprefix(BUILTIN))
     if "://" in config.name:
-        return _download(config.name)
+        return _download(config.name, cache)
     local = Path(config.name).expanduser()
     if local.is_dir():
         return local.resolve()
@@ -74,9 +73,9 @@ def _has_chat_template(folder: Path) -> bool:
     return settings.is_file() and "chat_template" in json.loads(settings.read_text("utf-8"))
 
 
-def _download(url: str) -> Path:
+def _download(url: str, cache: Path) -> Path:
     """Copy a model folder at an fsspec URL into the cache; files of the right size are kept."""
-    target = cache_home() / "models" / hashlib.sha256(url.encode()).hexdigest()[:16]
+    target = cache / "models" / hashlib.sha256(url.encode()).hexdigest()[:16]
     target.mkdir(parents=True, exist_ok=True)
     filesystem, root = fsspec.core.url_to_fs(url)
     try:

@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import Any
 
 from east_core import base_model
-from east_core.artifacts import ArtifactRecord, Store, existing, materialize, work_folder
+from east_core.artifacts import ArtifactRecord, Store, existing, materialize
 from east_core.config import DatasetConfig, RunConfig, SftRecipe, Training
 from east_core.datasets import load_questions
-from east_core.errors import DataError, NothingToLearn
+from east_core.errors import NothingToLearn
 from east_core.evaluation import Tally, grade, scores_as_facts
 from east_core.examples import build_examples, example_type, survey_examples
 from east_core.grading import Grader
@@ -64,15 +64,8 @@ class Run:
         return "/".join([self.config.name, *parts])
 
     def record(self, *parts: str) -> ArtifactRecord:
-        """The record of an earlier stage. Raises DataError where it is not there."""
-        return self.record_at(self.address(*parts))
-
-    def record_at(self, address: str) -> ArtifactRecord:
-        """The record at an address of the store. Raises DataError where it is not there."""
-        record = self.store.record(address)
-        if record is None:
-            raise DataError(f"{address} is not in {self.store!r}; run the stage that makes it")
-        return record
+        """The record of an earlier stage. Raises StoreError where it is not there."""
+        return self.store.require(self.address(*parts))
 
 
 def round_name(number: int) -> str:
@@ -128,7 +121,7 @@ def freeze_questions(run: Run, name: str, config: DatasetConfig) -> ArtifactReco
 def register_base_model(run: Run) -> ArtifactRecord:
     """Record which files the base model consists of; another model under its name is refused."""
     config = run.config.model
-    folder = base_model.locate_model(config)
+    folder = base_model.locate_model(config, run.store.cache)
     base_model.check_model_folder(folder, config.name)
     files = base_model.fingerprint_files(folder)
 
@@ -157,7 +150,8 @@ def checkpoint_record(run: Run, number: int) -> ArtifactRecord:
 def checkpoint(run: Run, number: int) -> ModelSource:
     """Checkpoint `number` in a local folder, downloaded and verified where it is remote."""
     record, config = checkpoint_record(run, number), run.config.model
-    folder = base_model.locate_model(config) if number == 0 else run.store.fetch(record)
+    base = number == 0
+    folder = base_model.locate_model(config, run.store.cache) if base else run.store.fetch(record)
     return base_model.model_source(folder, record.fingerprint, config)
 
 
@@ -239,7 +233,7 @@ def _sample_shards(
         for shard in missing:
             _publish_next(run, shard, stream)
         next(stream, None)  # lets the sampler finish its stage
-    return [run.record_at(shard.address) for shard in shards]
+    return [run.store.require(shard.address) for shard in shards]
 
 
 def _publish_next(run: Run, shard: _Stage, stream: Iterator[list[SampledQuestion]]) -> None:
@@ -315,7 +309,7 @@ def weigh(run: Run, number: int) -> ArtifactRecord:
 def sample_files(run: Run, samples: ArtifactRecord) -> list[Path]:
     """The local sample files of a round, in question order."""
     shards: dict[str, str] = json.loads((run.store.fetch(samples) / SHARDS).read_text())
-    return [run.store.fetch(run.record_at(shard)) / SAMPLES for shard in shards]
+    return [run.store.fetch(run.store.require(shard)) / SAMPLES for shard in shards]
 
 
 def weight_files(run: Run, weights: ArtifactRecord) -> list[Path]:
@@ -381,7 +375,7 @@ def train(run: Run, number: int, sampler: Sampler, trainer: Trainer) -> Artifact
             system_prompt=config.sampling.system_prompt,
             seed=seed,
             resources=config.resources,
-            scratch=work_folder(folder),
+            scratch=run.store.work_folder(folder),
         )
         sampler.release()
         return dataclasses.asdict(trainer.train(job, folder))

@@ -18,7 +18,7 @@ def check_run(config: RunConfig) -> Iterator[str]:
     yield f"settings   ok: run {config.name!r}, {config.rounds} rounds, {_batch(config)}"
     store = Store(config.store)
     yield f"store      ok: {store.check_writable()}"
-    yield f"model      ok: {_check_model(config)}"
+    yield f"model      ok: {_check_model(config, store)}"
     with Grader(processes=config.resources.grader_processes) as grader:
         count, line = _check_questions(config.questions, grader)
         yield f"questions  ok: {line}"
@@ -36,9 +36,9 @@ def _batch(config: RunConfig) -> str:
     )
 
 
-def _check_model(config: RunConfig) -> str:
+def _check_model(config: RunConfig, store: Store) -> str:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    folder = base_model.locate_model(config.model)
+    folder = base_model.locate_model(config.model, store.cache)
     base_model.check_model_folder(folder, config.model.name)
     from east_core.backends.hf_model import inspect_model
 

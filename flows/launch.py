@@ -45,6 +45,7 @@ def use_project_settings() -> None:
     """Prefect's settings for this project, where the user's environment does not say otherwise."""
     for name, value in PREFECT_SETTINGS.items():
         os.environ.setdefault(name, value)
+    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
 
 
 def open_run(url: str) -> tuple[Store, str]:
