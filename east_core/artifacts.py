@@ -26,7 +26,6 @@ from east_core.manifest import (
     Json,
     canonical_json,
     changed_fields,
-    content_hash,
     fingerprint_of,
 )
 from east_core.provenance import code_version, library_versions
@@ -39,7 +38,6 @@ __all__ = [
     "Json",
     "Store",
     "StoreCheck",
-    "content_hash",
     "existing",
     "materialize",
     "work_folder",
@@ -124,8 +122,8 @@ def _found(store: Store, wanted: ArtifactRecord) -> ArtifactRecord | None:
         return record
     changes = "; ".join(changed_fields(record, wanted.recipe, wanted.inputs))
     raise ArtifactMismatch(
-        f"{store.url(record)} was made at {record.created_at} from other settings: {changes}; "
-        "choose another run name, or delete that address (and what was made from it)"
+        f"{store.url(record.address)} was made at {record.created_at} from other settings: "
+        f"{changes}; choose another run name, or delete that address (and what was made from it)"
     )
 
 
@@ -177,11 +175,12 @@ def _published(store: Store, record: ArtifactRecord, folder: Path) -> ArtifactRe
 
 def _conflict(store: Store, record: ArtifactRecord, winner: ArtifactRecord | None) -> str:
     if winner is None:
-        return f"{store.url(record)} was published by another writer and deleted again; run again"
+        where = store.url(record.address)
+        return f"{where} was published by another writer and deleted again; run again"
     changes = "; ".join(changed_fields(winner, record.recipe, record.inputs))
     return (
-        f"{store.url(winner)} was published by another run at {winner.created_at} while this one "
-        f"was building: {changes}; choose another run name"
+        f"{store.url(winner.address)} was published by another run at {winner.created_at} while "
+        f"this one was building: {changes}; choose another run name"
     )
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from east_core.errors import ArtifactDamaged
-from east_core.files import cache_home, file_hash
+from east_core.files import file_hash
 from east_core.manifest import ArtifactFile, ArtifactRecord
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ class DownloadCache:
     object fetched stays pinned until it is closed, or has fetched `limit` bytes of newer things.
     """
 
-    def __init__(self, root: Path | None = None, limit: int | None = None) -> None:
-        self.root = root or Path(os.environ.get("EAST_CACHE") or cache_home() / "artifacts")
+    def __init__(self, root: Path, limit: int | None = None) -> None:
+        self.root = root
         gib = float(os.environ.get("EAST_CACHE_GIB", DEFAULT_LIMIT_GIB))
         self.limit = int(gib * 2**30) if limit is None else limit
         self._pins: OrderedDict[str, int] = OrderedDict()

@@ -3,19 +3,32 @@
 An artifact's folder, record included, is finished aside and renamed to its address. POSIX lets
 that rename succeed only where the address is free, so it is the exclusive create and the commit in
 one step: there is never half an artifact, and of two writers one wins.
+
+An artifact may have others below it (`samples` and its shards). Its address is then no longer free
+for a rename, so its files are moved into a folder named after their content, and its record is
+linked into place, which fails where one is.
 """
 
 import contextlib
 import errno
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from east_core.errors import ArtifactDamaged, StoreError
-from east_core.files import file_hash, move_folder, sync_tree, write_atomically
-from east_core.manifest import RECORD_NAME, ArtifactFile, ArtifactRecord, encode_record
+from east_core.files import file_hash, move_folder, sync_folder, sync_tree, write_atomically
+from east_core.manifest import (
+    FOLDER_DIGITS,
+    RECORD_NAME,
+    ArtifactFile,
+    ArtifactRecord,
+    encode_record,
+)
+
+_CONTENT_FOLDER = re.compile(rf"[0-9a-f]{{{FOLDER_DIGITS}}}")
 
 
 class LocalPlace:
@@ -55,9 +68,9 @@ class LocalPlace:
         """SHA-256 of a file, read now."""
         return file_hash(self.root / path)
 
-    def folder_for(self, record: ArtifactRecord) -> str:  # noqa: ARG002 - remote places need it
-        """Files lie directly at the address."""
-        return ""
+    def folder_for(self, record: ArtifactRecord) -> str:
+        """Files lie directly at the address, or in a content folder where others are below it."""
+        return record.content_folder if _entries(self.root / record.address) else ""
 
     def fetch(self, record: ArtifactRecord, files: Sequence[ArtifactFile]) -> Path:
         """The artifact's folder, in place, after checking size and hash of `files`."""
@@ -67,13 +80,14 @@ class LocalPlace:
         return folder
 
     def require_free(self, address: str) -> None:
-        """Raises StoreError where files without a record stand in the way of publishing."""
-        folder = self.root / address
-        if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD_NAME).exists():
-            raise StoreError(
-                f"{folder} holds files but no record, so they are not ours to replace; "
-                "move or delete that folder and run again"
-            )
+        """Raises StoreError where files that are not ours stand in the way of publishing."""
+        for entry in _entries(self.root / address):
+            ours = _CONTENT_FOLDER.fullmatch(entry.name) or any(entry.rglob(RECORD_NAME))
+            if not (entry.is_dir() and ours):
+                raise StoreError(
+                    f"{entry} belongs to no artifact, so it is not ours to replace; move or delete "
+                    "it and run again"
+                )
 
     def publish(self, record: ArtifactRecord, folder: Path) -> None:
         """Make `folder` the artifact. Raises FileExistsError where the address is taken."""
@@ -113,20 +127,35 @@ class LocalPlace:
         write_atomically(folder / RECORD_NAME, encode_record(record))
         sync_tree(folder)
         target = self.root / record.address
-        try:
-            move_folder(folder, target)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            self._publish_from_afar(folder, target)
+        with self._on_this_disk(folder) as whole:
+            if record.folder:
+                self._publish_in_parts(record, whole, target)
+            else:
+                move_folder(whole, target)
 
-    def _publish_from_afar(self, folder: Path, target: Path) -> None:
-        """Copy from a scratch on another file system, then rename as ever."""
+    @contextlib.contextmanager
+    def _on_this_disk(self, folder: Path) -> Iterator[Path]:
+        """`folder`, or a copy where it lies on another file system and can't be renamed."""
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        if folder.stat().st_dev == self.scratch.stat().st_dev:
+            yield folder
+            return
         staged = self.scratch / f"{uuid.uuid4().hex}.staged"
         with _removed(staged):
             shutil.copytree(folder, staged)
             sync_tree(staged)
-            move_folder(staged, target)
+            yield staged
+
+    def _publish_in_parts(self, record: ArtifactRecord, folder: Path, target: Path) -> None:
+        written = folder.with_name(f"{uuid.uuid4().hex}.record")
+        (folder / RECORD_NAME).rename(written)
+        try:
+            if record.files:
+                _move_unless_there(folder, target / record.folder)
+            os.link(written, target / RECORD_NAME)
+        finally:
+            written.unlink()
+        sync_folder(target)
 
     def _check(self, path: Path, file: ArtifactFile, record: ArtifactRecord) -> None:
         """Compare a file with its record; hashed once a process, and again when it changed."""
@@ -143,6 +172,17 @@ class LocalPlace:
         if file_hash(path) != file.sha256:
             raise ArtifactDamaged(_damaged(record, file, "does not have its recorded SHA-256"))
         self._verified.add(seen)
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is directly in a folder; nothing where there is no folder."""
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _move_unless_there(source: Path, target: Path) -> None:
+    """Rename a folder whose name tells its content: one that is there already is as good."""
+    with contextlib.suppress(FileExistsError):
+        move_folder(source, target)
 
 
 @contextlib.contextmanager

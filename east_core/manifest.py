@@ -6,7 +6,7 @@ are never read. It is canonical JSON with a checksum of its own: a single flippe
 An artifact has two identities:
 
 - `fingerprint`, of what was asked for: recipe (with stage name and revision) and inputs;
-- `content`, of what came out: the hashes of its files.
+- `content`, of what came out: the hashes of its files, and its facts.
 
 An input enters a fingerprint by its *content*. The recipe's fingerprint alone would keep serving
 results whose input has since been rebuilt, and on GPUs a rebuild differs in its bytes. A resumed
@@ -26,6 +26,7 @@ from east_core.errors import ArtifactDamaged
 
 Json: TypeAlias = Any  # None, bool, int, float, str, and lists and string-keyed dicts of these
 RECORD_NAME = "_record.json"
+FOLDER_DIGITS = 16
 FORMAT = 1
 _ABSENT = "(absent)"
 
@@ -47,8 +48,8 @@ class ArtifactRecord:
     GPU counts, host names and credentials stay out of it. `inputs` maps an input's name to its
     content hash (or, for what is no artifact, to the fingerprint given), and `input_addresses`
     tells where it stands. `facts` are small results (counts, accuracy), free of times.
-    `folder` is where the files lie under the address: "" in local stores, and named after the
-    content in remote ones, so that racing writers never touch each other's files.
+    `folder` is where the files lie under the address: "" in local stores (mostly), and named after
+    the content in remote ones, so that racing writers never touch each other's files.
     `seconds` is the build's wall time; `created_at` is UTC, ISO 8601.
     """
 
@@ -67,13 +68,21 @@ class ArtifactRecord:
 
     @property
     def content(self) -> str:
-        """SHA-256 over the sorted (path, sha256) of the files: the identity of the result."""
-        return content_hash(self.files)
+        """SHA-256 over the sorted (path, sha256) of the files and the facts: the result's identity.
+
+        Facts count because later stages read them, and some artifacts have no files.
+        """
+        return content_hash(self.files, self.facts)
 
     @property
     def size(self) -> int:
         """Bytes of all files together."""
         return sum(file.size for file in self.files)
+
+    @property
+    def content_folder(self) -> str:
+        """Name of a folder that only files of this content may be in."""
+        return self.content[:FOLDER_DIGITS]
 
     @property
     def stage(self) -> str:
@@ -100,9 +109,10 @@ def fingerprint_of(recipe: Mapping[str, Json], inputs: Mapping[str, str]) -> str
     return _sha256(canonical_json({"inputs": dict(inputs), "recipe": dict(recipe)}))
 
 
-def content_hash(files: Iterable[ArtifactFile]) -> str:
-    """SHA-256 over the sorted (path, sha256) of `files`, in hex."""
-    return _sha256(canonical_json(sorted([file.path, file.sha256] for file in files)))
+def content_hash(files: Iterable[ArtifactFile], facts: Mapping[str, Json]) -> str:
+    """SHA-256 over the sorted (path, sha256) of `files` and over `facts`, in hex."""
+    hashes = sorted([file.path, file.sha256] for file in files)
+    return _sha256(canonical_json({"facts": dict(facts), "files": hashes}))
 
 
 def changed_fields(

@@ -17,8 +17,8 @@ from typing import Any
 
 from east_core.cache import DownloadCache
 from east_core.errors import ArtifactDamaged, StoreError
-from east_core.files import cache_home
 from east_core.manifest import (
+    FOLDER_DIGITS,
     RECORD_NAME,
     ArtifactFile,
     ArtifactRecord,
@@ -28,18 +28,17 @@ from east_core.manifest import (
 from east_core.transport import Transfer, Transport
 
 log = logging.getLogger(__name__)
-FOLDER_DIGITS = 16
 
 
 class RemotePlace:
     """The files of a store at an fsspec URL, with a cache of what was downloaded."""
 
     def __init__(
-        self, url: str, cache: Path | None, options: Mapping[str, Any], transfer: Transfer
+        self, url: str, cache: Path, options: Mapping[str, Any], transfer: Transfer
     ) -> None:
         self.transport = Transport(url, options, transfer)
-        self.cache = DownloadCache(cache)
-        self.scratch = cache_home() / "scratch"
+        self.cache = DownloadCache(cache / "artifacts")
+        self.scratch = cache / "scratch"
 
     def read(self, path: str) -> bytes:
         """All bytes of a small file. Raises FileNotFoundError where it is absent."""
@@ -62,7 +61,7 @@ class RemotePlace:
 
     def folder_for(self, record: ArtifactRecord) -> str:
         """Files lie in a folder named after their content."""
-        return record.content[:FOLDER_DIGITS]
+        return record.content_folder
 
     def fetch(self, record: ArtifactRecord, files: Sequence[ArtifactFile]) -> Path:
         """A local folder with `files`, from the cache or downloaded into it."""

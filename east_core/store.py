@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from east_core.errors import ArtifactDamaged, StoreError
+from east_core.files import cache_home
 from east_core.local_store import LocalPlace
 from east_core.manifest import RECORD_NAME, ArtifactFile, ArtifactRecord, decode_record
 from east_core.remote_store import RemotePlace
@@ -56,8 +57,8 @@ class Place(Protocol):
 class Store:
     """Artifacts under one URL: `s3://bucket/prefix`, `file:///path`, a local path, ...
 
-    `cache` is where remote artifacts are downloaded to (default $EAST_CACHE, else the user's
-    cache folder). `options` are fsspec storage options; leave them empty and the standard
+    `cache` is where remote artifacts and models are downloaded to (default $EAST_CACHE, else the
+    user's cache folder). `options` are fsspec storage options; leave them empty and the standard
     environment counts (AWS_PROFILE, AWS_ENDPOINT_URL, ...). Addresses are relative to the store:
     "demo/round-02/samples". Methods raise StoreError, one line, when the store can't be used.
     """
@@ -77,10 +78,11 @@ class Store:
             )
         self.root = url.rstrip("/") or url
         self.is_local = "://" not in url or url.startswith(("file://", "local://"))
+        self.cache = cache or Path(os.environ.get("EAST_CACHE") or cache_home())
         self.place: Place = (
             LocalPlace(_local_path(url))
             if self.is_local
-            else RemotePlace(self.root, cache, options or {}, transfer or Transfer())
+            else RemotePlace(self.root, self.cache, options or {}, transfer or Transfer())
         )
 
     def __repr__(self) -> str:
@@ -101,6 +103,16 @@ class Store:
             raise ArtifactDamaged(
                 f"the record {self.place.url(path)} says that it belongs to {record.address}; "
                 "artifacts can't be moved within a store: move them back"
+            )
+        return record
+
+    def require(self, address: str) -> ArtifactRecord:
+        """The record at an address. Raises StoreError where there is none."""
+        record = self.record(address)
+        if record is None:
+            raise StoreError(
+                f"there is no artifact at {self.url(address)}; is the run's name right, and has "
+                "that stage finished? (`east runs` lists what is there)"
             )
         return record
 
@@ -144,9 +156,14 @@ class Store:
             return False
         return True
 
-    def url(self, record: ArtifactRecord, name: str = "") -> str:
-        """Path or URL of an artifact or of one of its files, for people and for pandas."""
-        return self.place.url(record.path_of(name))
+    def url(self, what: ArtifactRecord | str, name: str = "") -> str:
+        """Path or URL of an artifact, of one of its files, or of an address; for people, pandas."""
+        path = f"{what}/{name}" if isinstance(what, str) and name else what
+        return self.place.url(path if isinstance(path, str) else path.path_of(name)).rstrip("/")
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a small file for people (a picture), which is no artifact and may be replaced."""
+        self.place.write(path, data)
 
     def scratch(self) -> Path:
         """The local folder for unfinished builds: $EAST_SCRATCH, or one that suits the store."""

@@ -92,11 +92,32 @@ def test_another_recipe_is_refused_and_named(store: Store) -> None:
 def test_an_input_counts_by_its_content(store: Store) -> None:
     samples = make(store, Stage("one"), address="demo/round-01/samples")
     child = make(store, Stage(), inputs={"samples": samples})
-    assert child.inputs["samples"] == samples.content == content_hash(samples.files)
+    assert child.inputs["samples"] == samples.content == content_hash(samples.files, samples.facts)
     assert child.input_addresses == {"samples": "demo/round-01/samples"}
     rebuilt = make(store, Stage("two"), address="demo/round-01/other")
     with pytest.raises(ArtifactMismatch, match="input samples"):
         make(store, Stage(), inputs={"samples": rebuilt})
+
+
+def test_an_artifact_may_have_others_below_it(store: Store) -> None:
+    shards = [make(store, Stage(), address=f"{ADDRESS}/shard-{number}") for number in (0, 1)]
+    facts = {"shards": {shard.address: shard.content for shard in shards}}
+    whole = make(store, lambda _: facts)
+    assert store.record(ADDRESS) == whole
+    assert whole.files == ()
+    with_files = make(store, Stage(), address=f"{ADDRESS}/shard-0/more/below")
+    assert (store.fetch(with_files) / "table.csv").exists()
+    for shard in shards:
+        assert (store.fetch(shard) / "table.csv").exists()
+    parent = make(store, Stage("parent"), address=f"{ADDRESS}/shard-0/more")
+    assert (store.fetch(parent) / "table.csv").read_text() == "parent"
+    assert len(store.addresses("demo")) == 5
+
+
+def test_facts_are_part_of_a_results_identity(store: Store) -> None:
+    one = make(store, lambda _: {"shards": ["a"]}, address="demo/one")
+    two = make(store, lambda _: {"shards": ["b"]}, address="demo/two")
+    assert one.content != two.content
 
 
 def test_a_failed_build_leaves_nothing_and_its_work_is_found_again(store: Store) -> None:

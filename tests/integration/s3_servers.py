@@ -1,0 +1,238 @@
+"""S3 for tests: moto's server in a process of its own, and a proxy in front that misbehaves."""
+
+import contextlib
+import os
+import random
+import re
+import signal
+import socket
+import socketserver
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pytest
+
+Fault = Literal["500", "503", "reset", "truncate", "stall", "stall-upload", "denied", "flip"]
+BUCKET = "east-tests"
+
+
+@dataclass
+class S3Server:
+    """An S3 endpoint and the environment that leads to it."""
+
+    endpoint: str
+    access_key: str = "east-test-key"
+    secret_key: str = "east-test-secret"
+
+    def environment(self, endpoint: str | None = None) -> dict[str, str]:
+        return {
+            "AWS_ENDPOINT_URL": endpoint or self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "NO_PROXY": "127.0.0.1,localhost",
+        }
+
+    def create_bucket(self, name: str = BUCKET) -> None:
+        import boto3
+
+        client = boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            region_name="us-east-1",
+        )
+        client.create_bucket(Bucket=name)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def moto_server() -> Iterator[S3Server]:
+    """moto's S3 server on loopback; its process group ends with the context."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        wait_for_port(port, 60)
+        yield S3Server(f"http://127.0.0.1:{port}")
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
+
+
+def wait_for_port(port: int, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"nothing listens on port {port} after {seconds} s")
+
+
+@dataclass
+class FaultyProxy:
+    """A TCP proxy for HTTP that hurts the requests whose method and path match.
+
+    `times` faults are given (-1: without end); `seen` counts the requests that matched.
+    """
+
+    target: tuple[str, int]
+    fault: Fault | None = None
+    matching: str = ".*"
+    times: int = -1
+    seen: int = 0
+    requests: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    closing: threading.Event = field(default_factory=threading.Event)
+    endpoint: str = ""
+
+    def hurt(self, fault: Fault | None, matching: str = ".*", times: int = -1) -> None:
+        """From now on, fail `times` requests like "PUT /bucket/key" that match."""
+        with self.lock:
+            self.fault, self.matching, self.times, self.seen = fault, matching, times, 0
+            self.requests.clear()
+
+    def fault_for(self, request: str) -> Fault | None:
+        with self.lock:
+            self.requests.append(request)
+            if self.fault is None or not re.search(self.matching, request):
+                return None
+            self.seen += 1
+            if self.times == 0:
+                return None
+            self.times -= 1
+            return self.fault
+
+
+@contextlib.contextmanager
+def faulty_proxy(server: S3Server) -> Iterator[FaultyProxy]:
+    host, port = server.endpoint.removeprefix("http://").split(":")
+    proxy = FaultyProxy((host, int(port)))
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError, EOFError):
+                while _exchange(proxy, self.request):
+                    pass
+
+    class Server(socketserver.ThreadingTCPServer):
+        allow_reuse_address = True
+        daemon_threads = True
+        request_queue_size = 64
+
+    with Server(("127.0.0.1", 0), Handler) as listener:
+        proxy.endpoint = f"http://127.0.0.1:{listener.server_address[1]}"
+        thread = threading.Thread(target=listener.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield proxy
+        finally:
+            proxy.closing.set()
+            listener.shutdown()
+            thread.join(10)
+
+
+def _exchange(proxy: FaultyProxy, client: socket.socket) -> bool:
+    """Pass one request on, and one answer back; False when the connection is over."""
+    head, rest = _read_head(client)
+    method, path = head.split(b" ", 2)[:2]
+    fault = proxy.fault_for(f"{method.decode()} {path.decode()}")
+    if fault == "stall-upload":
+        proxy.closing.wait(120)  # the body is never read
+        return False
+    if b"100-continue" in head.lower():
+        client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        head = re.sub(rb"(?i)\r\nexpect: 100-continue", b"", head)
+    body = rest + _read_exactly(client, _length(head) - len(rest))
+    if fault in ("500", "503", "denied"):
+        client.sendall(_refusal(fault))
+        return True
+    if fault == "reset":
+        _reset(client)
+        return False
+    if fault == "stall":
+        proxy.closing.wait(120)
+        return False
+    return _answer(proxy, client, head, body, fault)
+
+
+def _answer(
+    proxy: FaultyProxy, client: socket.socket, head: bytes, body: bytes, fault: Fault | None
+) -> bool:
+    with socket.create_connection(proxy.target, 30) as server:
+        server.sendall(re.sub(rb"(?i)\r\nconnection: [^\r]*", b"", head) + body)
+        reply, rest = _read_head(server)
+        length = 0 if head.startswith(b"HEAD") or b" 204 " in reply[:20] else _length(reply)
+        data = bytearray(rest + _read_exactly(server, length - len(rest)))
+    if fault == "truncate" and data:
+        client.sendall(reply + bytes(data[: len(data) // 2]))
+        return False
+    if fault == "flip" and data:
+        data[random.randrange(len(data))] ^= 0x10
+    client.sendall(reply + bytes(data))
+    return True
+
+
+def _refusal(fault: str) -> bytes:
+    status, code, text = {
+        "500": ("500 Internal Server Error", "InternalError", "We encountered an internal error."),
+        "503": ("503 Slow Down", "SlowDown", "Please reduce your request rate."),
+        "denied": ("403 Forbidden", "AccessDenied", "Access Denied"),
+    }[fault]
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{text}</Message></Error>"
+    return (
+        f"HTTP/1.1 {status}\r\nContent-Type: application/xml\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n{body}"
+    ).encode()
+
+
+def _reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def _read_head(connection: socket.socket) -> tuple[bytes, bytes]:
+    """An HTTP message's head with its blank line, and what was read of the body."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += _some(connection)
+    head, _, rest = data.partition(b"\r\n\r\n")
+    return head + b"\r\n\r\n", rest
+
+
+def _read_exactly(connection: socket.socket, count: int) -> bytes:
+    data = bytearray()
+    while len(data) < count:
+        data += _some(connection)
+    return bytes(data)
+
+
+def _some(connection: socket.socket) -> bytes:
+    data = connection.recv(1 << 18)
+    if not data:
+        raise EOFError("connection closed")
+    return data
+
+
+def _length(head: bytes) -> int:
+    found = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    if found is None and b"chunked" in head.lower():
+        raise EOFError("this proxy does not speak chunked encoding")
+    return int(found[1]) if found else 0
