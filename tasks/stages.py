@@ -25,9 +25,9 @@ from tasks.progress import log_record
 RETRIES = 2
 
 
-async def is_curable(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+def is_curable(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     """Whether a retry may help: an engine that crashed, but no bad input and no NaN loss."""
-    error = await state.result(raise_on_failure=False)  # type: ignore[misc]
+    error = state.result(raise_on_failure=False)
     return isinstance(error, EngineError) and not isinstance(error, TrainingDiverged)
 
 

@@ -36,6 +36,8 @@ class EngineOptions:
             "enforce_eager": True,
             "kv_cache_memory_bytes": int(self.kv_cache_gib * 2**30),
             "block_size": 32,  # the default of 128 never shares a short prompt
+            # a chunked prompt rewinds its random generator, which CPU generators can't do
+            "enable_chunked_prefill": False,
         }
 
     @classmethod
