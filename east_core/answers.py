@@ -12,6 +12,7 @@ names no answer has none, and that outcome is counted. docs/answers.md has the r
 """
 
 import re
+from collections.abc import Callable
 from typing import Literal
 
 from east_core.canonical import canonical_form
@@ -31,9 +32,9 @@ __all__ = [
 AnswerPolicy = Literal["boxed", "hash", "lenient"]
 GoldFormat = Literal["plain", "gsm8k", "boxed"]
 
-_BOX = re.compile(r"\\f?boxed\s*(?=\{)")
-_BOX_OR_BRACE = re.compile(r"(?P<box>\\f?boxed\s*\{)|\\[\\{}]|(?P<open>\{)|(?P<close>\})")
-_BRACELESS_BOX = re.compile(r"\\f?boxed\s+([^\s${}\\]{1,64}?)(?=[\s$.,;]|$)")
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)")
+_BOX_OR_BRACE = re.compile(r"(?P<box>\\(?:boxed|fbox)\s*\{)|\\[\\{}]|(?P<open>\{)|(?P<close>\})")
+_BRACELESS_BOX = re.compile(r"\\(?:boxed|fbox)\s+([^\s${}\\]{1,64}?)(?=[\s$.,;]|$)")
 _HASH = re.compile(r"^[^\S\n]*#{4}[^\S\n]*(\S[^\n]*?)[^\S\n]*$", re.MULTILINE)
 _STATED = re.compile(
     r"\b(?:answer|result)\s*(?:\*\*)?\s*(?:is|are|=|:)\s*(?:\*\*)?\s*:?\s*"
@@ -42,6 +43,11 @@ _STATED = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"[.;!?](?=\s|$)|\*\*|\s(?:because|since|which|so|as|I hope)\b")
+_REFUSAL = re.compile(
+    r"(?:\\text\{)?\s*(?:no answer|n/?a|unknown|i (?:don't|do not|can't|cannot) \w+|\?+"
+    r"|(?:your |the |final )*answer)\s*\.?\s*\}?",
+    re.IGNORECASE,
+)
 _LONGEST_BARE_ANSWER = 64
 _MOST_WORDS = 3
 
@@ -51,11 +57,8 @@ def extract_answer(text: str, policy: AnswerPolicy) -> str | None:
 
     Takes time linear in the length of the text, whatever it holds.
     """
-    if policy == "boxed":
-        return last_box(text)
-    if policy == "hash":
-        return _last_hash(text)
-    return last_box(text) or _last_hash(text) or _last_stated(text) or _bare_answer(text)
+    answer = _FINDERS[policy](text)
+    return None if answer is None or _REFUSAL.fullmatch(answer) else answer
 
 
 def completion_answer(completion: Completion, policy: AnswerPolicy) -> str | None:
@@ -69,26 +72,23 @@ def completion_answer(completion: Completion, policy: AnswerPolicy) -> str | Non
 
 
 def gold_answer(solution: str, format: GoldFormat) -> str | None:  # noqa: A002
-    r"""The final answer of a data set's solution: plain text, "#### 72", or \boxed{...}.
-
-    Gold solutions may box a single token without braces ("\boxed 2"), as MATH does twice.
-    """
+    r"""The final answer of a data set's solution: plain text, "#### 72", or \boxed{...}."""
     if format == "plain":
         return solution.strip() or None
-    if format == "gsm8k":
-        return _last_hash(solution)
-    return last_box(solution) or _last_braceless_box(solution)
+    return _last_hash(solution) if format == "gsm8k" else last_box(solution)
 
 
 def last_box(text: str) -> str | None:
     r"""The content of the last complete, non-empty \boxed{...}; of nested boxes the innermost.
 
-    Escaped braces (\{ and \}) do not count, and an unclosed box is passed over.
+    Escaped braces (\{ and \}) do not count, and an unclosed box is passed over. A text without
+    a complete box may box one token without braces, as TeX allows ("\boxed 2", twice in MATH).
     """
-    boxes = list(_BOX.finditer(text))
-    if not boxes:
+    if "boxed" not in text and "fbox" not in text:
         return None
-    return _closing_content(text, boxes[-1].end()) or _last_complete_box(text)
+    *_, last = [None, *_BOX.finditer(text)]
+    content = _closing_content(text, last.end()) if last else None
+    return content or _last_complete_box(text) or _last_braceless_box(text)
 
 
 def _closing_content(text: str, start: int) -> str | None:
@@ -141,10 +141,21 @@ def _last_stated(text: str) -> str | None:
     return _if_answer(stated, words=_MOST_WORDS)
 
 
+def _first_found(text: str) -> str | None:
+    return last_box(text) or _last_hash(text) or _last_stated(text) or _bare_answer(text)
+
+
 def _bare_answer(text: str) -> str | None:
     """A response that is nothing but an answer, such as "0.5" or "$(1, 2)$"."""
     stripped = text.strip()
     return _if_answer(stripped, words=0) if len(stripped) <= _LONGEST_BARE_ANSWER else None
+
+
+_FINDERS: dict[AnswerPolicy, Callable[[str], str | None]] = {
+    "boxed": last_box,
+    "hash": _last_hash,
+    "lenient": _first_found,
+}
 
 
 def _if_answer(text: str, words: int) -> str | None:

@@ -114,9 +114,10 @@ def canonical_form(answer: str) -> Form:
 
 def _form(latex: str) -> Form:
     """The form of a tidied text: structure first, then numbers, then what is left."""
-    latex = _without_assignment(_without_outer_brackets(latex.strip()))
+    latex = _without_assignment(_without_outer_brackets(_unwrapped(latex)))
     return (
         _number_form(latex)
+        or _time_form(latex)
         or _numeral_form(latex)
         or _text_form(latex)
         or _plus_minus_form(latex)
@@ -161,6 +162,7 @@ _CHARACTERS: dict[int, str | None] = {
     ),
 }  # fmt: skip
 
+_ESTIMATE = r"(?i:about|approximately|around|nearly|exactly|roughly)\b"
 _SPELLING: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -172,7 +174,7 @@ _SPELLING: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
         (r"\{\s*,\s*\}", ","),
         (r"\\%|\s*\bper\s?cent\b", "%"),
-        (r",?\s*(?:\\(?:text|mbox|textrm)\s*\{\s*(?:and|or)\s*\}|\b(?:and|or)\b)", ","),
+        (r",?\s*(?:\\(?:text|mbox|textrm)\s*\{\s*,?\s*(?:and|or)\s*\}|\b(?:and|or)\b)", ","),
         (r"\^\s*\{?\s*\\circ\s*\}?\s*$|\\degrees?\s*$", ""),
         (r"\\(?:mathrm|textrm|mbox|textit|textnormal|operatorname\*?)\s*\{", r"\\text{"),
         (r"\\(?:textbf|mathbf|boldsymbol|bm|emph)\s*\{([^{}]*)\}", r"\1"),
@@ -182,8 +184,11 @@ _SPELLING: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\\frac\s*([0-9A-Za-z])\s*([0-9A-Za-z])", r"\\frac{\1}{\2}"),
         (r"\\frac\s*([0-9A-Za-z])\s*\{", r"\\frac{\1}{"),
         (r"\\frac\s*\{([^{}]*)\}\s*([0-9A-Za-z])", r"\\frac{\1}{\2}"),
+        (r"\\frac\s*(\\[A-Za-z]+)\s*([0-9A-Za-z])", r"\\frac{\1}{\2}"),
         (r"(?<![A-Za-z\\])(?:infinity|infty|inf|oo)(?![A-Za-z])", r"\\infty "),
-        (r"^(?:\\approx|\\sim|\\simeq|about|approximately|≈)\s*", ""),
+        (rf"^(?:\\approx(?![a-z])|\\simeq?(?![a-z])|{_ESTIMATE})\s*", ""),
+        (r"(?<=\S)\s*\\(?:approx|simeq)(?![A-Za-z]).*$", ""),
+        (r"^0+(?=[0-9]+:[0-9])", ""),
     )
 )  # fmt: skip
 
@@ -198,6 +203,9 @@ def _tidy(text: str) -> str:
     return text.strip().rstrip(".,;:").strip()
 
 
+_SPACE = re.compile(r"(\\[A-Za-z]+|[0-9](?=\s+[0-9]))\s+(?=[0-9A-Za-z])|\s+")
+
+
 def _squeeze(latex: str) -> str:
     r"""Without spaces, but for the one that ends a command ("\pi r")."""
     joined = re.sub(
@@ -210,7 +218,7 @@ def _without_outer_brackets(latex: str) -> str:
     """(5), [5] and {5} are 5; {x | x > 0} stays."""
     while len(latex) > 2 and latex[0] in "([{" and _closes_at_end(latex):
         inner = latex[1:-1].strip()
-        if len(_split(inner)) != 1 or not inner:
+        if not inner or len(_split(inner)) > 1:
             break
         latex = inner
     return latex
@@ -229,15 +237,12 @@ def _without_assignment(latex: str) -> str:
     """ "x = 4/2 = 2" is 2 and "x in (1, 2)" is (1, 2); an equation or a list stays."""
     latex = _MEMBERSHIP.sub("", latex, count=1)
     match = _LEFT_SIDE.fullmatch(latex)
-    if match is None or _RELATION.search(latex) or not _is_assigned(latex):
+    if match is None or _RELATION.search(latex) or re.match(r"\s*[A-Za-z]{2}\s*=", latex):
+        return latex  # "xy = 12" is an equation
+    right = match["right"].strip()
+    if len(_split(right)) > 1 and not _NUMBER.fullmatch(right):
         return latex
-    return match["right"].rsplit("=", maxsplit=1)[-1].strip()
-
-
-def _is_assigned(latex: str) -> bool:
-    """One variable on the left ("xy = 12" is an equation) and one answer on the right."""
-    left = latex.split("=", maxsplit=1)[0].strip()
-    return not re.fullmatch(r"[A-Za-z]{2}", left) and len(_split(latex)) == 1
+    return right.rsplit("=", maxsplit=1)[-1].strip()
 
 
 # ---------------------------------------------------------------- numbers
@@ -351,12 +356,23 @@ def _numbers_equal(a: Form, b: Form) -> bool:
     return bool(rounded) and abs(a.value - b.value) <= Fraction(1, 2 * 10 ** min(rounded))
 
 
-_NUMERAL = re.compile(r"([0-9A-Fa-f]+)\s*_\s*\{?\s*(?:\\text\s*\{)?([0-9]{1,2}|[a-z]+)\}?\}?")
+_TIME = re.compile(r"([0-9]{1,2}):([0-5][0-9])([ap])\.?m\.?", re.IGNORECASE)
+
+
+def _time_form(latex: str) -> Form | None:
+    """ "8:34 p.m." is a time of day; without a.m. or p.m. it may be a ratio."""
+    match = _TIME.fullmatch(_TEXT_COMMAND.sub(r"\1", latex).replace(" ", ""))
+    if match is None:
+        return None
+    return Form("text", f"time:{int(match[1])}:{match[2]}{match[3].lower()}", latex)
+
+
+_NUMERAL = re.compile(r"(-?[0-9A-Fa-f.]+)\s*_\s*\{?\s*(?:\\text\s*\{)?([0-9]{1,2}|[a-z]+)\}?\}?")
 
 
 def _numeral_form(latex: str) -> Form | None:
     """ "1011_2" keeps its base: it is neither 1011 nor 11 in the base-ten sense of the question."""
-    match = _NUMERAL.fullmatch(latex)
+    match = _NUMERAL.fullmatch(_TEXT_COMMAND.sub(r"\1", latex))
     if match is None or not any(map(str.isdigit, match[1])):
         return None
     return Form("numeral", f"numeral:{match[1].lower()}_{match[2]}", latex)
@@ -374,11 +390,19 @@ _MATH_NAMES = re.compile(
 )
 _MATHEMATICS = re.compile(r"[0-9\\]|(?<![A-Za-z])[A-Za-z](?![A-Za-z])")
 _SHORT_WORDS = {"yes", "no", "odd", "even", "true", "none", "all", "sum"}
-_PHRASE = re.compile(r"[^\W\d_]+(?:[ '\-]+[^\W\d_]+)*")
+_PHRASE = re.compile(r"[^\W\d_]+(?:[ '\-]+(?:[^\W\d_]+|[0-9]+))*")
 _CHOICE = re.compile(r"\(?([A-J])\)(?:\s+\S.*)?|([A-J])[.:]\s+\S.*|\(?([A-J])\)?", re.DOTALL)
 _TEXT_COMMAND = re.compile(
     r"\\(?:text|textbf|textrm|textit|mathrm|mathbf|mbox|textnormal|emph)\s*\{([^{}]*)\}"
 )
+
+
+_WRAPPED = re.compile(r"\\(?:text|boxed|fbox)\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
+
+
+def _unwrapped(latex: str) -> str:
+    match = _WRAPPED.fullmatch(latex.strip())
+    return (match[1] if match else latex).strip()
 
 
 def _text_form(text: str) -> Form | None:
@@ -398,6 +422,8 @@ def _text_form(text: str) -> Form | None:
 def _are_plain_words(phrase: str) -> bool:
     """Words rather than a product of variables: "no solution" and "even", but not "xy"."""
     parts = phrase.split()
+    if re.match(_ESTIMATE, phrase):
+        return False
     has_word = any(len(part) >= 4 or part.lower() in _SHORT_WORDS for part in parts)
     return has_word and not _MATH_NAMES.search(phrase)
 
@@ -458,9 +484,7 @@ def _bracketed(brackets: str, items: tuple[Form, ...], latex: str) -> Form:
 
 
 def _split(text: str) -> list[str]:
-    """The parts between top-level commas or semicolons; the comma of "1,234" is none."""
-    if _NUMBER.fullmatch(text):
-        return [text]
+    """The parts between top-level commas or semicolons."""
     parts, depth, start = [], 0, 0
     for token in _DEPTH.finditer(text):
         depth += _step(token[0])
