@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from east_core import base_model
-from east_core.artifacts import ArtifactRecord, Store, existing, materialize
+from east_core.artifacts import ArtifactRecord, Store, existing, materialize, work_folder
 from east_core.config import DatasetConfig, RunConfig, SftRecipe, Training
 from east_core.datasets import load_questions
 from east_core.errors import NothingToLearn
@@ -375,7 +375,7 @@ def train(run: Run, number: int, sampler: Sampler, trainer: Trainer) -> Artifact
             system_prompt=config.sampling.system_prompt,
             seed=seed,
             resources=config.resources,
-            scratch=run.store.work_folder(folder),
+            scratch=work_folder(folder),
         )
         sampler.release()
         return dataclasses.asdict(trainer.train(job, folder))
