@@ -99,11 +99,11 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 def train(job: RankJob) -> None:
     """Train `job` and write its checkpoint; every rank calls this."""
-    _start_process_group(job)
+    start_process_group(job)
     tokenizer = AutoTokenizer.from_pretrained(
         job.model.folder, trust_remote_code=job.model.trust_remote_code
     )
-    data = _prepared_data(job, tokenizer)
+    data = prepared_data(job, tokenizer)
     trainer = build_trainer(job, tokenizer, data)
     checkpoint = _resume_point(job)
     trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
@@ -115,7 +115,7 @@ def train(job: RankJob) -> None:
     os._exit(0)  # all is written; tearing the engines down in order takes seconds
 
 
-def _start_process_group(job: RankJob) -> None:
+def start_process_group(job: RankJob) -> None:
     """Join the ranks before any model is made: ZeRO-3 shards it while it is loaded."""
     backend = "nccl" if job.device == "cuda" else "gloo"
     if job.device == "cuda":
@@ -131,7 +131,7 @@ def _start_process_group(job: RankJob) -> None:
     deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
 
 
-def _prepared_data(job: RankJob, tokenizer: PreTrainedTokenizerBase) -> TrainingData:
+def prepared_data(job: RankJob, tokenizer: PreTrainedTokenizerBase) -> TrainingData:
     """The tokenised rows on disk, written by the first rank."""
     if _is_first():
         data = prepare_data(job, tokenizer, job.data_file)
@@ -158,7 +158,7 @@ def build_trainer(job: RankJob, tokenizer: PreTrainedTokenizerBase, data: Traini
         "processing_class": tokenizer,
         "callbacks": [ProgressCallback(job)],
         "peft_config": _peft_config(job),
-        "data_collator": WeightedCollator(_collator(job, int(pad)), data.weight_scale),
+        "data_collator": WeightedCollator(collator(job, int(pad)), data.weight_scale),
     }
     if isinstance(recipe, SftRecipe):
         trainer: Any = WeightedSFTTrainer(**options)
@@ -241,7 +241,7 @@ _SCHEDULES = {
 }
 
 
-def _collator(job: RankJob, pad_token_id: int) -> Any:
+def collator(job: RankJob, pad_token_id: int) -> Any:
     match job.recipe:
         case SftRecipe():
             return DataCollatorForLanguageModeling(pad_token_id=pad_token_id)
