@@ -89,7 +89,7 @@ class Bench:
         whole.work.mkdir(parents=True)
         write_job(whole, whole.work / JOB_FILE)
         launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        argv = [*launcher, "-m", "benchmarks.stock_rank", str(whole.work / JOB_FILE)]
+        argv = [*launcher, "-m", "benchmarks.trainers", str(whole.work / JOB_FILE)]
         run_child(argv, env={"OMP_NUM_THREADS": "1"}, on_line=lambda _: None)
         return load_file(out / "model.safetensors")
 

@@ -232,6 +232,19 @@ class Resources(Frozen):
     checkpoint_every_steps: int = Field(
         0, ge=0, description="Optimizer steps between training checkpoints; 0: none."
     )
+    checkpoint_every_minutes: float = Field(
+        0.0, ge=0, description="Minutes between training checkpoints, besides the above; 0: none."
+    )
+    checkpoint_store: str | None = Field(
+        None,
+        description="fsspec URL to which training checkpoints are copied as well, so that another "
+        "machine can go on from them; None: local disk only.",
+    )
+    trackers: tuple[Literal["wandb", "mlflow"], ...] = Field(
+        (),
+        description="Experiment trackers that hear of every training step; each needs its package "
+        "(pip install wandb) and its own environment variables (WANDB_API_KEY).",
+    )
     engines: int = Field(
         1, ge=1, description="Data-parallel sampling engines (one for each group of GPUs)."
     )

@@ -2,7 +2,7 @@
 
 A checkpoint counts only once its manifest stands in it: the size and SHA-256 of every file, and
 the identity of the job it belongs to. Resuming takes the newest checkpoint whose files still match;
-a damaged one is reported and the one before it is used.
+a damaged one is reported and the one before it is used. Copies in a store go by the same rules.
 """
 
 import hashlib
@@ -11,6 +11,9 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import fsspec
 
 from east_core.processes import emit
 
@@ -59,6 +62,36 @@ def checkpoint_fault(checkpoint: Path, identity: str) -> str | None:
     damaged = (name for name, told in files.items() if not _matches(checkpoint / name, told))
     name = next(damaged, None)
     return f"{name} is missing or damaged" if name else None
+
+
+def copy_to_store(checkpoint: Path, url: str, identity: str) -> None:
+    """Copy a sealed checkpoint to `url`/IDENTITY, then drop the job's oldest copies there."""
+    store, root = fsspec.core.url_to_fs(f"{url.rstrip('/')}/{identity}")
+    target = f"{root}/{checkpoint.name}"
+    if store.exists(target):  # put would nest the new copy in the old one
+        store.rm(target, recursive=True)
+    store.put(str(checkpoint), target, recursive=True)
+    for old in _stored(store, root)[CHECKPOINTS_KEPT:]:
+        store.rm(f"{root}/{old}", recursive=True)
+
+
+def copy_from_store(folder: Path, url: str, identity: str) -> Path | None:
+    """Bring the job's newest whole checkpoint from `url` into `folder`; None: there is none."""
+    store, root = fsspec.core.url_to_fs(f"{url.rstrip('/')}/{identity}")
+    for name in _stored(store, root):
+        store.get(f"{root}/{name}", str(folder / name), recursive=True)
+        fault = checkpoint_fault(folder / name, identity)
+        if fault is None:
+            return folder / name
+        emit({"skipped_checkpoint": f"{url} {name}", "fault": fault})
+        shutil.rmtree(folder / name)
+    return None
+
+
+def _stored(store: Any, root: str) -> list[str]:
+    """Names of the checkpoints under `root`, newest first."""
+    names = (Path(path).name for path in store.glob(f"{root}/checkpoint-*"))
+    return sorted(names, key=lambda name: _step(Path(name)), reverse=True)
 
 
 def _matches(file: Path, told: list[int | str]) -> bool:

@@ -15,6 +15,7 @@ import os
 import shutil
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from east_core.backends.training_checkpoints import (
     CHECKPOINTS_KEPT,
+    copy_from_store,
+    copy_to_store,
     discard_damaged,
     latest_checkpoint,
     seal_checkpoint,
@@ -56,12 +59,12 @@ from east_core.backends.weighted_trainers import (
     WeightedSFTTrainer,
 )
 from east_core.config import DpoRecipe, KtoRecipe, LoraRecipe, SftRecipe
-from east_core.errors import EastError, EngineError, TrainingDiverged
+from east_core.errors import ConfigError, EastError, EngineError, TrainingDiverged
 from east_core.processes import emit
 from east_core.trainer import TrainingResult
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".index.json")
-_OF_THE_MODEL = ("config.json", "README.md", ".gitattributes", "training_log.jsonl")
+_OF_THE_MODEL = ("config.json", "README.md", ".gitattributes")
 _ADAPTED = ".base_layer.weight"
 
 
@@ -215,7 +218,7 @@ def training_arguments(job: RankJob, steps: int) -> TrainingArguments:
         "ddp_find_unused_parameters": False,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
-        "report_to": ["tensorboard"],
+        "report_to": ["tensorboard", *_trackers(job)],
         "disable_tqdm": True,
         "save_strategy": "steps" if resources.checkpoint_every_steps else "no",
         "save_steps": resources.checkpoint_every_steps or 500,
@@ -234,6 +237,16 @@ def training_arguments(job: RankJob, steps: int) -> TrainingArguments:
             return KTOConfig(**common, beta=recipe.beta, precompute_ref_log_probs=True)
 
 
+def _trackers(job: RankJob) -> tuple[str, ...]:
+    missing = [name for name in job.resources.trackers if find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"resources.trackers names {missing[0]}, which is not installed; "
+            f"pip install {missing[0]}, or leave it out"
+        )
+    return job.resources.trackers
+
+
 _SCHEDULES = {
     "linear": "linear",
     "cosine": "cosine",
@@ -242,6 +255,7 @@ _SCHEDULES = {
 
 
 def collator(job: RankJob, pad_token_id: int) -> Any:
+    """TRL's collator for the job's loss. It pads by length, so a pad token that is EOS is safe."""
     match job.recipe:
         case SftRecipe():
             return DataCollatorForLanguageModeling(pad_token_id=pad_token_id)
@@ -274,6 +288,9 @@ def _resume_point(job: RankJob) -> Path | None:
     """The checkpoint to go on from, the same on every rank."""
     if _is_first():
         discard_damaged(job.checkpoints, job.identity)
+        store = job.resources.checkpoint_store
+        if store and latest_checkpoint(job.checkpoints) is None:
+            copy_from_store(job.checkpoints, store, job.identity)
     distributed.barrier()
     checkpoint = latest_checkpoint(job.checkpoints)
     if checkpoint and _is_first():
@@ -314,6 +331,21 @@ class ProgressCallback(TrainerCallback):
         """Start the clocks."""
         self.step_started = self.last_save = time.monotonic()
 
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,  # noqa: ARG002 - the base class's signature
+        control: TrainerControl,
+        **_: Any,
+    ) -> None:
+        """Ask for a checkpoint where the last one is too long ago by the first rank's clock."""
+        seconds = self.job.resources.checkpoint_every_minutes * 60
+        if not seconds:
+            return
+        is_due = torch.tensor([time.monotonic() - self.last_save > seconds], device=args.device)
+        distributed.broadcast(is_due, src=0)
+        control.should_save = control.should_save or bool(is_due)
+
     def on_save(
         self,
         args: TrainingArguments,  # noqa: ARG002 - the base class's signature
@@ -323,9 +355,12 @@ class ProgressCallback(TrainerCallback):
     ) -> None:
         """Seal the checkpoint that all ranks have just finished."""
         distributed.barrier()
+        self.last_save = time.monotonic()
         if state.is_world_process_zero:
             checkpoint = self.job.checkpoints / f"checkpoint-{state.global_step}"
             seal_checkpoint(checkpoint, self.job.identity)
+            if store := self.job.resources.checkpoint_store:
+                copy_to_store(checkpoint, store, self.job.identity)
             emit({"checkpoint": checkpoint.name})
 
 
@@ -361,9 +396,11 @@ def save_checkpoint(trainer: Any, job: RankJob) -> None:
         if file.is_file() and not file.name.endswith(_WEIGHTS) and file.name not in _OF_THE_MODEL:
             shutil.copyfile(file, job.out / file.name)
     log = (json.dumps(entry) + "\n" for entry in trainer.state.log_history)
-    (job.out / "training_log.jsonl").write_text("".join(log))
+    logs = job.out / LOGS
+    logs.mkdir(exist_ok=True)
+    (logs / "training.jsonl").write_text("".join(log))
     if job.tensorboard.exists():
-        shutil.copytree(job.tensorboard, job.out / "tensorboard", dirs_exist_ok=True)
+        shutil.copytree(job.tensorboard, logs / "tensorboard", dirs_exist_ok=True)
 
 
 def merge_lora(state: dict[str, Tensor], lora: LoraRecipe) -> dict[str, Tensor]:

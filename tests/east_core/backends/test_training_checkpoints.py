@@ -2,6 +2,8 @@ import pytest
 
 from east_core.backends.training_checkpoints import (
     checkpoint_fault,
+    copy_from_store,
+    copy_to_store,
     discard_damaged,
     latest_checkpoint,
     seal_checkpoint,
@@ -60,3 +62,16 @@ def test_another_jobs_checkpoint_is_never_used(tmp_path):
     assert checkpoint_fault(other, "job") == "it belongs to another job"
     discard_damaged(tmp_path, "job")
     assert latest_checkpoint(tmp_path) is None
+
+
+def test_another_machine_goes_on_from_the_copy_in_a_store(tmp_path):
+    here, there, store = tmp_path / "here", tmp_path / "there", f"file://{tmp_path}/store"
+    there.mkdir()
+    for step in (2, 4, 6):
+        copy_to_store(checkpoint(here, step), store, "job")
+    flip_a_byte(tmp_path / "store" / "job" / "checkpoint-6")
+    resumed = copy_from_store(there, store, "job")
+    assert resumed.name == "checkpoint-4"
+    assert checkpoint_fault(resumed, "job") is None
+    assert not (tmp_path / "store" / "job" / "checkpoint-2").exists()
+    assert copy_from_store(there, store, "another job") is None

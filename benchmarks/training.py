@@ -1,0 +1,132 @@
+"""Tokens a second of the weighted trainers against TRL's own, in one run.
+
+    python -m benchmarks.training [--device cuda --hidden 2048 --layers 16] [--runs 5] [--out FILE]
+
+Each run trains the same job twice in this process, weighted then stock, or stock then weighted in
+turn, so that a busy machine slows both. Ours runs as shipped, with a log line a step; TRL's with
+its own default of a line every ten. A row tells weighted / stock, which should be at least 0.98:
+{"name", "ratio" (median), "low", "high" (extremes), "goal", "runs"}.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from torch import distributed
+from transformers import AutoTokenizer, TrainerCallback
+
+from benchmarks.small_jobs import ONE_RANK, RECIPES, small_job, tiny_model
+from benchmarks.trainers import stock_trainer
+from east_core.backends import trl_trainer as ours
+from east_core.backends.training_job import RankJob, rank_job
+
+GOAL = 0.98
+WARM_UP_STEPS = 2
+EXAMPLES = 96
+
+
+class StepClock(TrainerCallback):
+    """Seconds of the steps behind the warm-up."""
+
+    def __init__(self) -> None:
+        self.marks: list[float] = []
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        """Mark the time."""
+        self.marks.append(time.perf_counter())
+
+    @property
+    def seconds(self) -> float:
+        """From the end of the last warm-up step to the end of the last step."""
+        return self.marks[-1] - self.marks[WARM_UP_STEPS - 1]
+
+
+def measure(job: RankJob, is_weighted: bool) -> float:
+    """Seconds that a trainer takes for the job's steps behind the warm-up."""
+    tokenizer = AutoTokenizer.from_pretrained(job.model.folder)
+    data = ours.prepared_data(job, tokenizer)
+    if is_weighted:
+        trainer = ours.build_trainer(job, tokenizer, data)
+    else:
+        trainer = stock_trainer(job, tokenizer, data, logging_steps=10, report_to=[])
+    clock = StepClock()
+    trainer.add_callback(clock)
+    trainer.train()
+    return clock.seconds
+
+
+def ratio(job: RankJob, index: int) -> float:
+    """Tokens a second, weighted / stock, of one run; who goes first changes from run to run."""
+    order = (True, False) if index % 2 == 0 else (False, True)
+    seconds = {is_weighted: measure(job, is_weighted) for is_weighted in order}
+    return seconds[False] / seconds[True]
+
+
+def benchmark(loss: str, options: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """One loss's row."""
+    sizes = {"hidden_size": options.hidden, "num_hidden_layers": options.layers}
+    model = tiny_model(
+        work / "model",
+        intermediate_size=4 * options.hidden,
+        num_attention_heads=max(options.hidden // 64, 1),
+        **sizes,
+    )
+    update = {"epochs": 1.0, "optimizer": "adamw", "precision": "auto", "learning_rate": 1e-5}
+    recipe = RECIPES[loss].model_copy(update=update)
+    resources = ONE_RANK.model_copy(update={"device": options.device})
+    small = small_job(work, recipe, model=model, examples=EXAMPLES, resources=resources)
+    job = rank_job(small, work / "out", options.device)
+    job.work.mkdir(parents=True)
+    ratios = [ratio(job, index) for index in range(options.runs)]
+    return {
+        "name": f"training: {loss}, weighted / stock TRL, tokens a second ({options.device})",
+        "ratio": statistics.median(ratios),
+        "low": min(ratios),
+        "high": max(ratios),
+        "goal": GOAL,
+        "runs": len(ratios),
+    }
+
+
+def _alone(device: str) -> None:
+    """Make this process a process group of one."""
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "TQDM_DISABLE": "1"}
+    os.environ.update(alone)
+    distributed.init_process_group(
+        "nccl" if device == "cuda" else "gloo",
+        store=distributed.HashStore(),
+        rank=0,
+        world_size=1,
+    )
+
+
+def main() -> int:
+    """Measure all losses and print the rows as JSON lines."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--hidden", type=int, default=256, help="hidden size of the random model")
+    parser.add_argument("--layers", type=int, default=4, help="its layers")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--out", type=Path, help="write the rows to this JSON file")
+    options = parser.parse_args()
+    _alone(options.device)
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for loss in RECIPES:
+            work = Path(folder) / loss
+            work.mkdir()
+            rows.append(benchmark(loss, options, work))
+            print(json.dumps(rows[-1]), flush=True)
+    if options.out:
+        options.out.write_text(json.dumps(rows, indent=2) + "\n")
+    return 0 if all(row["ratio"] >= GOAL for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
