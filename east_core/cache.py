@@ -48,15 +48,15 @@ class DownloadCache:
         Raises ArtifactDamaged where a download's hash is not the recorded one, StoreError where
         it can't be had.
         """
-        entry = self.root / record.content
+        entry = self.root / record.stored_content
         with self._mutex:
-            self._pin(record.content)
+            self._pin(record.stored_content)
             lacking = [file for file in files if not self._sound(entry / file.path, file)]
             if lacking:
-                with self._filling(record.content):
+                with self._filling(record.stored_content):
                     for file in lacking:
                         self._fill(entry, file, record, download)
-            os.utime(self._lock_path(record.content))
+            os.utime(self._lock_path(record.stored_content))
             self._evict()
         return entry
 

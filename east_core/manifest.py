@@ -27,6 +27,8 @@ from east_core.errors import ArtifactDamaged
 Json: TypeAlias = Any  # None, bool, int, float, str, and lists and string-keyed dicts of these
 RECORD_NAME = "_record.json"
 FOLDER_DIGITS = 16
+# Files below this folder of an artifact tell how it was made; they are no part of its identity.
+LOGS = "logs/"
 FORMAT = 1
 _ABSENT = "(absent)"
 
@@ -70,8 +72,14 @@ class ArtifactRecord:
     def content(self) -> str:
         """SHA-256 over the sorted (path, sha256) of the files and the facts: the result's identity.
 
-        Facts count because later stages read them, and some artifacts have no files.
+        Facts count because later stages read them, and some artifacts have no files. Logs do not:
+        they hold times, and two runs that learn the same must give the same identity.
         """
+        return content_hash([f for f in self.files if not f.path.startswith(LOGS)], self.facts)
+
+    @property
+    def stored_content(self) -> str:
+        """SHA-256 over all files, logs included: names what is really stored, byte for byte."""
         return content_hash(self.files, self.facts)
 
     @property
@@ -82,7 +90,7 @@ class ArtifactRecord:
     @property
     def content_folder(self) -> str:
         """Name of a folder that only files of this content may be in."""
-        return self.content[:FOLDER_DIGITS]
+        return self.stored_content[:FOLDER_DIGITS]
 
     @property
     def stage(self) -> str:

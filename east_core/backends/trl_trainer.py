@@ -60,6 +60,7 @@ from east_core.backends.weighted_trainers import (
 )
 from east_core.config import DpoRecipe, KtoRecipe, LoraRecipe, SftRecipe
 from east_core.errors import ConfigError, EastError, EngineError, TrainingDiverged
+from east_core.manifest import LOGS
 from east_core.processes import emit
 from east_core.trainer import TrainingResult
 
