@@ -34,6 +34,7 @@ from east_core.errors import NothingToLearn
 from east_core.evaluation import Tally, grade, scores_as_facts
 from east_core.examples import build_examples, example_type, survey_examples
 from east_core.grading import Grader
+from east_core.manifest import LOGS
 from east_core.records import Prediction, Question, SampledQuestion
 from east_core.report import curve_png, summarise
 from east_core.sampler import GenerationSettings, ModelSource, Sampler
@@ -125,9 +126,11 @@ def register_base_model(run: Run) -> ArtifactRecord:
     base_model.check_model_folder(folder, config.name)
     files = base_model.fingerprint_files(folder)
 
-    def build(folder: Path) -> dict[str, Any]:
+    def build(folder: Path) -> None:
         (folder / "files.json").write_text(json.dumps(files, indent=2))
-        return {"name": config.name, "revision": config.revision}
+        # where the model was found is told, but a model is what its files are
+        (folder / LOGS).mkdir()
+        (folder / LOGS / "source.json").write_text(config.model_dump_json(indent=2))
 
     return materialize(
         run.store,

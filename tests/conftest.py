@@ -1,0 +1,36 @@
+"""What all tests share: quiet engines, a Prefect of their own, and the data beside the project."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+os.environ.update(
+    {
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """GSM8K and MATH in their original forms; the tests that need them skip where they are not."""
+    folder = Path(os.environ.get("EAST_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no GSM8K and MATH files in {folder}; set EAST_SHARED_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An empty Prefect database and an embedded server for the whole session."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=180):
+        yield
