@@ -32,15 +32,17 @@ __all__ = [
 AnswerPolicy = Literal["boxed", "hash", "lenient"]
 GoldFormat = Literal["plain", "gsm8k", "boxed"]
 
+_BOX_COMMAND = re.compile(r"\\(?:boxed|fbox)")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)")
 _BOX_OR_BRACE = re.compile(r"(?P<box>\\(?:boxed|fbox)\s*\{)|\\[\\{}]|(?P<open>\{)|(?P<close>\})")
 _BRACELESS_BOX = re.compile(r"\\(?:boxed|fbox)\s+([^\s${}\\]{1,64}?)(?=[\s$.,;]|$)")
-_HASH = re.compile(r"^[^\S\n]*#{4}[^\S\n]*(\S[^\n]*?)[^\S\n]*$", re.MULTILINE)
-_STATED = re.compile(
-    r"\b(?:answer|result)\s*(?:\*\*)?\s*(?:is|are|=|:)\s*(?:\*\*)?\s*:?\s*"
-    r"(?P<answer>\$\$[^$]{1,1000}\$\$|\$[^$\n]{1,1000}\$(?:\s*\\?%)?|\\\(.{1,1000}?\\\)"
-    r"|\\\[.{1,1000}?\\\]|[^\n]{1,200})",
-    re.IGNORECASE,
+_HASH = re.compile(r"(?<!#)#{4}(?!#)([^\n]*)")
+_ANNOUNCED = re.compile(
+    r"\b(?:answer|result)\s*(?:\*\*\s*)?(?:is|are|=|:)\s*(?::\s*)?(?:\*\*\s*)?", re.IGNORECASE
+)
+_STATEMENT = re.compile(
+    r"\$\$[^$]{1,1000}\$\$|\$[^$\n]{1,1000}\$(?:\s*\\?%)?|\\\(.{1,1000}?\\\)"
+    r"|\\\[.{1,1000}?\\\]|[^\n]{1,200}"
 )
 _SENTENCE_END = re.compile(r"[.;!?](?=\s|$)|\*\*|\s(?:because|since|which|so|as|I hope)\b")
 _REFUSAL = re.compile(
@@ -84,7 +86,7 @@ def last_box(text: str) -> str | None:
     Escaped braces (\{ and \}) do not count, and an unclosed box is passed over. A text without
     a complete box may box one token without braces, as TeX allows ("\boxed 2", twice in MATH).
     """
-    if "boxed" not in text and "fbox" not in text:
+    if not _BOX_COMMAND.search(text):
         return None
     *_, last = [None, *_BOX.finditer(text)]
     content = _closing_content(text, last.end()) if last else None
@@ -123,19 +125,17 @@ def _last_braceless_box(text: str) -> str | None:
 
 
 def _last_hash(text: str) -> str | None:
-    if "####" not in text:
-        return None
-    matches = _HASH.findall(text)
-    return str(matches[-1]) if matches else None
+    lines = [line.strip() for line in _HASH.findall(text)]
+    return next(filter(None, reversed(lines)), None)
 
 
 def _last_stated(text: str) -> str | None:
     """What follows the last "answer is", as a formula in dollars or up to the sentence's end."""
-    stated = None
-    for match in _STATED.finditer(text):
-        stated = match["answer"]
-    if stated is None:
+    end = max((match.end() for match in _ANNOUNCED.finditer(text)), default=None)
+    statement = None if end is None else _STATEMENT.match(text, end)
+    if statement is None:
         return None
+    stated = statement[0]
     if stated[0] not in "$\\":
         stated = _SENTENCE_END.split(stated, maxsplit=1)[0]
     return _if_answer(stated, words=_MOST_WORDS)
@@ -148,7 +148,9 @@ def _first_found(text: str) -> str | None:
 def _bare_answer(text: str) -> str | None:
     """A response that is nothing but an answer, such as "0.5" or "$(1, 2)$"."""
     stripped = text.strip()
-    return _if_answer(stripped, words=0) if len(stripped) <= _LONGEST_BARE_ANSWER else None
+    if len(stripped) > _LONGEST_BARE_ANSWER or _BOX_COMMAND.search(stripped):
+        return None  # a box that was not found is not an answer but a slip
+    return _if_answer(stripped, words=0)
 
 
 _FINDERS: dict[AnswerPolicy, Callable[[str], str | None]] = {

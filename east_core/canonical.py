@@ -14,6 +14,7 @@ docs/answers.md lists every choice made here.
 """
 
 import functools
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ Judge = Callable[[str, str], bool | None]
 
 MAX_CHARS = 1000
 """An answer longer than this is compared as text only: no parser is given 100 kB of digits."""
+MAX_DEPTH = 20
 _MAX_DIGITS = 400
 _MAX_ITEMS = 64
 _ROUNDED_PLACES = 6
@@ -103,10 +105,11 @@ def read_beside(gold: Form, answer: Form) -> Form:
 def canonical_form(answer: str) -> Form:
     """The form of an answer; the same text always gives the same form.
 
-    An answer over `MAX_CHARS` characters is text: it equals only its own repetition.
+    An answer of over `MAX_CHARS` characters, or with brackets nested deeper than `MAX_DEPTH`, is
+    text: it equals only its own repetition.
     """
     text = answer.strip()
-    if len(text) > MAX_CHARS:
+    if len(text) > MAX_CHARS or _deepest(text) > MAX_DEPTH:
         return Form("text", f"long:{' '.join(text.split())}", text)
     plain = _plain_characters(text)
     return _text_form(plain) or _form(_tidy(plain))
@@ -203,14 +206,12 @@ def _tidy(text: str) -> str:
     return text.strip().rstrip(".,;:").strip()
 
 
-_SPACE = re.compile(r"(\\[A-Za-z]+|[0-9](?=\s+[0-9]))\s+(?=[0-9A-Za-z])|\s+")
+_SPACE = re.compile(r"(\\[A-Za-z]+(?=\s+[A-Za-z])|[0-9](?=\s+[0-9]))\s+|\s+")
 
 
 def _squeeze(latex: str) -> str:
-    r"""Without spaces, but for the one that ends a command ("\pi r")."""
-    joined = re.sub(
-        r"(\\[A-Za-z]+)\s+(?=[A-Za-z])|\s+", lambda m: f"{m[1]} " if m[1] else "", latex
-    )
+    r"""Without spaces, but for one that ends a command ("\pi r") or parts two numbers."""
+    joined = _SPACE.sub(lambda match: f"{match[1]} " if match[1] else "", latex)
     return re.sub(r"([_^])\{([0-9A-Za-z])\}", r"\1\2", joined)
 
 
@@ -461,7 +462,7 @@ def _sequence_form(latex: str) -> Form | None:
 
 def _singleton_form(inner: str, brackets: str, latex: str) -> Form | None:
     r"""\{5\} is 5; a set described by a condition stays an expression."""
-    is_set = latex.startswith(r"\{") and brackets == "{}" and inner.strip()
+    is_set = brackets == "{}" and inner != latex and inner.strip()
     return _form(inner) if is_set and not re.search(r"\||\\mid|:|,", inner) else None
 
 
@@ -502,6 +503,11 @@ def _closes_at_end(text: str) -> bool:
         if depth == 0 and token[0] not in ",;":
             return token.end() == len(text)
     return False
+
+
+def _deepest(text: str) -> int:
+    steps = itertools.accumulate(_step(token[0]) for token in _DEPTH.finditer(text))
+    return max(steps, default=0)
 
 
 def _step(token: str) -> int:
