@@ -18,8 +18,10 @@ from trl.trainer.kto_trainer import KTOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 
 from east_core.backends import trl_trainer as ours
+from east_core.backends.training_arguments import collator, training_arguments
 from east_core.backends.training_data import TrainingData
 from east_core.backends.training_job import RankJob, read_job
+from east_core.backends.training_output import save_checkpoint
 from east_core.backends.weighted_trainers import GlobalBatchSampler
 
 
@@ -46,7 +48,7 @@ def stock_trainer(
     """TRL's trainer of the job's loss; `arguments` replace those that our trainer takes."""
     recipe = job.recipe
     steps = GlobalBatchSampler(data.examples, recipe.global_batch_size, recipe.epochs, 0).steps
-    configuration = ours.training_arguments(job, steps)
+    configuration = training_arguments(job, steps)
     for name, value in arguments.items():
         setattr(configuration, name, value)
     rows = Dataset.from_file(str(job.data_file)).select(range(data.examples))
@@ -55,7 +57,7 @@ def stock_trainer(
         args=configuration,
         train_dataset=rows.remove_columns(["weight", "is_counted"]),
         processing_class=tokenizer,
-        data_collator=ours.collator(job, tokenizer.pad_token_id),
+        data_collator=collator(job, tokenizer.pad_token_id),
     )
 
 
@@ -66,7 +68,7 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(job.model.folder)
     trainer = stock_trainer(job, tokenizer, ours.prepared_data(job, tokenizer))
     trainer.train()
-    ours.save_checkpoint(trainer, job)
+    save_checkpoint(trainer, job)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 This module is light; what is heavy is imported by the ranks (east_core.backends.trl_trainer).
 """
 
+import re
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from east_core import errors
-from east_core.backends.training_job import JOB_FILE, RankJob, rank_job, write_job
+from east_core.backends.training_job import JOB_FILE, MEMORY_KNOBS, RankJob, rank_job, write_job
 from east_core.devices import device_of
 from east_core.errors import EastError, EngineError
 from east_core.processes import parse_message, run_child
@@ -60,11 +62,13 @@ class _Conversation:
     on_log: Callable[[str], None]
     result: TrainingResult | None = None
     error: EastError | None = None
+    killed: EastError | None = None
 
     def hear(self, line: str) -> None:
         """Take in one line of the ranks' output."""
         message = parse_message(line)
         if message is None:
+            self.killed = self.killed or _killed(line)
             self.on_log(line)
         elif "step" in message:
             self.on_step(TrainingStep(**message["step"]))
@@ -75,6 +79,20 @@ class _Conversation:
             self.error = self.error or kind(message["message"])
         else:
             self.on_log(_told(message))
+
+
+def _killed(line: str) -> EngineError | None:
+    """What torchrun's report of a killed rank means; None for any other line.
+
+    It is the cause, where the broken connections that other ranks tell of are its consequence.
+    """
+    found = re.search(r"failed \(exitcode: -(\d+)\) local_rank: (\d+)", line)
+    if found is None:
+        return None
+    number, rank = map(int, found.groups())
+    cure = f"; where the host ran out of memory (dmesg tells), {MEMORY_KNOBS}"
+    hint = cure if number == signal.SIGKILL else ""
+    return EngineError(f"training rank {rank} was killed by {signal.Signals(number).name}{hint}")
 
 
 def _told(message: dict[str, Any]) -> str:
@@ -123,7 +141,7 @@ class TorchrunTrainer:
                 timeout=_timeout(job),
             )
         except EngineError as failure:
-            raise talk.error or failure from failure
+            raise talk.killed or talk.error or failure from failure
         if talk.result is None:
             raise EngineError(f"training ended without a result; see {whole.work}")
         return talk.result

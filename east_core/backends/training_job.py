@@ -23,6 +23,10 @@ from east_core.trainer import TrainingJob
 
 JOB_FILE = "job.json"
 DEEPSPEED_CONFIGS = Path(__file__).parents[2] / "infra" / "deepspeed"
+MEMORY_KNOBS = (
+    "lower resources.micro_batch_size or training.max_length, set "
+    "resources.gradient_checkpointing, raise resources.zero_stage, or set resources.offload"
+)
 _LAYOUT = ("processes", "micro_batch_size", "zero_stage", "offload", "gradient_checkpointing")
 _ENGINES = ("torch", "transformers", "trl", "deepspeed")
 

@@ -9,19 +9,18 @@ Reads the job that east_core.backends.torchrun wrote, trains, and leaves a compl
 """
 
 import dataclasses
-import json
 import math
 import os
-import shutil
 import sys
 import time
-from importlib.util import find_spec
+import traceback
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
-from torch import Tensor, distributed
+from torch import distributed
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -34,15 +33,14 @@ from transformers import (
 )
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging as transformers_logging
-from trl.trainer.dpo_config import DPOConfig
-from trl.trainer.dpo_trainer import DataCollatorForPreference
-from trl.trainer.kto_config import KTOConfig
-from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
-from trl.trainer.sft_config import SFTConfig
-from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
+from east_core.backends.training_arguments import (
+    collator,
+    is_bf16,
+    peft_config,
+    training_arguments,
+)
 from east_core.backends.training_checkpoints import (
-    CHECKPOINTS_KEPT,
     copy_from_store,
     copy_to_store,
     discard_damaged,
@@ -50,7 +48,8 @@ from east_core.backends.training_checkpoints import (
     seal_checkpoint,
 )
 from east_core.backends.training_data import TrainingData, prepare_data, read_summary
-from east_core.backends.training_job import RankJob, deepspeed_config, read_job
+from east_core.backends.training_job import MEMORY_KNOBS, RankJob, read_job
+from east_core.backends.training_output import save_checkpoint
 from east_core.backends.weighted_trainers import (
     GlobalBatchSampler,
     WeightedCollator,
@@ -58,47 +57,47 @@ from east_core.backends.weighted_trainers import (
     WeightedKTOTrainer,
     WeightedSFTTrainer,
 )
-from east_core.config import DpoRecipe, KtoRecipe, LoraRecipe, SftRecipe
-from east_core.errors import ConfigError, EastError, EngineError, TrainingDiverged
-from east_core.manifest import LOGS
+from east_core.config import DpoRecipe, KtoRecipe, SftRecipe
+from east_core.errors import EastError, EngineError, TrainingDiverged
 from east_core.processes import emit
 from east_core.trainer import TrainingResult
 
-_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".index.json")
-_OF_THE_MODEL = ("config.json", "README.md", ".gitattributes")
-_ADAPTED = ".base_layer.weight"
-
 
 def main() -> None:
-    """Run one rank; tell a failure that has a known cure as one message."""
+    """Run one rank and leave at once, well or not.
+
+    No orderly shutdown: after a failure the peers wait in a collective that never comes, and after
+    a success tearing the engines down takes seconds for nothing.
+    """
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    status = 1
     try:
         train(read_job(Path(sys.argv[1])))
-    except EastError as error:
-        _fail(error)
-    except (RuntimeError, MemoryError) as error:
-        if _is_out_of_memory(error):
-            _fail(EngineError(f"training ran out of memory; {_MEMORY_KNOBS}"))
-        raise
-
-
-_MEMORY_KNOBS = (
-    "lower resources.micro_batch_size or training.max_length, set "
-    "resources.gradient_checkpointing, raise resources.zero_stage, or set resources.offload"
-)
-
-
-def _fail(error: EastError) -> None:
-    emit({"error": type(error).__name__, "message": str(error)})
+        status = 0
+    except Exception as error:
+        failure = _as_east_error(error)
+        emit({"error": type(failure).__name__, "message": str(failure)})
     sys.stdout.flush()
-    os._exit(3)  # peers may be waiting in a collective: no orderly shutdown is possible
+    sys.stderr.flush()
+    os._exit(status)
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def _as_east_error(error: Exception) -> EastError:
+    """The error itself where it is ours, a cure where there is one, else its traceback's end."""
+    if isinstance(error, EastError):
+        return error
+    if _is_out_of_memory(error):
+        return EngineError(f"training ran out of memory; {MEMORY_KNOBS}")
+    traceback.print_exc()
+    lines = str(error).splitlines() or [""]
+    return EngineError(f"a training rank failed: {type(error).__name__}: {lines[0]}")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return "can't allocate memory" in str(error) or "out of memory" in str(error).lower()
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def train(job: RankJob) -> None:
@@ -115,24 +114,25 @@ def train(job: RankJob) -> None:
     if _is_first():
         emit({"result": dataclasses.asdict(_result(trainer.state, data))})
     distributed.barrier()
-    sys.stdout.flush()
-    os._exit(0)  # all is written; tearing the engines down in order takes seconds
 
 
 def start_process_group(job: RankJob) -> None:
     """Join the ranks before any model is made: ZeRO-3 shards it while it is loaded."""
+    patience = timedelta(hours=job.resources.stage_timeout_hours)  # a dead rank ends all sooner
     backend = "nccl" if job.device == "cuda" else "gloo"
     if job.device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     if job.resources.zero_stage == 0:
-        distributed.init_process_group(backend)
+        distributed.init_process_group(backend, timeout=patience)
         return
     import deepspeed
 
     if job.device == "cpu":
         # Its shared-memory collectives take two minutes to compile; plain gloo gives the same.
         deepspeed.ops.__dict__["__compatible_ops__"] = {}
-    deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
+    deepspeed.init_distributed(
+        dist_backend=backend, auto_mpi_discovery=False, verbose=False, timeout=patience
+    )
 
 
 def prepared_data(job: RankJob, tokenizer: PreTrainedTokenizerBase) -> TrainingData:
@@ -161,7 +161,7 @@ def build_trainer(job: RankJob, tokenizer: PreTrainedTokenizerBase, data: Traini
         "train_dataset": Dataset.from_file(str(job.data_file)),
         "processing_class": tokenizer,
         "callbacks": [ProgressCallback(job)],
-        "peft_config": _peft_config(job),
+        "peft_config": peft_config(job),
         "data_collator": WeightedCollator(collator(job, int(pad)), data.weight_scale),
     }
     if isinstance(recipe, SftRecipe):
@@ -177,13 +177,6 @@ def build_trainer(job: RankJob, tokenizer: PreTrainedTokenizerBase, data: Traini
     return trainer
 
 
-def is_bf16(job: RankJob) -> bool:
-    """Whether this job trains in bf16: as asked, and for "auto" where the GPU has it."""
-    if job.recipe.precision != "auto":
-        return job.recipe.precision == "bf16"
-    return job.device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-
-
 def load_model(job: RankJob, folder: Path) -> PreTrainedModel:
     """A causal language model; bf16 under DeepSpeed's bf16, which keeps fp32 master weights."""
     half = is_bf16(job) and job.resources.zero_stage > 0
@@ -192,97 +185,7 @@ def load_model(job: RankJob, folder: Path) -> PreTrainedModel:
         dtype=torch.bfloat16 if half else torch.float32,
         trust_remote_code=job.model.trust_remote_code,
     )
-    model.config.use_cache = False
     return model
-
-
-def training_arguments(job: RankJob, steps: int) -> TrainingArguments:
-    """TRL's configuration for this job."""
-    recipe, resources = job.recipe, job.resources
-    common: dict[str, Any] = {
-        "output_dir": str(job.checkpoints),
-        "max_steps": steps,
-        "per_device_train_batch_size": resources.micro_batch_size,
-        "gradient_accumulation_steps": job.accumulation_steps,
-        "learning_rate": recipe.learning_rate,
-        "warmup_steps": math.ceil(recipe.warmup_ratio * steps),
-        "lr_scheduler_type": _SCHEDULES[recipe.schedule],
-        "optim": {"adamw": "adamw_torch", "sgd": "sgd"}[recipe.optimizer],
-        "weight_decay": recipe.weight_decay,
-        "max_grad_norm": recipe.max_grad_norm,
-        "bf16": is_bf16(job),
-        "use_cpu": job.device == "cpu",
-        "gradient_checkpointing": resources.gradient_checkpointing,
-        "seed": job.seed,
-        "data_seed": job.seed,
-        "deepspeed": deepspeed_config(resources) if resources.zero_stage else None,
-        "ddp_find_unused_parameters": False,
-        "logging_steps": 1,
-        "logging_nan_inf_filter": False,
-        "report_to": ["tensorboard", *_trackers(job)],
-        "disable_tqdm": True,
-        "save_strategy": "steps" if resources.checkpoint_every_steps else "no",
-        "save_steps": resources.checkpoint_every_steps or 500,
-        "save_total_limit": CHECKPOINTS_KEPT,
-        "dataloader_pin_memory": job.device == "cuda",
-        "router_aux_loss_coef": 0.0,
-        "max_length": recipe.max_length,
-    }
-    os.environ["TENSORBOARD_LOGGING_DIR"] = str(job.tensorboard)
-    match recipe:
-        case SftRecipe():
-            return SFTConfig(**common)
-        case DpoRecipe():
-            return DPOConfig(**common, beta=recipe.beta, precompute_ref_log_probs=True)
-        case KtoRecipe():
-            return KTOConfig(**common, beta=recipe.beta, precompute_ref_log_probs=True)
-
-
-def _trackers(job: RankJob) -> tuple[str, ...]:
-    missing = [name for name in job.resources.trackers if find_spec(name) is None]
-    if missing:
-        raise ConfigError(
-            f"resources.trackers names {missing[0]}, which is not installed; "
-            f"pip install {missing[0]}, or leave it out"
-        )
-    return job.resources.trackers
-
-
-_SCHEDULES = {
-    "linear": "linear",
-    "cosine": "cosine",
-    "constant": "constant_with_warmup",
-}
-
-
-def collator(job: RankJob, pad_token_id: int) -> Any:
-    """TRL's collator for the job's loss. It pads by length, so a pad token that is EOS is safe."""
-    match job.recipe:
-        case SftRecipe():
-            return DataCollatorForLanguageModeling(pad_token_id=pad_token_id)
-        case DpoRecipe():
-            return DataCollatorForPreference(pad_token_id=pad_token_id)
-        case KtoRecipe():
-            # a mismatched pair of the KL estimate may be longer than any example: it alone is cut
-            return DataCollatorForUnpairedPreference(
-                pad_token_id=pad_token_id, max_length=job.recipe.max_length
-            )
-
-
-def _peft_config(job: RankJob) -> Any:
-    lora = job.recipe.lora
-    if lora is None:
-        return None
-    from peft import LoraConfig
-
-    targets = lora.target_modules
-    return LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # peft takes floats
-        lora_dropout=lora.dropout,
-        target_modules=targets if isinstance(targets, str) else list(targets),
-        task_type="CAUSAL_LM",
-    )
 
 
 def _resume_point(job: RankJob) -> Path | None:
@@ -377,52 +280,6 @@ def _step_message(state: TrainerState, logs: dict[str, float], seconds: float) -
         "grad_norm": logs.get("grad_norm", 0.0),
         "tokens_per_second": logs["tokens"] / seconds,
     }
-
-
-def save_checkpoint(trainer: Any, job: RankJob) -> None:
-    """Write a checkpoint that vLLM and Transformers load; all ranks take part.
-
-    The tokenizer's files are copied byte for byte, so that no round changes a prompt's ids.
-    """
-    state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-    if not _is_first():
-        return
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    if job.recipe.lora is not None:
-        state, model = merge_lora(state, job.recipe.lora), model.get_base_model()
-    model.config.use_cache = True
-    untied = {name: t for name, t in state.items() if name not in model.all_tied_weights_keys}
-    model.save_pretrained(job.out, state_dict=untied)
-    for file in job.model.folder.iterdir():
-        if file.is_file() and not file.name.endswith(_WEIGHTS) and file.name not in _OF_THE_MODEL:
-            shutil.copyfile(file, job.out / file.name)
-    log = (json.dumps(entry) + "\n" for entry in trainer.state.log_history)
-    logs = job.out / LOGS
-    logs.mkdir(exist_ok=True)
-    (logs / "training.jsonl").write_text("".join(log))
-    if job.tensorboard.exists():
-        shutil.copytree(job.tensorboard, logs / "tensorboard", dirs_exist_ok=True)
-
-
-def merge_lora(state: dict[str, Tensor], lora: LoraRecipe) -> dict[str, Tensor]:
-    """Full weights of a peft model: W + alpha / r * B A for adapted layers, others as they are.
-
-    The product is taken in fp32 whatever the weights' precision (LoRA, arXiv:2106.09685, eq. 3).
-    """
-    scale = lora.alpha / lora.rank
-    return {
-        name.removeprefix("base_model.model.").replace(".base_layer.", "."): (
-            _merged(state, name, scale) if name.endswith(_ADAPTED) else tensor
-        )
-        for name, tensor in state.items()
-        if ".lora_" not in name
-    }
-
-
-def _merged(state: dict[str, Tensor], name: str, scale: float) -> Tensor:
-    stem, weight = name.removesuffix(_ADAPTED), state[name]
-    a, b = (state[f"{stem}.lora_{side}.default.weight"].float() for side in "AB")
-    return (weight.float() + scale * (b @ a)).to(weight.dtype)
 
 
 def _result(state: TrainerState, data: TrainingData) -> TrainingResult:
