@@ -52,6 +52,9 @@ format: install  ## Format the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+exactness: install  ## Prove the training weights: docs/exactness.md (a quarter of an hour).
+	$(BIN)/python -m benchmarks.exactness --out docs/exactness.md
+
 requirements:  ## Resolve pyproject.toml into requirements/*.txt, without download addresses.
 	@for extra in cpu gpu; do \
 		VIRTUAL_ENV=.venv $(BIN)/uv pip compile --quiet --no-header --no-annotate --no-emit-index-url \
