@@ -7,7 +7,7 @@ from typing import Any
 
 from east_core.artifacts import ArtifactRecord, Store
 from east_core.errors import DataError
-from east_core.evaluation import Proportion
+from east_core.evaluation import Estimate
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class RoundSummary:
     """
 
     round: int
-    accuracy: Mapping[str, Proportion]
+    accuracy: Mapping[str, Estimate]
     kept: int | None
     dropped: int | None
     mean_entropy_bits: float | None
@@ -46,14 +46,14 @@ def summary_json(rounds: Sequence[RoundSummary]) -> dict[str, Any]:
 
 
 def _summary(number: int, records: Iterable[tuple[list[str], ArtifactRecord]]) -> RoundSummary:
-    accuracy: dict[str, Proportion] = {}
+    accuracy: dict[str, Estimate] = {}
     seconds: dict[str, float] = {}
     weights: Mapping[str, Any] = {}
     for parts, record in records:
         seconds[parts[0]] = round(seconds.get(parts[0], 0.0) + record.seconds, 3)
         if parts[0] == "scores":
             values: Mapping[str, Any] = record.facts["accuracy"]  # type: ignore[assignment]
-            accuracy[parts[1]] = Proportion(**values)
+            accuracy[parts[1]] = Estimate(**values)
         if parts[0] == "weights":
             weights = record.facts
     return RoundSummary(

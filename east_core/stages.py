@@ -28,14 +28,15 @@ from typing import Any
 
 from east_core import base_model
 from east_core.artifacts import ArtifactRecord, Store, existing, materialize, work_folder
+from east_core.clustering import cluster_all
 from east_core.config import DatasetConfig, RunConfig, SftRecipe, Training
-from east_core.datasets import load_questions
+from east_core.datasets import WithGold
 from east_core.errors import NothingToLearn
 from east_core.evaluation import Tally, grade, scores_as_facts
 from east_core.examples import build_examples, example_type, survey_examples
 from east_core.grading import Grader
 from east_core.manifest import LOGS
-from east_core.records import Prediction, Question, SampledQuestion
+from east_core.records import AnswerClusters, Prediction, Question, SampledQuestion
 from east_core.report import curve_png, summarise
 from east_core.sampler import GenerationSettings, ModelSource, Sampler
 from east_core.seeds import derive_seed
@@ -44,7 +45,8 @@ from east_core.trainer import Trainer, TrainingJob
 from east_core.weighing import WeighedQuestion, weigh_samples
 
 QUESTIONS, SAMPLES, EXAMPLES = "questions.parquet", "samples.parquet", "examples.parquet"
-SHARDS, WEIGHTS, PREDICTIONS = "shards.json", "weights", "predictions.parquet"
+SHARDS, WEIGHTS = "shards.json", "weights"
+PREDICTIONS, VOTES = "predictions.parquet", "votes.parquet"
 CURVE = "curve.png"
 
 
@@ -105,8 +107,9 @@ def freeze_questions(run: Run, name: str, config: DatasetConfig) -> ArtifactReco
     """
 
     def build(folder: Path) -> dict[str, Any]:
-        rows = load_questions(config)
-        return {"questions": write_table(folder / QUESTIONS, Question, rows)}
+        rows = WithGold(config)
+        count = write_table(folder / QUESTIONS, Question, rows)
+        return {"questions": count, "without_gold_answer": rows.without}
 
     return materialize(
         run.store,
@@ -416,43 +419,67 @@ def _require_a_batch(config: RunConfig, number: int, examples: ArtifactRecord) -
 
 
 def score(run: Run, number: int, benchmark: str, sampler: Sampler) -> ArtifactRecord:
-    """Score checkpoint `number` on a benchmark with greedy completions."""
+    """Score checkpoint `number` on a benchmark, by greedy completions and any extra samples."""
     evaluation = run.config.evaluation
     questions = run.record("benchmarks", benchmark)
-    bounds = _shard_bounds(run, questions)
-    settings = GenerationSettings(
-        samples_per_question=1,
-        temperature=0.0,
-        top_p=1.0,
-        max_tokens=evaluation.max_tokens,
-        system_prompt=run.config.sampling.system_prompt,
-        stop=run.config.sampling.stop,
-        seed=0,
-    )
+    greedy, extra = _scoring_settings(run, number, benchmark)
+
+    def answers(settings: GenerationSettings) -> Iterator[SampledQuestion]:
+        bounds = _shard_bounds(run, questions)
+        shards, total = _shards(run, questions, bounds), sum(map(len, bounds))
+        answered = sampler.sample(checkpoint(run, number), shards, settings, total)
+        return itertools.chain.from_iterable(answered)
 
     def build(folder: Path) -> dict[str, Any]:
-        shards = _shards(run, questions, bounds)
-        total = sum(map(len, bounds))
-        answered = sampler.sample(checkpoint(run, number), shards, settings, total)
-        sampled = itertools.chain.from_iterable(answered)
-        tally = Tally()
+        tally, policy = Tally(), evaluation.answer_policy
         with Grader(processes=run.config.resources.grader_processes) as grader:
-            rows = tally.counting(grade(sampled, grader, evaluation.answer_policy))
+            rows = tally.counting(grade(answers(greedy), grader, policy))
             write_table(folder / PREDICTIONS, Prediction, rows)
+            if extra is not None:
+                write_table(folder / SAMPLES, SampledQuestion, answers(extra))
+                sampled, copies = itertools.tee(read_table(folder / SAMPLES, SampledQuestion))
+                clusters = cluster_all(copies, grader, policy)
+                votes = tally.voting(zip((s.question for s in sampled), clusters, strict=True))
+                write_table(folder / VOTES, AnswerClusters, votes)
         return scores_as_facts(tally.scores(evaluation.confidence))
 
     return materialize(
         run.store,
         run.address(round_name(number), "scores", benchmark),
         stage="scores",
-        revision=1,
+        revision=2,
         recipe={
             "evaluation": evaluation.model_dump(mode="json"),
-            "system_prompt": settings.system_prompt,
-            "stop": list(settings.stop),
+            "system_prompt": greedy.system_prompt,
+            "stop": list(greedy.stop),
+            "samples_seed": None if extra is None else extra.seed,
         },
         inputs={"model": checkpoint_record(run, number), "questions": questions},
         build=build,
+    )
+
+
+def _scoring_settings(
+    run: Run, number: int, benchmark: str
+) -> tuple[GenerationSettings, GenerationSettings | None]:
+    """How the greedy completions and the extra samples are generated; None: no extra samples."""
+    recipe = run.config.evaluation
+    greedy = GenerationSettings(
+        samples_per_question=1,
+        temperature=0.0,
+        top_p=1.0,
+        max_tokens=recipe.max_tokens,
+        system_prompt=run.config.sampling.system_prompt,
+        stop=run.config.sampling.stop,
+        seed=0,
+    )
+    if not recipe.samples_per_question:
+        return greedy, None
+    return greedy, dataclasses.replace(
+        greedy,
+        samples_per_question=recipe.samples_per_question,
+        temperature=recipe.temperature,
+        seed=derive_seed(run.config.seed, "score", benchmark, number),
     )
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from east_core.artifacts import Store
 from east_core.config import RunConfig
 from east_core.errors import DataError
-from east_core.evaluation import Proportion
+from east_core.evaluation import Estimate
 from east_core.report import RoundSummary, summarise
 from east_core.stages import CURVE, round_name
 
@@ -70,7 +70,7 @@ def _add_rows(table: Table, summary: RoundSummary) -> None:
         table.add_row(label, "", "", "", "", *numbers)
 
 
-def _interval(accuracy: Proportion) -> str:
+def _interval(accuracy: Estimate) -> str:
     return f"{accuracy.low:.1%} – {accuracy.high:.1%}"
 
 
