@@ -70,6 +70,11 @@ class DatasetConfig(Frozen):
     )
     limit: int | None = Field(None, ge=1, description="Use the first so many questions only.")
 
+    @property
+    def has_answers(self) -> bool:
+        """Whether the data set has gold answers; False for label-free training."""
+        return self.format != "table" or self.answer_column is not None
+
 
 class SamplingRecipe(Frozen):
     """How completions are drawn from the current checkpoint for each training question."""
@@ -326,7 +331,7 @@ class RunConfig(Frozen):
         for name, benchmark in self.benchmarks.items():
             if not name.replace("-", "").replace("_", "").isalnum():
                 raise ValueError(f"benchmark name {name!r} must be letters, digits, '-' and '_'")
-            if benchmark.format == "table" and benchmark.answer_column is None:
+            if not benchmark.has_answers:
                 raise ValueError(f"benchmark {name!r} needs gold answers: set its answer_column")
         return self
 

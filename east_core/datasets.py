@@ -1,14 +1,16 @@
 """Questions with gold answers, from GSM8K, MATH, or any JSONL, Parquet or hub data set.
 
 Rows stream: nothing here holds a whole data set. A row without a question or a gold answer is an
-error that names the file and the row, because a silent gap would change what is learned.
+error that names the file and the row, because a silent gap would change what is learned. A worked
+solution that ends in no final answer (MATH has an empty \\boxed{}) gives a question without one:
+`WithGold` leaves it out, counted and listed.
 """
 
 import importlib.resources
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -49,8 +51,9 @@ def builtin_path(name: str) -> Path:
 def load_questions(config: DatasetConfig) -> Iterator[Question]:
     """The questions of a data set, in file order, at most `config.limit`.
 
-    Raises DataError naming the file and row of a missing question or gold answer, a repeated id,
-    malformed JSON, or a data set without any row.
+    `answer` is None where the data set has no gold answers (label-free training), and where a
+    solution has no final answer in the expected format. Raises DataError naming the file and row
+    of a missing question or gold answer, a repeated id, malformed JSON, or a data set without rows.
     """
     columns = DATASETS.get(config.format) or _columns_of_table(config)
     seen: dict[str, str] = {}
@@ -63,6 +66,36 @@ def load_questions(config: DatasetConfig) -> Iterator[Question]:
         yield question
     if not seen:
         raise DataError(f"{config.path}: the data set is empty; it needs at least one question")
+
+
+@dataclass
+class WithGold:
+    """Passes on the questions that have a gold answer, and lists the ids of the others."""
+
+    config: DatasetConfig
+    without: list[str] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Question]:
+        """The questions to train or test on; all of them in label-free training.
+
+        Raises DataError where none is left.
+        """
+        passed = 0
+        for question in load_questions(self.config):
+            if question.answer is None and self.config.has_answers:
+                self.without.append(question.id)
+                continue
+            passed += 1
+            yield question
+        if not passed:
+            columns = DATASETS.get(self.config.format) or _columns_of_table(self.config)
+            raise DataError(
+                f"{self.config.path}: no solution ends in a final answer; answer format "
+                f"{columns.answer_format!r} expects {_EXPECTED[columns.answer_format]}"
+            )
+
+
+_EXPECTED = {"plain": "a text", "gsm8k": "a last line '#### 72'", "boxed": "a \\boxed{...}"}
 
 
 def _columns_of_table(config: DatasetConfig) -> Columns:
@@ -90,16 +123,7 @@ def _gold(row: Row, columns: Columns, where: str) -> str | None:
     solution = _text(row, columns.answer)
     if not solution:
         raise DataError(f"{where}: no gold answer in column {_names(columns.answer)}{_has(row)}")
-    answer = gold_answer(solution, columns.answer_format)
-    if answer is None:
-        raise DataError(
-            f"{where}: no final answer in {solution[-60:]!r}; "
-            f"answer format {columns.answer_format!r} expects {_EXPECTED[columns.answer_format]}"
-        )
-    return answer
-
-
-_EXPECTED = {"plain": "a text", "gsm8k": "a last line '#### 72'", "boxed": "a \\boxed{...}"}
+    return gold_answer(solution, columns.answer_format)
 
 
 def _text(row: Row, names: Iterable[str]) -> str | None:

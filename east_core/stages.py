@@ -10,7 +10,7 @@
     {run}/round-01/examples            what is trained on
     {run}/round-01/checkpoint          the trained model
     {run}/round-01/scores/{name}       its scores
-    {run}/round-01/report              the accuracy curve so far
+    {run}/round-01/report              the curves so far: accuracy, entropy, kept, loss
 
 Round r samples from checkpoint r-1, trains checkpoint r and scores it. Every stage goes through
 `materialize`: what is recorded is returned, what is missing is built from what is recorded.
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from east_core import base_model
+from east_core import base_model, figures
 from east_core.artifacts import ArtifactRecord, Store, existing, materialize, work_folder
 from east_core.clustering import cluster_all
 from east_core.config import DatasetConfig, RunConfig, SftRecipe, Training
@@ -37,7 +37,7 @@ from east_core.examples import build_examples, example_type, survey_examples
 from east_core.grading import Grader
 from east_core.manifest import LOGS
 from east_core.records import AnswerClusters, Prediction, Question, SampledQuestion
-from east_core.report import curve_png, summarise
+from east_core.report import curves, summarise, training_losses
 from east_core.sampler import GenerationSettings, ModelSource, Sampler
 from east_core.seeds import derive_seed
 from east_core.tables import read_table, read_tables, write_table
@@ -47,7 +47,7 @@ from east_core.weighing import WeighedQuestion, weigh_samples
 QUESTIONS, SAMPLES, EXAMPLES = "questions.parquet", "samples.parquet", "examples.parquet"
 SHARDS, WEIGHTS = "shards.json", "weights"
 PREDICTIONS, VOTES = "predictions.parquet", "votes.parquet"
-CURVE = "curve.png"
+CURVE = "accuracy.png"
 
 
 @dataclass(frozen=True)
@@ -484,23 +484,37 @@ def _scoring_settings(
 
 
 def report(run: Run, number: int) -> ArtifactRecord:
-    """Draw the accuracy curve up to round `number`."""
-    scores = {
-        f"{round_name(past)}/{name}": run.record(round_name(past), "scores", name)
-        for past in range(number + 1)
-        for name in run.config.benchmarks
-    }
+    """Draw the curves up to round `number`, each as PNG and as SVG."""
+    name = run.config.name
 
     def build(folder: Path) -> None:
-        rounds = [past for past in summarise(run.store, run.config.name) if past.round <= number]
-        (folder / CURVE).write_bytes(curve_png(rounds, run.config.name))
+        rounds = [past for past in summarise(run.store, name) if past.round <= number]
+        losses = training_losses(run.store, name, range(1, number + 1))
+        for drawn, figure in curves(rounds, losses, name).items():
+            (folder / f"{drawn}.png").write_bytes(figures.png(figure))
+            (folder / f"{drawn}.svg").write_bytes(figures.svg(figure))
 
     return materialize(
         run.store,
         run.address(round_name(number), "report"),
         stage="report",
-        revision=1,
+        revision=2,
         recipe={},
-        inputs=scores,
+        inputs=_reported(run, number),
         build=build,
     )
+
+
+def _reported(run: Run, number: int) -> dict[str, ArtifactRecord]:
+    """What the curves up to round `number` are drawn from."""
+    parts = [
+        (round_name(past), "scores", benchmark)
+        for past in range(number + 1)
+        for benchmark in run.config.benchmarks
+    ]
+    parts += [
+        (round_name(past), stage)
+        for past in range(1, number + 1)
+        for stage in ("weights", "checkpoint")
+    ]
+    return {"/".join(part): run.record(*part) for part in parts}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from east_core import base_model
 from east_core.artifacts import Store
 from east_core.config import DatasetConfig, RunConfig
-from east_core.datasets import load_questions
+from east_core.datasets import WithGold
 from east_core.errors import ConfigError
 from east_core.grading import Grader
 
@@ -54,17 +54,20 @@ def _check_model(config: RunConfig, store: Store) -> str:
 
 
 def _check_questions(config: DatasetConfig, grader: Grader) -> tuple[int, str]:
-    """The number of questions, and a line that lists gold answers which the grader refuses."""
-    count, refused = 0, []
-    for question in load_questions(config):
+    """The number of questions, and a line that lists those with a gold answer of no use."""
+    count, refused, rows = 0, [], WithGold(config)
+    for question in rows:
         count += 1
         if question.answer is not None and not grader.accepts(question.answer):
             refused.append(question.id)
     line = f"{config.path}: {count} questions"
-    if refused:
-        shown = ", ".join(refused[:LISTED]) + (", ..." if len(refused) > LISTED else "")
-        line += f"; {len(refused)} gold answers can't be graded: {shown}"
-    return count, line
+    line += _listed(rows.without, "left out, their solutions have no final answer")
+    return count, line + _listed(refused, "have gold answers that are compared by spelling alone")
+
+
+def _listed(ids: list[str], what: str) -> str:
+    more = ", ..." if len(ids) > LISTED else ""
+    return f"; {len(ids)} {what}: {', '.join(ids[:LISTED])}{more}" if ids else ""
 
 
 def _check_sizes(config: RunConfig, questions: int) -> None:
