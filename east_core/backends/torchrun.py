@@ -107,7 +107,7 @@ def _told(message: dict[str, Any]) -> str:
         case {"data": data}:
             return (
                 f"training on {data['examples']} examples, "
-                f"{data['dropped_too_long']} longer than training.max_length dropped"
+                f"{data['dropped_too_long']} dropped as too long"
             )
     return str(message)
 

@@ -15,7 +15,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from east_core.backends.training_checkpoints import CHECKPOINTS_KEPT
-from east_core.backends.training_job import RankJob, deepspeed_config
+from east_core.backends.training_job import RankJob, deepspeed_config, longest_sequence
 from east_core.config import DpoRecipe, KtoRecipe, SftRecipe
 from east_core.errors import ConfigError
 
@@ -96,7 +96,7 @@ def collator(job: RankJob, pad_token_id: int) -> Any:
         case KtoRecipe():
             # a mismatched pair of the KL estimate may be longer than any example: it alone is cut
             return DataCollatorForUnpairedPreference(
-                pad_token_id=pad_token_id, max_length=job.recipe.max_length
+                pad_token_id=pad_token_id, max_length=longest_sequence(job)
             )
 
 

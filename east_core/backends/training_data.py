@@ -1,8 +1,8 @@
 """Training examples as token ids on local disk, the same rows for every rank.
 
 One rank reads the round's Parquet rows, renders them through east_core.chat, drops what is longer
-than the recipe allows, and writes one Arrow file that all ranks map into memory. The last row is a
-filler, which completes a ragged last batch and counts for nothing.
+than the recipe or the model's context allows, and writes one Arrow file that all ranks map into
+memory. The last row is a filler, which completes a ragged last batch and counts for nothing.
 """
 
 import json
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from east_core.backends.training_job import longest_sequence
 from east_core.chat import ChatTokenizer, check_tokenizer, completion_token_ids, prompt_token_ids
 from east_core.config import DpoRecipe, KtoRecipe, SftRecipe
 from east_core.errors import DataError, NothingToLearn
@@ -93,11 +94,11 @@ def read_summary(path: Path) -> TrainingData:
 
 
 def _rows(job: TrainingJob, tokenizer: ChatTokenizer, tally: _Tally) -> Iterator[Row]:
-    row_of = _row_builder(job, tokenizer)
+    row_of, longest = _row_builder(job, tokenizer), longest_sequence(job)
     for example in read_tables(job.examples, example_type(job.recipe)):
         tally.weights.append(_checked_weight(example.question_id, example.weight))
         row = row_of(example)
-        if _longest(row) > job.recipe.max_length:
+        if _longest(row) > longest:
             continue
         tally.kept_weights.append(example.weight)
         tally.see(example.question_id)
@@ -167,8 +168,8 @@ def _summary(job: TrainingJob, tally: _Tally) -> TrainingData:
     batch = job.recipe.global_batch_size
     if kept < batch:
         raise NothingToLearn(
-            f"{kept} training examples are left ({total - kept} longer than training.max_length "
-            f"{job.recipe.max_length} tokens dropped), less than one batch of {batch}; lower "
+            f"{kept} training examples are left ({total - kept} longer than "
+            f"{longest_sequence(job)} tokens dropped), less than one batch of {batch}; lower "
             "training.global_batch_size, or sample more questions"
         )
     weight = math.fsum(tally.kept_weights)

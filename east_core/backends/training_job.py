@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,14 @@ def read_job(path: Path) -> RankJob:
         "out": Path(plain["out"]),
     }
     return RankJob(**plain)
+
+
+def longest_sequence(job: TrainingJob) -> int:
+    """Most tokens that an example may have: the recipe's max_length or the model's context."""
+    config = job.model.folder / "config.json"
+    told = json.loads(config.read_text()) if config.exists() else {}
+    told = told.get("text_config", told)
+    return min(job.recipe.max_length, int(told.get("max_position_embeddings", sys.maxsize)))
 
 
 def deepspeed_config(resources: Resources) -> str:

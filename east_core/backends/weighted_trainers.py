@@ -29,6 +29,7 @@ from trl.trainer.kto_trainer import KTOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 
 from east_core.config import DpoRecipe, KtoRecipe, SftRecipe
+from east_core.errors import ConfigError
 from east_core.losses import dpo_losses, kl_estimate, kto_losses, sft_loss, weighted_mean
 
 Batch = dict[str, Any]
@@ -114,6 +115,13 @@ class StepSums:
         return torch.stack([torch.as_tensor(v, device=device).double() for v in (*values, *counts)])
 
 
+def refuse_packing(arguments: TrainingArguments) -> None:
+    """Raise ConfigError for what merges rows: a merged row has no weight of its own."""
+    for name in ("packing", "padding_free"):
+        if getattr(arguments, name, False):
+            raise ConfigError(f"{name} merges examples, so none can have a weight; turn it off")
+
+
 class _Weighted:
     """What the three trainers share; stands before a TRL trainer in the bases."""
 
@@ -123,6 +131,7 @@ class _Weighted:
     loss_is_scaled_for_ga = True  # our losses are shares of the whole step
 
     def __init__(self, *, sampler: GlobalBatchSampler, recipe: Any, **options: Any) -> None:
+        refuse_packing(options["args"])
         self._sampler, self.recipe = sampler, recipe
         self._sums = StepSums()
         super().__init__(**options)

@@ -75,6 +75,13 @@ def test_too_long_examples_are_dropped_counted_and_weights_rescaled(tmp_path):
     assert math.fsum(row["weight"] * data.weight_scale for row in kept) / 2 == pytest.approx(1)
 
 
+def test_the_models_context_is_a_limit_too(tmp_path):
+    (tmp_path / "config.json").write_text('{"max_position_embeddings": 20}')
+    rows = [*sft_rows(1.0), TrainingExample("long", "?", "x" * 50, 1.0)]
+    data, _ = prepared(tmp_path, SftRecipe(global_batch_size=1, max_length=99), rows)
+    assert (data.examples, data.dropped_too_long) == (1, 1)
+
+
 def test_a_pair_is_dropped_when_either_side_is_too_long(tmp_path):
     rows = [
         PreferencePair("a", "?", "good", "bad", 1.0),
