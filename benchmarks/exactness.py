@@ -42,6 +42,7 @@ from east_core.trainer import TrainingJob
 
 BOUND = 1e-6
 SAME = 0.0
+BF16_BOUND = 1e-3
 RAGGED = 21  # two full batches of 8 and one of 5
 Parameters = dict[str, torch.Tensor]
 TWO_RANKS = {"processes": 2, "micro_batch_size": 2}
@@ -172,12 +173,16 @@ def _extras(bench: Bench) -> Iterator[Row]:
 
 
 def _first_loss(bench: Bench) -> Row:
-    """In bf16 under ZeRO-2 the first loss is log 2 (w = 1): policy and reference agree."""
+    """In bf16 under ZeRO-2 the first loss is log 2 (w = 1): policy and reference agree.
+
+    Up to bf16's rounding in batches of other shapes; reference log-probabilities cast to bf16 are
+    off by 0.01.
+    """
     recipe = bench.recipe.model_copy(update={"precision": "bf16", "epochs": 1.0})
     job = bench.job(recipe, weighted=False, resources=_resources(**TWO_RANKS, zero_stage=2))
     trainer = TorchrunTrainer(on_step=lambda _: None, on_log=lambda _: None)
     result = trainer.train(job, bench.work / "bf16")
-    return Row("dpo", "bf16: first loss - log 2", abs(result.first_loss - math.log(2)), BOUND)
+    return Row("dpo", "bf16: first loss - log 2", abs(result.first_loss - math.log(2)), BF16_BOUND)
 
 
 def _resources(**update: Any) -> Any:
@@ -223,8 +228,8 @@ Made by `make exactness`; do not edit. Each row trains the same job twice on a r
 ({{parameters:,}} parameters, which move by up to {{movement:.2g}}) and compares the final
 parameters. fp32, SGD without clipping, global batch 8, two epochs, weights 0, 0.1, 1 and 10 before
 rescaling to mean 1. Unless a row says otherwise the job runs on one rank with micro-batches of
-4 x 2. The hand-written loop is benchmarks/loop.py. A row fails above its bound ({BOUND:g}, or 0
-where results must be equal bit for bit).
+4 x 2. The hand-written loop is benchmarks/loop.py. A row fails above its bound: {BOUND:g}, 0 where
+results must be equal bit for bit, {BF16_BOUND:g} for a loss in bf16.
 """
 
 
