@@ -1,13 +1,20 @@
-"""What a run has reached so far, read from its records: a table of rounds, and the curve."""
+"""What a run has reached so far, read from its records: a table of rounds, and the curves."""
 
-import io
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from east_core import figures
 from east_core.artifacts import ArtifactRecord, Store
 from east_core.errors import DataError
 from east_core.evaluation import Estimate
+from east_core.manifest import LOGS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TRAINING_LOG = f"{LOGS}training.jsonl"
 
 
 @dataclass(frozen=True)
@@ -15,6 +22,8 @@ class RoundSummary:
     """One round's numbers; round 0 is the base model, which is only scored.
 
     `seconds` is the building time of each stage; None stands for what is not there (yet).
+    `entropy_histogram` counts questions in bins of `histogram_bin_bits`; `drop_reasons` counts the
+    dropped ones. `losses` are of the first and the last optimizer step.
     """
 
     round: int
@@ -23,6 +32,12 @@ class RoundSummary:
     dropped: int | None
     mean_entropy_bits: float | None
     seconds: Mapping[str, float]
+    drop_reasons: Mapping[str, int] = field(default_factory=dict)
+    entropy_histogram: Sequence[int] = ()
+    histogram_bin_bits: float | None = None
+    effective_sample_size: float | None = None
+    examples: int | None = None
+    losses: tuple[float, float] | None = None
 
 
 def summarise(store: Store, run_name: str) -> list[RoundSummary]:
@@ -30,13 +45,20 @@ def summarise(store: Store, run_name: str) -> list[RoundSummary]:
 
     Raises DataError where there is no such run.
     """
+    return summarise_records(list(store.records(run_name)), run_name, store.root)
+
+
+def summarise_records(
+    records: Iterable[ArtifactRecord], run_name: str, where: str
+) -> list[RoundSummary]:
+    """The rounds of a run whose records are at hand; `where` names the store in errors."""
     by_round: dict[int, list[tuple[list[str], ArtifactRecord]]] = {}
-    for record in store.records(run_name):
+    for record in records:
         folder, *parts = record.address.removeprefix(f"{run_name}/").split("/")
         if folder.startswith("round-"):
             by_round.setdefault(int(folder.removeprefix("round-")), []).append((parts, record))
     if not by_round:
-        raise DataError(f"no run {run_name!r} with a finished stage in {store.root}")
+        raise DataError(f"no run {run_name!r} with a finished stage in {where}")
     return [_summary(number, by_round[number]) for number in sorted(by_round)]
 
 
@@ -48,14 +70,14 @@ def summary_json(rounds: Sequence[RoundSummary]) -> dict[str, Any]:
 def _summary(number: int, records: Iterable[tuple[list[str], ArtifactRecord]]) -> RoundSummary:
     accuracy: dict[str, Estimate] = {}
     seconds: dict[str, float] = {}
-    weights: Mapping[str, Any] = {}
+    facts: dict[str, Mapping[str, Any]] = {}
     for parts, record in records:
         seconds[parts[0]] = round(seconds.get(parts[0], 0.0) + record.seconds, 3)
         if parts[0] == "scores":
-            values: Mapping[str, Any] = record.facts["accuracy"]  # type: ignore[assignment]
-            accuracy[parts[1]] = Estimate(**values)
-        if parts[0] == "weights":
-            weights = record.facts
+            accuracy[parts[1]] = Estimate(**record.facts["accuracy"])
+        if len(parts) == 1:
+            facts[parts[0]] = record.facts
+    weights, training = facts.get("weights", {}), facts.get("checkpoint", {})
     return RoundSummary(
         round=number,
         accuracy=dict(sorted(accuracy.items())),
@@ -63,39 +85,44 @@ def _summary(number: int, records: Iterable[tuple[list[str], ArtifactRecord]]) -
         dropped=sum(weights["dropped"].values()) if weights else None,
         mean_entropy_bits=weights.get("mean_entropy_bits"),
         seconds=seconds,
+        drop_reasons=weights.get("dropped", {}),
+        entropy_histogram=weights.get("entropy_histogram", ()),
+        histogram_bin_bits=weights.get("histogram_bin_bits"),
+        effective_sample_size=weights.get("effective_sample_size"),
+        examples=facts.get("examples", {}).get("examples"),
+        losses=(training["first_loss"], training["last_loss"]) if training else None,
     )
 
 
-def curve_png(rounds: Sequence[RoundSummary], title: str) -> bytes:
-    """Accuracy against round with its intervals, one line a benchmark, as a PNG image."""
-    from matplotlib.figure import Figure
+def training_losses(store: Store, run_name: str, rounds: Iterable[int]) -> dict[int, list[float]]:
+    """The loss of every optimizer step of the rounds, as far as they are trained.
 
-    figure = Figure(figsize=(7, 4.2), dpi=120, layout="constrained")
-    axes = figure.add_subplot()
-    for benchmark in sorted({name for summary in rounds for name in summary.accuracy}):
-        _draw(axes, rounds, benchmark)
-    axes.set(xlabel="round (0: base model)", ylabel="greedy accuracy", title=title, ylim=(0, 1))
-    axes.set_xticks([summary.round for summary in rounds])
-    axes.yaxis.set_major_formatter("{x:.0%}")
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="best", frameon=False)
-    image = io.BytesIO()
-    figure.savefig(image, format="png", metadata={"Software": None})
-    return image.getvalue()
+    From the training logs; where there is none, the first and the last loss of the record.
+    """
+    losses: dict[int, list[float]] = {}
+    for number in rounds:
+        record = store.record(f"{run_name}/round-{number:02d}/checkpoint")
+        if record is not None:
+            losses[number] = _losses(store, record)
+    return losses
 
 
-def _draw(axes: Any, rounds: Sequence[RoundSummary], benchmark: str) -> None:
-    points = [(s.round, s.accuracy[benchmark]) for s in rounds if benchmark in s.accuracy]
-    x = [number for number, _ in points]
-    y = [accuracy.value for _, accuracy in points]
-    below = [accuracy.value - accuracy.low for _, accuracy in points]
-    above = [accuracy.high - accuracy.value for _, accuracy in points]
-    axes.errorbar(x, y, yerr=(below, above), marker="o", capsize=4, label=benchmark)
-    for number, accuracy in points:
-        axes.annotate(
-            f"{accuracy.value:.1%}",
-            (number, accuracy.value),
-            textcoords="offset points",
-            xytext=(8, 6),
-        )
+def _losses(store: Store, record: ArtifactRecord) -> list[float]:
+    if any(file.path == TRAINING_LOG for file in record.files) and not store.is_pruned(record):
+        text = (store.fetch(record, [TRAINING_LOG]) / TRAINING_LOG).read_text("utf-8")
+        entries = map(json.loads, text.splitlines())
+        return [float(entry["loss"]) for entry in entries if "loss" in entry]
+    return [float(record.facts["first_loss"]), float(record.facts["last_loss"])]
+
+
+def curves(
+    rounds: Sequence[RoundSummary], losses: Mapping[int, Sequence[float]], title: str
+) -> "dict[str, Figure]":
+    """The figures of a run by name, those that there is something to draw for."""
+    drawn = {"accuracy": figures.accuracy_by_round(rounds, f"{title}: accuracy")}
+    if any(summary.kept is not None for summary in rounds):
+        drawn["entropy"] = figures.entropy_by_round(rounds, f"{title}: entropy of the answers")
+        drawn["kept"] = figures.kept_by_round(rounds, f"{title}: questions kept and dropped")
+    if losses:
+        drawn["loss"] = figures.loss_by_round(losses, f"{title}: training loss")
+    return drawn

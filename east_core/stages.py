@@ -507,7 +507,7 @@ def report(run: Run, number: int) -> ArtifactRecord:
 
 def _reported(run: Run, number: int) -> dict[str, ArtifactRecord]:
     """What the curves up to round `number` are drawn from."""
-    parts = [
+    parts: list[tuple[str, ...]] = [
         (round_name(past), "scores", benchmark)
         for past in range(number + 1)
         for benchmark in run.config.benchmarks

@@ -15,25 +15,27 @@ from tasks.stages import stage
 
 @stage("report")
 def publish_report(config: RunConfig, number: int) -> ArtifactRecord:
-    """Publish the accuracy curve and the table of rounds, in the store and on the run's page."""
+    """Publish the curves and the table of rounds, in the store and on the run's page."""
     run = Run.open(config)
     record = stages.report(run, number)
-    image = (run.store.fetch(record) / stages.CURVE).read_bytes()
+    images = [path.read_bytes() for path in sorted(run.store.fetch(record).glob("*.png"))]
     rounds = summarise(run.store, config.name)
     create_markdown_artifact(
         key=f"{config.name}-curve",
-        markdown=markdown(rounds, image, f"{run.store.root}/{config.name}"),
+        markdown=markdown(rounds, images, f"{run.store.root}/{config.name}"),
         description=f"Accuracy of {config.name} after round {number}",
     )
     return record
 
 
-def markdown(rounds: Sequence[RoundSummary], image: bytes, link: str) -> str:
-    """The picture, the table and where the artifacts are."""
-    data = base64.b64encode(image).decode()
+def markdown(rounds: Sequence[RoundSummary], images: Sequence[bytes], link: str) -> str:
+    """The pictures, accuracy first, the table and where the artifacts are."""
+    pictures = "\n\n".join(
+        f"![curve](data:image/png;base64,{base64.b64encode(image).decode()})" for image in images
+    )
     header = "| round | accuracy | kept | dropped | mean entropy (bits) |\n|---|---|---|---|---|"
     rows = "\n".join(map(_row, rounds))
-    return f"![accuracy](data:image/png;base64,{data})\n\n{header}\n{rows}\n\nArtifacts: `{link}`\n"
+    return f"{pictures}\n\n{header}\n{rows}\n\nArtifacts: `{link}`\n"
 
 
 def _row(summary: RoundSummary) -> str:

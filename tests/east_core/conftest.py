@@ -1,0 +1,71 @@
+"""A run without Prefect: the real stages, with a scripted sampler and an instant trainer."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from east_core import stages
+from east_core.config import DatasetConfig, ModelConfig, RunConfig, SamplingRecipe
+from east_core.sampler import Sampler
+from east_core.stages import Run
+from east_core.testing import InstantTrainer, ScriptedSampler, write_model
+from east_core.trainer import Trainer
+
+FakeRun = Callable[..., Run]
+
+
+@pytest.fixture
+def fake_run(tmp_path: Path) -> FakeRun:
+    """Call it for a finished run of 40 sums; keyword arguments change its settings."""
+
+    def make(
+        folder: Path = tmp_path,
+        sampler: Sampler | None = None,
+        trainer: Trainer | None = None,
+        **changes: Any,
+    ) -> Run:
+        run = Run.open(sums_config(folder, **changes))
+        finish(run, sampler or ScriptedSampler(), trainer or InstantTrainer())
+        return run
+
+    return make
+
+
+def sums_config(folder: Path, **changes: Any) -> RunConfig:
+    folder.mkdir(parents=True, exist_ok=True)
+    questions = folder / "questions.jsonl"
+    rows = (
+        {"id": f"q{i}", "question": f"{i} + 1 = ?", "answer": str(i + 1), "level": str(i % 2)}
+        for i in range(40)
+    )
+    questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings: dict[str, Any] = {
+        "name": "sums",
+        "store": str(folder / "store"),
+        "rounds": 2,
+        "model": ModelConfig(name=str(write_model(folder / "model"))),
+        "questions": DatasetConfig(path=str(questions)),
+        "benchmarks": {"sums": DatasetConfig(path=str(questions))},
+        "sampling": SamplingRecipe(samples_per_question=6),
+    }
+    return RunConfig(**{**settings, **changes})
+
+
+def finish(run: Run, sampler: Sampler, trainer: Trainer) -> None:
+    stages.claim(run)
+    stages.register_base_model(run)
+    stages.freeze_questions(run, "questions", run.config.questions)
+    for name, benchmark in run.config.benchmarks.items():
+        stages.freeze_questions(run, f"benchmarks/{name}", benchmark)
+    for number in range(run.config.rounds + 1):
+        if number:
+            stages.sample(run, number, sampler)
+            stages.weigh(run, number)
+            stages.choose_examples(run, number)
+            stages.train(run, number, sampler, trainer)
+        for name in run.config.benchmarks:
+            stages.score(run, number, name, sampler)
+        stages.report(run, number)
