@@ -39,11 +39,13 @@ _LOCAL_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE}
 class Transfer:
     """How hard a transfer tries: memory stays near `part_bytes` x `parallel`.
 
-    A step is tried `attempts` times, with waits that grow from `backoff_s` to `longest_wait_s`;
-    a transfer that moves no byte for `stall_s` seconds counts as failed.
+    A step (a file up, a range down) is tried `attempts` times, with waits that grow from
+    `backoff_s` to `longest_wait_s`, and each of its S3 requests `request_attempts` times by
+    botocore. A transfer that moves no byte for `stall_s` seconds counts as failed.
     """
 
     attempts: int = 5
+    request_attempts: int = 3
     backoff_s: float = 1.0
     longest_wait_s: float = 20.0
     stall_s: float = 60.0
@@ -85,7 +87,9 @@ class Transport:
 
     def read(self, path: str) -> bytes:
         """All bytes of a small file. Raises FileNotFoundError where it is absent."""
-        data: bytes = self._try(lambda: self.fs.cat_file(self.at(path)), f"read {path}")
+        # one GET: s3fs would ask for the size first, to split a large file
+        whole = {"max_concurrency": 1} if _is_s3(self.url) else {}
+        data: bytes = self._try(lambda: self.fs.cat_file(self.at(path), **whole), f"read {path}")
         return data
 
     def create(self, path: str, data: bytes) -> None:
@@ -313,6 +317,7 @@ def _is_network(error: BaseException) -> bool:
     return bool(
         names
         & {
+            "ConnectionError",  # botocore's, which is no OSError
             "HTTPClientError",
             "ClientError",
             "ClientPayloadError",
@@ -342,7 +347,7 @@ def _s3_settings(transfer: Transfer) -> dict[str, Any]:
         "config_kwargs": {
             "connect_timeout": 10,
             "read_timeout": transfer.stall_s,
-            "retries": {"total_max_attempts": 3, "mode": "standard"},
+            "retries": {"total_max_attempts": transfer.request_attempts, "mode": "standard"},
             "max_pool_connections": 2 * transfer.parallel,
         },
     }

@@ -18,7 +18,9 @@ from typing import Literal
 
 import pytest
 
-Fault = Literal["500", "503", "reset", "truncate", "stall", "stall-upload", "denied", "flip"]
+Fault = Literal[
+    "500", "503", "denied", "reset", "truncate", "stall", "stall-upload", "flip", "lose-answer"
+]
 BUCKET = "east-tests"
 
 
@@ -91,6 +93,7 @@ class FaultyProxy:
     """A TCP proxy for HTTP that hurts the requests whose method and path match.
 
     `times` faults are given (-1: without end); `seen` counts the requests that matched.
+    `drops_conditions` hides If-None-Match from the server, as older servers ignore it.
     """
 
     target: tuple[str, int]
@@ -98,6 +101,7 @@ class FaultyProxy:
     matching: str = ".*"
     times: int = -1
     seen: int = 0
+    drops_conditions: bool = False
     requests: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     closing: threading.Event = field(default_factory=threading.Event)
@@ -170,6 +174,8 @@ def _exchange(proxy: FaultyProxy, client: socket.socket) -> bool:
     if fault == "stall":
         proxy.closing.wait(120)
         return False
+    if proxy.drops_conditions:
+        head = re.sub(rb"(?i)\r\nif-none-match: [^\r]*", b"", head)
     return _answer(proxy, client, head, body, fault)
 
 
@@ -181,6 +187,9 @@ def _answer(
         reply, rest = _read_head(server)
         length = 0 if head.startswith(b"HEAD") or b" 204 " in reply[:20] else _length(reply)
         data = bytearray(rest + _read_exactly(server, length - len(rest)))
+    if fault == "lose-answer":
+        _reset(client)
+        return False
     if fault == "truncate" and data:
         client.sendall(reply + bytes(data[: len(data) // 2]))
         return False
