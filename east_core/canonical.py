@@ -40,7 +40,8 @@ class Form:
     `value` is the exact value of a number; `places` its written decimal places (0 for a fraction);
     `is_percent` that it was written with a percent sign (`value` is then already divided by 100).
     A sequence has its two `brackets` and its `items`; "{}" is a set and has no order.
-    `latex` is the tidied text, given to math-verify where it comes to that.
+    `latex` is the tidied text, given to math-verify where it comes to that; of an answer such as
+    "y = 3 - x" it is the right side, and `equation` the whole.
     """
 
     kind: FormKind
@@ -51,6 +52,7 @@ class Form:
     is_percent: bool = False
     brackets: str = ""
     items: tuple["Form", ...] = ()
+    equation: str = ""
 
     @property
     def is_mathematical(self) -> bool:
@@ -80,7 +82,12 @@ def compare(a: Form, b: Form, judge: Judge) -> bool | None:
         return False
     if kinds == {"sequence"}:
         return _sequences_equal(a, b, judge)
-    return judge(*sorted((a.latex, b.latex)))
+    return judge(*sorted((_beside(a, b), _beside(b, a))))
+
+
+def _beside(form: Form, other: Form) -> str:
+    """What math-verify is given: "y = 3 - x" beside the equation "x + y = 3", else "3 - x"."""
+    return form.equation if form.equation and "=" in other.latex else form.latex
 
 
 def read_beside(gold: Form, answer: Form) -> Form:
@@ -117,7 +124,8 @@ def canonical_form(answer: str) -> Form:
 
 def _form(latex: str) -> Form:
     """The form of a tidied text: structure first, then numbers, then what is left."""
-    latex = _without_assignment(_without_outer_brackets(_unwrapped(latex)))
+    whole = _without_outer_brackets(_unwrapped(latex))
+    latex = _without_assignment(whole)
     return (
         _number_form(latex)
         or _time_form(latex)
@@ -125,13 +133,13 @@ def _form(latex: str) -> Form:
         or _text_form(latex)
         or _plus_minus_form(latex)
         or _sequence_form(latex)
-        or _expression_form(latex)
+        or _expression_form(latex, "" if latex == whole else _squeeze(whole))
     )
 
 
-def _expression_form(latex: str) -> Form:
+def _expression_form(latex: str, equation: str = "") -> Form:
     bare = _squeeze(_without_units(latex))
-    return Form("expression", f"expression:{bare}", bare)
+    return Form("expression", f"expression:{bare}", bare, equation=equation)
 
 
 # ---------------------------------------------------------------- characters and LaTeX spelling

@@ -247,28 +247,25 @@ def scaling(raw: Sequence[float], max_weight: float | None = None) -> Callable[[
     With a cap c: w = min(c, s r), with the one s that makes the mean 1 again. Raises ConfigError
     where all raw weights are 0, or where too few are above 0 for a mean of 1 under the cap.
     """
-    total = math.fsum(raw)
-    if not raw:
-        return lambda _: 0.0
-    if not 0 < total < math.inf:
-        raise ConfigError(_undefined(len(raw), total))
-    factor = len(raw) / total
-    if max_weight is None or max(raw) * factor <= max_weight:
-        return lambda r: r * factor
-    capped = _capped_factor(sorted(raw), max_weight)
-    return lambda r: min(max_weight, r * capped)
+    largest = max(raw, default=0.0)
+    if not raw or largest == 0:
+        return _scaling_of_nothing(len(raw))
+    relative = [r / largest for r in raw]  # neither overflows nor underflows
+    factor = len(raw) / math.fsum(relative)
+    if max_weight is None or factor <= max_weight:
+        return lambda r: r / largest * factor
+    capped = _capped_factor(sorted(relative), max_weight)
+    return lambda r: min(max_weight, r / largest * capped)
 
 
-def _undefined(count: int, total: float) -> str:
-    if total:
-        return (
-            f"the raw weights of {count} questions add up to {total}; "
-            "choose a weighting.exponent closer to 0"
+def _scaling_of_nothing(count: int) -> Callable[[float], float]:
+    if count:
+        raise ConfigError(
+            f"all {count} kept questions have the weight 0, so weights of mean 1 are undefined "
+            "(with entropy weights: every question is unanimous); raise sampling.temperature or "
+            "choose weighting 'uniform'"
         )
-    return (
-        f"all {count} kept questions have weight 0 (every one is unanimous), so weights of mean 1 "
-        "are undefined; raise sampling.temperature or choose weighting 'uniform'"
-    )
+    return lambda _: 0.0
 
 
 def _capped_factor(ascending: Sequence[float], cap: float) -> float:
