@@ -35,7 +35,7 @@ def messages(system_prompt: str | None, question: str) -> list[dict[str, str]]:
 
 
 def prompt_token_ids(
-    tokenizer: ChatTokenizer, system_prompt: str | None, question: str
+    tokenizer: ChatTokenizer, *, system_prompt: str | None, question: str
 ) -> list[int]:
     """Token ids of the prompt, up to where the assistant's turn begins."""
     ids: list[int] = tokenizer.apply_chat_template(
@@ -77,7 +77,7 @@ def check_tokenizer(tokenizer: ChatTokenizer, system_prompt: str | None, where: 
 
 def _render(tokenizer: ChatTokenizer, system_prompt: str | None, where: str) -> list[int | None]:
     try:
-        return [*prompt_token_ids(tokenizer, system_prompt, "1 + 1 = ?")]
+        return [*prompt_token_ids(tokenizer, system_prompt=system_prompt, question="1 + 1 = ?")]
     except Exception as error:  # templates are programs: they raise what they like
         cure = "; set sampling.system_prompt to none" if system_prompt else ""
         raise DataError(f"{where}: the chat template refuses our prompt: {error}{cure}") from error

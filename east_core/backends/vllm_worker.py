@@ -53,7 +53,9 @@ class Worker:
         """Queue a question; one that leaves no room for an answer is truncated at once."""
         assert self.llm is not None
         assert self.settings is not None
-        ids = prompt_token_ids(self.tokenizer, prompt, self.settings.system_prompt)
+        ids = prompt_token_ids(
+            self.tokenizer, system_prompt=self.settings.system_prompt, question=prompt
+        )
         room = self.llm.llm_engine.model_config.max_model_len - len(ids)
         if room < 1:
             empty = Completion(text="", finish_reason="length")

@@ -58,14 +58,14 @@ def test_the_prompt_is_the_rendered_template_and_no_more(style):
         add_generation_prompt=True,
         tokenize=False,
     )
-    ids = prompt_token_ids(tokenizer, "Think.", "1+1?")
+    ids = prompt_token_ids(tokenizer, system_prompt="Think.", question="1+1?")
     assert tokenizer.decode(ids) == text
     assert text.rstrip().endswith(("assistant", "assistant<|end|>"))
 
 
 def test_bos_stands_once_where_the_tokenizer_would_add_its_own():
     tokenizer = llama_like()
-    ids = prompt_token_ids(tokenizer, None, "1+1?")
+    ids = prompt_token_ids(tokenizer, system_prompt=None, question="1+1?")
     assert ids.count(tokenizer.bos_token_id) == 1
     assert tokenizer("x")["input_ids"][0] == tokenizer.bos_token_id
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.exactness import kill_a_rank
@@ -61,7 +61,9 @@ def check_is_complete(out, job):
     model = AutoModelForCausalLM.from_pretrained(out)
     assert model.config.tie_word_embeddings
     tokenizers = AutoTokenizer.from_pretrained(out), AutoTokenizer.from_pretrained(job.model.folder)
-    new, old = (prompt_token_ids(each, "Think.", "1 + 1?") for each in tokenizers)
+    new, old = (
+        prompt_token_ids(each, system_prompt="Think.", question="1 + 1?") for each in tokenizers
+    )
     assert new == old
     log = [json.loads(line) for line in (out / "logs" / "training.jsonl").open()]
     assert {"loss", "unweighted_loss", "grad_norm", "learning_rate"} <= log[0].keys()
@@ -165,10 +167,12 @@ def test_lora_trains_adapters_and_leaves_a_full_checkpoint(tmp_path):
 
 @pytest.mark.slow
 def test_a_diverging_loss_stops_the_run(tmp_path):
-    recipe = changed(RECIPES["sft"], learning_rate=1.0, warmup_ratio=0.0, epochs=4.0)
-    model = tiny_model(tmp_path / "huge", initializer_range=30.0)
-    with pytest.raises(TrainingDiverged, match=r"is (nan|inf) at step \d+ of 12; lower"):
-        quiet_trainer().train(small_job(tmp_path, recipe, model=model), tmp_path / "out")
+    job = small_job(tmp_path, RECIPES["sft"])
+    weights = load_file(job.model.folder / "model.safetensors")
+    weights["model.norm.weight"][0] = float("nan")
+    save_file(weights, job.model.folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(TrainingDiverged, match=r"loss is nan at step 1 of 6; lower"):
+        quiet_trainer().train(job, tmp_path / "out")
     assert not (tmp_path / "out" / "model.safetensors").exists()
 
 
