@@ -36,6 +36,9 @@ $(STAMP): requirements/$(EXTRA).txt pyproject.toml
 demo: install  ## Run three rounds of self-training on the built-in task.
 	@$(BIN)/east demo
 
+ui: install  ## Start the UI, a worker and the deployments on loopback (Ctrl-C stops them).
+	@$(BIN)/east up
+
 test: install  ## Run the default tests (under 15 minutes on 2 cores).
 	$(BIN)/python -m pytest
 

@@ -20,9 +20,9 @@ GRACE_SECONDS = 5.0
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when the thread that started it ends (Linux only)."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with_parent(number: int = signal.SIGKILL) -> None:
+    """Ask the kernel to signal this process when the thread that started it ends (Linux only)."""
+    _prctl(_PR_SET_PDEATHSIG, number)
 
 
 def end_descendants() -> None:

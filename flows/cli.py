@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from east_core.errors import EastError
+from flows.ui_commands import up
 from flows.weigh_command import weigh
 
 app = typer.Typer(
@@ -90,6 +91,7 @@ def show(
 
 
 app.command()(weigh)
+app.command()(up)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from east_core.config import RunConfig
 from east_core.sampler import Sampler
 from east_core.trainer import Trainer
+from tasks.devices import device_slot
 from tasks.progress import report_engine, report_sampling, report_training
 
 
@@ -27,7 +28,10 @@ _current: ContextVar[Engines | None] = ContextVar("engines", default=None)
 
 @contextmanager
 def engines_for(config: RunConfig) -> Iterator[Engines]:
-    """The engines in place, or vLLM and TRL under torchrun, which are ended on leaving."""
+    """The engines in place, or vLLM and TRL under torchrun, which are ended on leaving.
+
+    The machine's engines belong to one run at a time; this waits for its turn.
+    """
     placed = _current.get()
     if placed is not None:
         yield placed
@@ -37,6 +41,7 @@ def engines_for(config: RunConfig) -> Iterator[Engines]:
 
     trainer = TorchrunTrainer(on_step=report_training, on_log=report_engine)
     with (
+        device_slot(),
         VllmSampler(config.resources, on_progress=report_sampling) as sampler,
         place(Engines(sampler, trainer)) as engines,
     ):

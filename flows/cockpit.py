@@ -1,0 +1,161 @@
+"""What `east up` runs: Prefect's server on loopback, a process pool, a worker, the deployments.
+
+The server keeps its SQLite database in PREFECT_HOME (.east/prefect), the same that `east run`
+uses without a server, so earlier runs and those before a restart stay in the UI.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from east_core.errors import ConfigError, EngineError
+from east_core.supervise import die_with_parent
+from flows.launch import ADDRESS_FILE, use_project_settings
+from flows.server_setup import POOL, prepare_server
+
+HOST = "127.0.0.1"
+SERVER_SECONDS = 180.0
+# Time for a flow to report its end, which includes ending its engines.
+FLOW_SECONDS, SERVICE_SECONDS = 20.0, 15.0
+DEPLOYMENTS = Path(__file__).parents[1] / "infra" / "prefect.yaml"
+
+
+@dataclass(frozen=True)
+class Cockpit:
+    """A running server with its worker."""
+
+    url: str
+    server: "subprocess.Popen[bytes]"
+    worker: "subprocess.Popen[bytes]"
+
+    def watch(self) -> None:
+        """Return on Ctrl-C or SIGTERM. Raises EngineError when server or worker end before."""
+        asked = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: asked.set())
+        while not asked.wait(1.0):
+            for name, process in (("server", self.server), ("worker", self.worker)):
+                if process.poll() is not None:
+                    log = Path(os.environ["PREFECT_HOME"]) / f"{name}.log"
+                    raise EngineError(f"Prefect's {name} has ended; see {log}, then east up again")
+
+
+@contextlib.contextmanager
+def cockpit(port: int, deployments: Path = DEPLOYMENTS) -> Iterator[Cockpit]:
+    """Server, pool, limits, automations, deployments and worker; ended in order on leaving.
+
+    Raises ConfigError where the port is taken or the file of deployments is missing, EngineError
+    where the server does not start.
+    """
+    use_project_settings()
+    _require_free(port)
+    _require_file(deployments)
+    url = f"http://{HOST}:{port}"
+    os.environ["PREFECT_API_URL"] = f"{url}/api"
+    os.environ["EAST_WORKDIR"] = str(Path.cwd())  # where runs of the worker start
+    with _service("server", _server_command(port)) as server:
+        _wait_for(f"{url}/api/health", server)
+        with _address_told(f"{url}/api"):
+            prepare_server(deployments)
+            with _service("worker", _worker_command()) as worker:
+                try:
+                    yield Cockpit(url, server, worker)
+                finally:
+                    end_flow_runs(worker.pid)
+
+
+def end_flow_runs(worker_pid: int) -> None:
+    """Ask the worker's flow runs to stop, while there is a server to hear that they did.
+
+    They end as Crashed and can be run again; what has not stopped in time is killed.
+    """
+    with contextlib.suppress(psutil.NoSuchProcess):
+        runs = psutil.Process(worker_pid).children()
+        for run in runs:
+            run.terminate()
+        for run in psutil.wait_procs(runs, timeout=FLOW_SECONDS)[1]:
+            run.kill()
+
+
+def _server_command(port: int) -> list[str]:
+    app = ("--factory", "flows.ui_server:create_app")
+    where = ("--host", HOST, "--port", str(port))
+    return ["-m", "uvicorn", *app, *where, "--log-level", "warning"]
+
+
+def _worker_command() -> list[str]:
+    name = f"worker on {socket.gethostname()}"
+    return ["-m", "prefect", "worker", "start", "--pool", POOL, "--name", name]
+
+
+@contextlib.contextmanager
+def _service(name: str, arguments: list[str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """A child that writes to PREFECT_HOME/NAME.log and ends with this block, or with us."""
+    log = Path(os.environ["PREFECT_HOME"]) / f"{name}.log"
+    with log.open("ab") as stream:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,  # Ctrl-C is for us, who end things in order
+            preexec_fn=die_with_parent,  # noqa: PLW1509 no threads yet
+        )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(SERVICE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_for(url: str, server: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + SERVER_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):  # noqa: S310
+            return
+        time.sleep(0.3)
+    log = Path(os.environ["PREFECT_HOME"]) / "server.log"
+    raise EngineError(f"Prefect's server did not come up at {url}; see {log}")
+
+
+@contextlib.contextmanager
+def _address_told(api_url: str) -> Iterator[None]:
+    """Let `east run` in this folder find the server while it is up."""
+    file = Path(os.environ["PREFECT_HOME"]) / ADDRESS_FILE
+    file.write_text(api_url)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            raise ConfigError(
+                f"port {port} is taken, perhaps by an `east up` that is running already; "
+                "open it, stop it, or choose another one with --port"
+            ) from None
+
+
+def _require_file(deployments: Path) -> None:
+    if not deployments.is_file():
+        raise ConfigError(f"{deployments}: no such file; name your prefect.yaml with --deployments")
