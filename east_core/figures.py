@@ -153,9 +153,12 @@ def _draw_curve(axes: "Axes", curve: Curve, label: str, index: int, shift: float
         x, y, yerr=(below, above), marker=marker, capsize=4, color=colour, label=_plain(label)
     )
     for end in sorted({0, len(x) - 1}) if x else ():
-        text, offset = f"{y[end]:.1%}", (7, 5)
         axes.annotate(
-            text, (x[end], y[end]), xytext=offset, textcoords="offset points", color=colour
+            f"{y[end]:.1%}",
+            (x[end], y[end]),
+            xytext=(8, 6 if end else -14),
+            textcoords="offset points",
+            color=colour,
         )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from east_core.errors import EastError
+from flows.study_commands import report
 from flows.ui_commands import up
 from flows.weigh_command import weigh
 
@@ -90,6 +91,7 @@ def show(
         print_rounds(name, rounds)
 
 
+app.command()(report)
 app.command()(weigh)
 app.command()(up)
 

@@ -17,17 +17,17 @@ from east_core.trainer import Trainer
 FakeRun = Callable[..., Run]
 
 
-@pytest.fixture
-def fake_run(tmp_path: Path) -> FakeRun:
-    """Call it for a finished run of 40 sums; keyword arguments change its settings."""
+@pytest.fixture(scope="session")
+def fake_run(tmp_path_factory: pytest.TempPathFactory) -> FakeRun:
+    """Call it for a finished run of 40 sums, each in a folder of its own unless one is given."""
 
     def make(
-        folder: Path = tmp_path,
+        folder: Path | None = None,
         sampler: Sampler | None = None,
         trainer: Trainer | None = None,
         **changes: Any,
     ) -> Run:
-        run = Run.open(sums_config(folder, **changes))
+        run = Run.open(sums_config(folder or tmp_path_factory.mktemp("run"), **changes))
         finish(run, sampler or ScriptedSampler(), trainer or InstantTrainer())
         return run
 
@@ -68,4 +68,5 @@ def finish(run: Run, sampler: Sampler, trainer: Trainer) -> None:
             stages.train(run, number, sampler, trainer)
         for name in run.config.benchmarks:
             stages.score(run, number, name, sampler)
-        stages.report(run, number)
+    stages.report(run, 0)
+    stages.report(run, run.config.rounds)

@@ -8,8 +8,12 @@ from east_core.report import curves, summarise, summary_json, training_losses
 from east_core.tables import read_table
 
 
-def test_summary_tells_what_each_round_did(fake_run):
-    run = fake_run()
+@pytest.fixture(scope="module")
+def run(fake_run):
+    return fake_run()
+
+
+def test_summary_tells_what_each_round_did(run):
     rounds = summarise(run.store, "sums")
     assert [summary.round for summary in rounds] == [0, 1, 2]
     base, first, second = rounds
@@ -24,9 +28,8 @@ def test_summary_tells_what_each_round_did(fake_run):
     assert summary_json(rounds)["rounds"][0]["accuracy"]["sums"]["n"] == 40
 
 
-def test_losses_come_from_the_training_log_where_there_is_one(fake_run):
-    run = fake_run(rounds=1)
-    assert training_losses(run.store, "sums", [1, 2]) == {1: [1.0, 0.5]}
+def test_losses_come_from_the_training_log_where_there_is_one(run):
+    assert training_losses(run.store, "sums", [1, 3]) == {1: [1.0, 0.5]}
 
     def build(folder):
         (folder / "logs").mkdir()
@@ -45,8 +48,7 @@ def test_losses_come_from_the_training_log_where_there_is_one(fake_run):
     assert training_losses(run.store, "logged", [1]) == {1: [3.5, 2.5]}
 
 
-def test_the_report_holds_every_curve_as_png_and_svg(fake_run):
-    run = fake_run()
+def test_the_report_holds_every_curve_as_png_and_svg(run):
     first, last = (run.record(f"round-0{number}", "report") for number in (0, 2))
     assert {file.path for file in first.files} == {"accuracy.png", "accuracy.svg"}
     names = {"accuracy", "entropy", "kept", "loss"}
@@ -56,8 +58,7 @@ def test_the_report_holds_every_curve_as_png_and_svg(fake_run):
     assert last.inputs.keys() >= {"round-02/weights", "round-01/checkpoint", "round-00/scores/sums"}
 
 
-def test_curves_are_drawn_only_for_what_is_there(fake_run):
-    run = fake_run(rounds=1)
+def test_curves_are_drawn_only_for_what_is_there(run):
     base = summarise(run.store, "sums")[:1]
     assert set(curves(base, {}, "sums")) == {"accuracy"}
 
