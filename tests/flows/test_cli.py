@@ -1,0 +1,113 @@
+"""The command line from outside: what it prints, its exit codes, and one line for each mistake."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from east_core.datasets import builtin_path
+from east_core.testing import write_model
+
+EAST = [sys.executable, "-c", "from flows.cli import main; main()"]
+HEAVY = ("torch", "prefect", "pandas", "pyarrow", "transformers", "vllm", "matplotlib", "scipy")
+
+
+def east(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*EAST, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+def config(folder: Path, **sections: object) -> Path:
+    """A run on four questions that passes `east check`, changed by `sections`."""
+    rows = ({"question": f"{i}+1?", "answer": str(i + 1)} for i in range(4))
+    (folder / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = {
+        "store": "store",
+        "questions.path": str(folder / "q.jsonl"),
+        "benchmarks.sums.path": str(folder / "q.jsonl"),
+        "training.loss": "sft",
+        "training.global_batch_size": 4,
+        "sampling.max_tokens": 64,
+        **sections,
+    }
+    path = folder / "run.toml"
+    path.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
+    return path
+
+
+def test_help_teaches_and_imports_nothing_heavy() -> None:
+    done = east("--help")
+    assert done.returncode == 0
+    assert all(word in done.stdout for word in ("demo", "check", "run", "show", "weigh"))
+    program = f"import sys, flows.cli; print([m for m in {HEAVY} if m in sys.modules])"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.strip() == "[]"
+
+
+def test_check_passes_a_sound_config(tmp_path: Path) -> None:
+    done = east("check", str(config(tmp_path)), folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [
+        "settings",
+        "store",
+        "model",
+        "questions",
+        "benchmark",
+        "sizes",
+    ]
+    assert not (tmp_path / "store").exists() or not any((tmp_path / "store").glob("[!.]*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"samplin.temperature": 1}, "samplin is not a setting"),
+        ({"rounds": 0}, "rounds: input should be greater than or equal to 1"),
+        ({"store": "/proc/nowhere"}, "/proc/nowhere"),
+        ({"model.name": "./absent"}, "model folder ./absent does not exist"),
+        ({"model.name": "scripted"}, "model scripted"),
+        ({"questions.path": "absent.jsonl"}, "absent.jsonl: no .jsonl or .parquet file there"),
+        ({"questions.path": "empty.jsonl"}, "empty.jsonl: the data set is empty"),
+        ({"questions.path": "nogold.jsonl"}, "nogold.jsonl line 1: no gold answer in column"),
+        ({"questions.path": "broken.jsonl"}, "broken.jsonl line 1: not JSON"),
+        ({"training.global_batch_size": 8}, "4 questions can never fill one global batch of 8"),
+        ({"resources.processes": 3}, "global_batch_size 4 is not a multiple of"),
+        ({"sampling.max_tokens": 4096}, "sampling.max_tokens 4096 leaves no room for a prompt"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "nogold.jsonl").write_text('{"question": "why?"}\n')
+    (tmp_path / "broken.jsonl").write_text("{oops\n")
+    (write_model(tmp_path / "scripted") / "chat_template.jinja").unlink()
+    done = east("check", str(config(tmp_path, **change)), folder=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_show_of_a_run_that_is_not_there(tmp_path: Path) -> None:
+    done = east("show", str(tmp_path / "absent"))
+    assert done.returncode == 2
+    assert "no run 'absent' with a finished stage" in done.stderr
+
+
+def test_a_bad_run_leaves_nothing_half_written(tmp_path: Path) -> None:
+    path = config(tmp_path, **{"questions.path": str(tmp_path / "absent.jsonl")})
+    done = east("run", str(path), folder=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not list((tmp_path / "store").glob("[!.]*/questions/**/*.parquet"))
+
+
+def test_the_builtin_files_are_where_the_package_is() -> None:
+    assert (builtin_path("seed_model") / "model.safetensors").is_file()
+    assert builtin_path("train.jsonl").is_file()
