@@ -3,6 +3,7 @@
 from prefect import flow
 
 from east_core.config import RunConfig
+from flows.forms import RunForm
 from tasks import stages
 from tasks.engines import engines_for
 from tasks.logging import quiet_known_errors
@@ -34,6 +35,12 @@ def self_training(config: RunConfig) -> None:
         for number in range(1, config.rounds + 1):
             self_training_round(config, number)
             publish_report(config, number)
+
+
+@flow(name="self-training", flow_run_name="{form.name}")
+def self_training_form(form: RunForm) -> None:
+    """Self-training as the UI starts it: the short form instead of the whole config."""
+    self_training.fn(form.run_config())
 
 
 def score_checkpoint(config: RunConfig, number: int) -> None:
