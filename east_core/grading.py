@@ -35,6 +35,7 @@ MEGABYTES = 2048
 
 _START_SECONDS = 300.0
 _WALL_FACTOR = 10.0
+_END_SECONDS = 2.0
 _MEMO_SIZE = 200_000
 _LOOK_AHEAD = 32
 _PROGRAM = Path(__file__).with_name("grading_worker.py")
@@ -83,7 +84,7 @@ class Grader:
         for _ in range(self._processes):
             worker = self._workers.get()
             if worker is not None:
-                worker.kill()
+                worker.end()
 
     def equal(self, answer: str, gold: str) -> bool:
         """Whether an answer is the gold answer, read as the gold answer suggests."""
@@ -264,6 +265,13 @@ class _Worker:
             self.kill()
             raise EOFError from None
         return dict(zip(pairs, answers, strict=True))
+
+    def end(self) -> None:
+        """Let the process and its idle child end; kill them where they don't."""
+        self._connection.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_SECONDS)
+        self.kill()
 
     def kill(self) -> None:
         """End the process and its child at once."""

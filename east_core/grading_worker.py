@@ -183,7 +183,7 @@ class Examiner:
         return None
 
     def _bury(self, forms: list[str], step: Pair, deaths: Counter[int]) -> None:
-        self._dismiss()
+        self.dismiss()
         deaths.update(set(step))
         if step[0] == step[1]:
             if len(self._lethal) >= _LETHAL_FORMS:
@@ -192,12 +192,13 @@ class Examiner:
 
     def _living_child(self) -> Child:
         if self._child is not None and self._child.steps > _STEPS_PER_CHILD:
-            self._dismiss()
+            self.dismiss()
         if self._child is None:
             self._child = Child(*self._limits, self._parent)
         return self._child
 
-    def _dismiss(self) -> None:
+    def dismiss(self) -> None:
+        """End the child, if there is one."""
         if self._child is not None:
             self._child.end()
             self._child = None
@@ -216,6 +217,7 @@ def main() -> None:
         try:
             job = json.loads(parent.recv_bytes())
         except EOFError:
+            examiner.dismiss()
             return
         pairs = [(i, j) for i, j in job["pairs"]]
         parent.send_bytes(json.dumps(examiner.examine(job["forms"], pairs)).encode())
