@@ -124,7 +124,7 @@ class LocalPlace:
             raise _failure("write in", self.root, error) from error
 
     def _publish(self, record: ArtifactRecord, folder: Path) -> None:
-        write_atomically(folder / RECORD_NAME, encode_record(record))
+        (folder / RECORD_NAME).write_bytes(encode_record(record))
         sync_tree(folder)
         target = self.root / record.address
         with self._on_this_disk(folder) as whole:

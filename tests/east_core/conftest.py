@@ -1,6 +1,7 @@
 """A run without Prefect: the real stages, with a scripted sampler and an instant trainer."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,3 +71,27 @@ def finish(run: Run, sampler: Sampler, trainer: Trainer) -> None:
             stages.score(run, number, name, sampler)
     stages.report(run, 0)
     stages.report(run, run.config.rounds)
+
+
+@pytest.fixture(scope="session")
+def _finished_runs() -> dict[int, Run]:
+    """Finished runs of `sums_config` by number of rounds, made once a session."""
+    return {}
+
+
+@pytest.fixture
+def finished_run(
+    _finished_runs: dict[int, Run], tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> Callable[[int], Run]:
+    """Call it with a number of rounds for a finished run in a store of the test's own."""
+
+    def copy(rounds: int) -> Run:
+        if rounds not in _finished_runs:
+            run = Run.open(sums_config(tmp_path_factory.mktemp("finished"), rounds=rounds))
+            finish(run, ScriptedSampler(), InstantTrainer())
+            _finished_runs[rounds] = run
+        made = _finished_runs[rounds]
+        store = shutil.copytree(made.store.root, tmp_path / "store")
+        return Run.open(made.config.model_copy(update={"store": str(store)}))
+
+    return copy

@@ -1,0 +1,209 @@
+"""The runs of a store at a glance, and what may be deleted from them.
+
+Pruning deletes a checkpoint's files and keeps its record (and its logs), beside a `_pruned.json`:
+the run still resumes, and every lineage stays whole.
+"""
+
+import json
+import re
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from east_core.errors import ConfigError, StoreError
+from east_core.manifest import LOGS, ArtifactRecord
+from east_core.store import PRUNED_NAME, Store
+
+_ROUND = re.compile(r"round-(\d+)/(.+)")
+
+
+@dataclass(frozen=True, slots=True)
+class RunOverview:
+    """One run: rounds with a checkpoint, rounds asked for, accuracy of the last scored round.
+
+    `state` is "finished" where the last round asked for is scored on every benchmark, else the
+    address of the latest artifact, which is where a rerun goes on from.
+    """
+
+    name: str
+    state: str
+    rounds: int
+    rounds_asked: int | None
+    accuracy: Mapping[str, float]
+    last_change: str
+
+
+@dataclass(frozen=True, slots=True)
+class PruneStep:
+    """One checkpoint: `reason` tells why it stays, None that its files may go (`size` bytes)."""
+
+    address: str
+    size: int
+    reason: str | None
+
+
+def list_runs(store: Store) -> list[RunOverview]:
+    """The runs of a store, by name."""
+    by_run: dict[str, list[str]] = {}
+    for address in store.addresses():
+        by_run.setdefault(address.split("/")[0], []).append(address)
+    return [_overview(store, name, addresses) for name, addresses in sorted(by_run.items())]
+
+
+def parse_retention(text: str) -> tuple[str, int]:
+    """A retention policy: "all", "best-and-last" or "last:K". Raises ConfigError otherwise."""
+    if text in ("all", "best-and-last"):
+        return text, 1
+    if match := re.fullmatch(r"last:([1-9]\d*)", text):
+        return "last", int(match[1])
+    raise ConfigError(f"retention {text!r} is unknown; use all, best-and-last, or last:K (last:3)")
+
+
+def plan_prune(store: Store, run: str, keep: str) -> list[PruneStep]:
+    """What pruning a run would delete and keep, checkpoint by checkpoint.
+
+    Whatever the policy, the last checkpoint stays, and so does one that is not yet scored on
+    every benchmark, and one that an artifact outside this run was made from (a promotion, or
+    another run's base model). Raises StoreError where there is no such run.
+    """
+    policy, count = parse_retention(keep)
+    addresses = store.addresses(run)
+    if not addresses:
+        raise StoreError(
+            f"there is no run at {store.url(run)}; `east runs {store.root}` lists them"
+        )
+    checkpoints = _checkpoints(store, run, addresses)
+    reasons = _still_needed(store, run, addresses, checkpoints)
+    newest = sorted(checkpoints, reverse=True)
+    for number in newest[: len(newest) if policy == "all" else count]:
+        reasons.setdefault(number, "last" if number == newest[0] else f"policy {keep}")
+    if policy == "best-and-last" and (best := _best_round(store, run, addresses)) is not None:
+        reasons.setdefault(best, "best accuracy")
+    return [
+        PruneStep(record.address, _weight(record), reasons.get(number))
+        for number, record in sorted(checkpoints.items())
+    ]
+
+
+def prune(store: Store, steps: Iterable[PruneStep], at: datetime | None = None) -> int:
+    """Delete the files of the steps without a reason to stay; the bytes that this freed."""
+    freed = 0
+    for step in steps:
+        if step.reason is None:
+            record = store.require(step.address)
+            when = (at or datetime.now(UTC)).isoformat(timespec="seconds")
+            # the mark comes first: a kill in between leaves a pruned artifact, not a damaged one
+            mark = json.dumps({"pruned_at": when}).encode()
+            store.write(f"{record.address}/{PRUNED_NAME}", mark)
+            store.place.delete([record.path_of(name) for name in _heavy(record)])
+            freed += step.size
+    return freed
+
+
+def _overview(store: Store, name: str, addresses: list[str]) -> RunOverview:
+    rounds = _round_parts(name, addresses)
+    done = max((number for number, part in rounds if part == "checkpoint"), default=0)
+    asked = _rounds_asked(store, name, addresses)
+    scores = _scores(store, name, addresses)
+    scored = max(scores, default=None)
+    latest = max((store.require(a) for a in addresses), key=lambda r: (r.created_at, r.address))
+    is_finished = asked is not None and _is_scored(name, addresses, asked) and done >= asked
+    return RunOverview(
+        name=name,
+        state="finished" if is_finished else f"unfinished after {latest.address}",
+        rounds=done,
+        rounds_asked=asked,
+        accuracy={} if scored is None else scores[scored],
+        last_change=latest.created_at,
+    )
+
+
+def _rounds_asked(store: Store, name: str, addresses: list[str]) -> int | None:
+    """Rounds in the config that started the run; None where it is gone."""
+    address = f"{name}/config"
+    if address not in addresses:
+        return None
+    record = store.require(address)
+    names = [file.path for file in record.files if file.path.endswith(".json")]
+    if not names:
+        return None
+    config = json.loads((store.fetch(record, names) / names[0]).read_bytes())
+    return int(config["rounds"]) if "rounds" in config else None
+
+
+def _round_parts(run: str, addresses: Iterable[str]) -> list[tuple[int, str]]:
+    """(round number, address within the round) of the run's artifacts."""
+    found = (_ROUND.fullmatch(address.removeprefix(f"{run}/")) for address in addresses)
+    return [(int(match[1]), match[2]) for match in found if match]
+
+
+def _scores(store: Store, run: str, addresses: list[str]) -> dict[int, dict[str, float]]:
+    """Accuracy by round and benchmark."""
+    scores: dict[int, dict[str, float]] = {}
+    for address in addresses:
+        match = _ROUND.fullmatch(address.removeprefix(f"{run}/"))
+        if match and match[2].startswith("scores/") and match[2].count("/") == 1:
+            facts = store.require(address).facts
+            if "accuracy" in facts:
+                value = float(facts["accuracy"]["value"])
+                scores.setdefault(int(match[1]), {})[match[2].split("/")[1]] = value
+    return scores
+
+
+def _is_scored(run: str, addresses: Iterable[str], number: int) -> bool:
+    """Whether a round has scores on every benchmark of the run."""
+    given = set(addresses)
+    prefix = f"{run}/benchmarks/"
+    names = [a.removeprefix(prefix) for a in given if a.startswith(prefix)]
+    return all(f"{run}/round-{number:02d}/scores/{name}" in given for name in names)
+
+
+def _checkpoints(store: Store, run: str, addresses: list[str]) -> dict[int, ArtifactRecord]:
+    """Checkpoints by round, without those pruned before."""
+    numbers = [number for number, part in _round_parts(run, addresses) if part == "checkpoint"]
+    records = {n: store.require(f"{run}/round-{n:02d}/checkpoint") for n in numbers}
+    return {n: record for n, record in records.items() if not _is_gone(store, record)}
+
+
+def _is_gone(store: Store, record: ArtifactRecord) -> bool:
+    """Whether nothing is left to prune; a prune that was killed is finished by the next one."""
+    left = store.place.sizes(record.address)
+    return f"{record.address}/{PRUNED_NAME}" in left and not any(
+        record.path_of(name) in left for name in _heavy(record)
+    )
+
+
+def _still_needed(
+    store: Store, run: str, addresses: list[str], checkpoints: Mapping[int, ArtifactRecord]
+) -> dict[int, str]:
+    reasons = {
+        number: "not scored yet" for number in checkpoints if not _is_scored(run, addresses, number)
+    }
+    by_address = {record.address: number for number, record in checkpoints.items()}
+    for address in store.addresses():
+        if not address.startswith(f"{run}/"):
+            for given in store.require(address).input_addresses.values():
+                if given in by_address:
+                    reasons[by_address[given]] = f"{address} was made from it"
+    return reasons
+
+
+def _best_round(store: Store, run: str, addresses: list[str]) -> int | None:
+    """The round after the base model with the highest mean accuracy; the earliest of equals."""
+    means = {
+        number: statistics.fmean(scores.values())
+        for number, scores in _scores(store, run, addresses).items()
+        if number > 0
+    }
+    return max(means, key=lambda number: (means[number], -number), default=None)
+
+
+def _heavy(record: ArtifactRecord) -> list[str]:
+    """The files that pruning deletes: all but the logs."""
+    return [file.path for file in record.files if not file.path.startswith(LOGS)]
+
+
+def _weight(record: ArtifactRecord) -> int:
+    heavy = set(_heavy(record))
+    return sum(file.size for file in record.files if file.path in heavy)
