@@ -124,6 +124,20 @@ def loss_by_round(losses: Mapping[int, Sequence[float]], title: str) -> "Figure"
     return figure
 
 
+def weight_histograms(kept: Sequence[tuple[float, float]], title: str) -> "Figure":
+    """Weights and entropies (bits) of a round's kept questions, given as pairs, side by side."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), dpi=110, layout="constrained")
+    figure.suptitle(_plain(title), x=0.01, ha="left")
+    panels = ("training weight (mean 1)", "entropy of the answers (bits)")
+    for index, (axes, label) in enumerate(zip(figure.subplots(1, 2), panels, strict=True)):
+        axes.hist([pair[index] for pair in kept], bins=30, color=COLOURS[index])
+        axes.set(xlabel=label, ylabel="questions")
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def _figure(title: str, xlabel: str, ylabel: str) -> tuple["Figure", "Axes"]:
     from matplotlib.figure import Figure
 

@@ -1,8 +1,16 @@
-"""Progress of long work as log lines: throttled, so that hours of sampling stay readable."""
+"""Progress of long work as log lines and as a progress artifact on the task's page.
 
+Both are throttled, so that hours of sampling stay readable.
+"""
+
+import re
 import time
 from dataclasses import dataclass
+from uuid import UUID
 
+import httpx
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
 
 from east_core.artifacts import ArtifactRecord
@@ -37,21 +45,47 @@ def bar(share: float) -> str:
 
 
 def report_sampling(progress: SamplingProgress) -> None:
-    """Log how far sampling has come, with tokens a second."""
+    """Tell how far sampling has come, with tokens a second."""
     if _throttle.is_due() or progress.questions == progress.total:
-        get_run_logger().info(
-            "%s %d of %d questions, %.0f tokens/s",
-            bar(progress.questions / max(1, progress.total)),
-            progress.questions,
-            progress.total,
-            progress.tokens_per_second,
+        _tell(
+            progress.questions / max(1, progress.total),
+            f"{progress.questions} of {progress.total} questions, "
+            f"{progress.tokens_per_second:.0f} tokens/s",
         )
 
 
 def report_training(step: TrainingStep) -> None:
-    """Log how far training has come, with its loss."""
+    """Tell how far training has come, with its loss."""
     if _throttle.is_due() or step.step == step.steps:
-        get_run_logger().info("%s %s", bar(step.step / step.steps), step)
+        _tell(step.step / step.steps, str(step))
+
+
+_artifacts: dict[UUID, UUID] = {}  # by task run
+
+
+def _tell(share: float, text: str) -> None:
+    logger = get_run_logger()
+    logger.info("%s %s", bar(share), text)
+    try:
+        _show(100 * share, text)
+    except httpx.HTTPError as error:  # hours of work are not given up for a picture of them
+        logger.warning("the progress artifact could not be renewed: %s", error)
+
+
+def _show(percent: float, text: str) -> None:
+    """Create the task run's progress artifact, or move it on."""
+    context = TaskRunContext.get()
+    if context is None:
+        return
+    run = context.task_run.id
+    if run in _artifacts:
+        update_progress_artifact(_artifacts[run], percent, description=text)
+        return
+    stage = re.sub(r"[^a-z0-9]+", "-", context.task.name)
+    key = f"{context.parameters['config'].name}-{stage}"
+    created = create_progress_artifact(percent, key=key, description=text)
+    assert isinstance(created, UUID)  # a coroutine only where there is an event loop
+    _artifacts[run] = created
 
 
 def report_engine(line: str) -> None:

@@ -1,41 +1,176 @@
-"""The run's curve and table: in the store, and as an artifact on the run's page."""
+"""A run's results on its page in the UI, and as events that automations can act on.
+
+Each kind of artifact has one key for all rounds of a run, so that the UI shows its history. They
+are published by the run and not by its rounds: a subflow's artifacts do not show on its parent.
+"""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.events import emit_event
 
-from east_core import stages
+from east_core import figures, stages
 from east_core.artifacts import ArtifactRecord
 from east_core.config import RunConfig
+from east_core.html_report import Solution, choose_solutions
+from east_core.records import Prediction, Question
 from east_core.report import RoundSummary, summarise
-from east_core.stages import Run
+from east_core.stages import Run, round_name
+from east_core.tables import read_table, read_tables
+from east_core.weighing import WeighedQuestion
 from tasks.stages import stage
+
+ROUND_COMPLETED = "east.round.completed"
+LONGEST_TEXT = 1200
 
 
 @stage("report")
 def publish_report(config: RunConfig, number: int) -> ArtifactRecord:
-    """Publish the curves and the table of rounds, in the store and on the run's page."""
+    """Publish the round's curves, table, weights and solutions, and tell that it is complete."""
     run = Run.open(config)
     record = stages.report(run, number)
-    images = [path.read_bytes() for path in sorted(run.store.fetch(record).glob("*.png"))]
-    rounds = summarise(run.store, config.name)
-    create_markdown_artifact(
-        key=f"{config.name}-curve",
-        markdown=markdown(rounds, images, f"{run.store.root}/{config.name}"),
-        description=f"Accuracy of {config.name} after round {number}",
+    rounds = [past for past in summarise(run.store, config.name) if past.round <= number]
+    pictures = sorted(run.store.fetch(record).glob("*.png"))
+    link = f"{run.store.root}/{config.name}"
+    publish_page(
+        config, "curve", f"Accuracy after round {number}", curve_page(rounds, pictures, link)
     )
+    create_table_artifact(
+        key=f"{config.name}-rounds",
+        table=[row for past in rounds for row in table_rows(past)],
+        description=f"{config.name}: all rounds up to {number}",
+    )
+    if number > 0:
+        publish_page(config, "weights", f"Weights of round {number}", weights_page(run, number))
+        publish_page(config, "solutions", f"After round {number}", solutions_page(run, number))
+    tell_round(config, rounds[-1])
     return record
 
 
-def markdown(rounds: Sequence[RoundSummary], images: Sequence[bytes], link: str) -> str:
-    """The pictures, accuracy first, the table and where the artifacts are."""
-    pictures = "\n\n".join(
-        f"![curve](data:image/png;base64,{base64.b64encode(image).decode()})" for image in images
+def publish_page(config: RunConfig, key: str, title: str, page: str) -> None:
+    """Publish a markdown page under the run's stable key."""
+    create_markdown_artifact(
+        key=f"{config.name}-{key}", markdown=page, description=f"{config.name}: {title}"
     )
+
+
+def tell_round(config: RunConfig, summary: RoundSummary) -> None:
+    """Emit `east.round.completed` with the round's numbers, for automations."""
+    emit_event(
+        event=ROUND_COMPLETED,
+        resource={
+            "prefect.resource.id": f"east.run.{config.name}",
+            "prefect.resource.name": config.name,
+        },
+        payload={
+            "round": summary.round,
+            "rounds": config.rounds,
+            "accuracy": {name: score.value for name, score in summary.accuracy.items()},
+            "kept": summary.kept,
+            "mean_entropy_bits": summary.mean_entropy_bits,
+            "store": config.store,
+        },
+    )
+
+
+def curve_page(rounds: Sequence[RoundSummary], pictures: Iterable[Path], link: str) -> str:
+    """The pictures, accuracy first, the table of rounds, and where everything is."""
+    images = "\n\n".join(image(path.stem, path.read_bytes()) for path in pictures)
     header = "| round | accuracy | kept | dropped | mean entropy (bits) |\n|---|---|---|---|---|"
     rows = "\n".join(map(_row, rounds))
-    return f"{pictures}\n\n{header}\n{rows}\n\nArtifacts: `{link}`\n"
+    places = f"Artifacts: `{link}`  \nReport: `east report {link}`"
+    return f"{images}\n\n{header}\n{rows}\n\n{places}\n"
+
+
+def image(title: str, png: bytes) -> str:
+    """A picture inside the page: the only kind that both UIs show and that never expires."""
+    return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
+
+
+def table_rows(summary: RoundSummary) -> list[dict[str, object]]:
+    """One row for each benchmark of a round."""
+    return [
+        {
+            "round": summary.round,
+            "benchmark": benchmark,
+            "accuracy": f"{accuracy.value:.4f}",
+            "low": f"{accuracy.low:.4f}",
+            "high": f"{accuracy.high:.4f}",
+            "questions": accuracy.n,
+            "kept": _text(summary.kept),
+            "dropped": _text(summary.dropped),
+            "entropy (bits)": _text(summary.mean_entropy_bits, ".3f"),
+            "seconds": f"{sum(summary.seconds.values()):.0f}",
+        }
+        for benchmark, accuracy in summary.accuracy.items()
+    ]
+
+
+def weights_page(run: Run, number: int) -> str:
+    """How the round's weights and entropies are distributed, and its statistics."""
+    record = run.record(round_name(number), "weights")
+    kept = [
+        (question.weight, question.entropy_bits)
+        for question in read_tables(stages.weight_files(run, record), WeighedQuestion)
+        if question.kept
+    ]
+    drawn = figures.png(figures.weight_histograms(kept, f"{run.config.name}, round {number}"))
+    facts = "\n".join(
+        f"| {name.replace('_', ' ')} | {_fact(value)} |"
+        for name, value in sorted(record.facts.items())
+        if not isinstance(value, list)
+    )
+    return f"{image('weights', drawn)}\n\n| | |\n|---|---|\n{facts}\n"
+
+
+def solutions_page(run: Run, number: int) -> str:
+    """A few questions of each benchmark: what the base model wrote, and what this round's does."""
+    parts = [
+        _solutions(kind, chosen)
+        for benchmark in run.config.benchmarks
+        for kind, chosen in _chosen(run, number, benchmark).items()
+        if chosen
+    ]
+    return "\n".join(parts) or "Every answer is as right or wrong as the base model's."
+
+
+def _chosen(run: Run, number: int, benchmark: str) -> dict[str, list[Solution]]:
+    before, after = (
+        list(read_table(run.store.fetch(record) / stages.PREDICTIONS, Prediction))
+        for record in (
+            run.record(round_name(0), "scores", benchmark),
+            run.record(round_name(number), "scores", benchmark),
+        )
+    )
+    questions = run.store.fetch(run.record("benchmarks", benchmark)) / stages.QUESTIONS
+    return choose_solutions(read_table(questions, Question), before, after)
+
+
+def _solutions(kind: str, chosen: Sequence[Solution]) -> str:
+    return f"## {kind.capitalize()}\n\n" + "\n".join(map(_solution, chosen))
+
+
+def _solution(solution: Solution) -> str:
+    return (
+        f"**{_quoted(solution.question.prompt)}** (gold: {solution.question.answer})\n\n"
+        f"base model, {_graded(solution.before)}:\n{_block(solution.before.completion)}\n"
+        f"now, {_graded(solution.after)}:\n{_block(solution.after.completion)}\n"
+    )
+
+
+def _graded(prediction: Prediction) -> str:
+    return "right" if prediction.is_correct else f"wrong ({prediction.answer or 'no answer'})"
+
+
+def _block(text: str) -> str:
+    """Text as a code block: whatever a model wrote stays text."""
+    return "\n" + "\n".join(f"    {line}" for line in text[:LONGEST_TEXT].splitlines()) + "\n"
+
+
+def _quoted(text: str) -> str:
+    return " ".join(text[:LONGEST_TEXT].replace("*", r"\*").replace("<", "&lt;").split())
 
 
 def _row(summary: RoundSummary) -> str:
@@ -43,7 +178,16 @@ def _row(summary: RoundSummary) -> str:
         f"{name} {value.value:.1%} [{value.low:.1%}, {value.high:.1%}]"
         for name, value in summary.accuracy.items()
     )
-    entropy = "" if summary.mean_entropy_bits is None else f"{summary.mean_entropy_bits:.2f}"
-    kept = "" if summary.kept is None else summary.kept
-    dropped = "" if summary.dropped is None else summary.dropped
+    entropy = _text(summary.mean_entropy_bits, ".2f")
+    kept, dropped = _text(summary.kept), _text(summary.dropped)
     return f"| {summary.round} | {accuracy} | {kept} | {dropped} | {entropy} |"
+
+
+def _fact(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_fact(inner)}" for name, inner in value.items())
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _text(value: float | None, form: str = "") -> str:
+    return "" if value is None else format(value, form)
