@@ -12,14 +12,16 @@ stage, and every record tells what made it. docs/artifacts.md has the details.
 """
 
 import dataclasses
+import errno
 import json
 import logging
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from east_core.errors import ArtifactConflict, ArtifactMismatch
+from east_core.errors import ArtifactConflict, ArtifactMismatch, StoreError
 from east_core.manifest import (
     ArtifactFile,
     ArtifactRecord,
@@ -40,6 +42,7 @@ __all__ = [
     "StoreCheck",
     "existing",
     "materialize",
+    "reuse",
     "work_folder",
 ]
 log = logging.getLogger(__name__)
@@ -88,6 +91,34 @@ def existing(
     Raises ArtifactMismatch and ArtifactDamaged as `materialize` does.
     """
     return _found(store, _wanted(address, stage, revision, recipe, inputs))
+
+
+def reuse(
+    store: Store,
+    source: ArtifactRecord,
+    address: str,
+    *,
+    stage: str,
+    revision: int,
+    recipe: Mapping[str, Json],
+    inputs: Mapping[str, ArtifactRecord | str],
+) -> ArtifactRecord | None:
+    """Publish a copy of `source` at `address`, if it is what `materialize` would make there.
+
+    None where something else was asked for, or where the files of `source` were pruned.
+    """
+    wanted = _wanted(address, stage, revision, recipe, inputs)
+    if source.fingerprint != wanted.fingerprint or store.is_pruned(source):
+        return None
+
+    def copy(folder: Path) -> Mapping[str, Json]:
+        fetched = store.fetch(source)
+        for file in source.files:
+            (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(fetched / file.path, folder / file.path)
+        return source.facts
+
+    return _found(store, wanted) or _made(store, wanted, copy, time.time)
 
 
 def _wanted(
@@ -140,7 +171,15 @@ def _made(
 
 def _built(scratch: Scratch, build: Build, clock: Callable[[], float]) -> Built:
     started = clock()
-    facts = build(scratch.fresh_out())
+    try:
+        facts = build(scratch.fresh_out())
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StoreError(
+            f"no space is left where {scratch.root.parent} is; free some, or point EAST_SCRATCH at "
+            "a larger disk, and run again: finished work is kept"
+        ) from error
     return scratch.finish(json.loads(canonical_json(dict(facts or {}))), clock() - started)
 
 

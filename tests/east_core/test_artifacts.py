@@ -156,6 +156,16 @@ def test_a_build_finished_before_the_crash_is_only_published(
     assert store.fetch(record, ["table.csv"]).joinpath("table.csv").read_text() == stage.text
 
 
+def test_a_full_disk_is_one_clear_error(store: Store) -> None:
+    def fills(_: Path) -> None:
+        with Path("/dev/full").open("wb", buffering=0) as device:
+            device.write(b"x")
+
+    with pytest.raises(StoreError, match=r"no space is left .* EAST_SCRATCH"):
+        make(store, fills)
+    assert make(store, Stage()).facts == {"rows": 1}
+
+
 def test_of_two_writers_the_later_is_refused(store: Store) -> None:
     def slow(folder: Path) -> dict[str, Any]:
         make(store, Stage("winner"), recipe={"exponent": 2.0})

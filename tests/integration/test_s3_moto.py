@@ -13,7 +13,12 @@ import pytest
 
 from east_core.artifacts import ArtifactRecord, Store, materialize
 from east_core.errors import ArtifactConflict, ArtifactDamaged, StoreError
+from east_core.runs import list_runs
+from east_core.stages import Run
+from east_core.testing import InstantTrainer, ScriptedSampler
 from east_core.transport import Transfer
+from east_core.verification import verify
+from tests.east_core.conftest import finish, sums_config
 from tests.integration.s3_servers import (
     BUCKET,
     FaultyProxy,
@@ -299,3 +304,37 @@ def test_threads_share_a_store() -> None:
     for thread in threads:
         thread.join(60)
     assert seen == [WEIGHTS] * 4
+
+
+def test_a_whole_run_has_the_same_hashes_as_in_a_folder(tmp_path: Path) -> None:
+    """The real stages with a scripted sampler and an instant trainer, on S3 and on local disk."""
+    contents = []
+    for store in (new_url(), str(tmp_path / "store")):
+        run = Run.open(sums_config(tmp_path / "data", store=store, rounds=1))
+        finish(run, ScriptedSampler(), InstantTrainer())
+        contents.append({record.address: record.content for record in run.store.records("sums")})
+        assert verify(run.store, "sums").findings == ()
+        assert [overview.state for overview in list_runs(run.store)] == ["finished"]
+    for content in contents:
+        del content["sums/config"]  # it names the store, and nothing is made from it
+    assert contents[0] == contents[1]
+    assert len(contents[0]) > 10
+
+
+def test_no_secret_is_left_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    canary = "canary-5b1d7e90-secret"
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", canary)
+    monkeypatch.setenv("EAST_TEST_TOKEN", canary)
+    caplog.set_level("DEBUG", logger="east_core")
+    store = Store(new_url(), transfer=QUICK)
+    record = publish(store, Checkpoint())
+    store.fetch(record)
+    stored = b"".join(store.place.read(path) for path in store.place.sizes(""))
+    local = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    for text in (stored, local, caplog.text.encode(), repr(store).encode()):
+        assert canary.encode() not in text
+    with pytest.raises(StoreError) as caught:
+        Store(f"s3://user:{canary}@bucket/x")
+    assert canary not in str(caught.value)
