@@ -87,7 +87,8 @@ def slips(gold: str, others: Sequence[str], draw: random.Random) -> list[str]:
         value = int(number[0]) if len(number[0]) < 12 else 7
         changed = draw.choice((value + 1, value + 2, abs(value - 1), 2 * value, 10 * value))
         wrong.append(gold[: number.start()] + str(changed) + gold[number.end() :])
-    wrong.append(gold[1:] if gold.startswith("-") else f"-{gold}")
+    if gold[0] not in "([":
+        wrong.append(gold[1:] if gold.startswith("-") else f"-{gold}")
     return wrong
 
 

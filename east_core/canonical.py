@@ -22,6 +22,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Literal
 
+from east_core.numeric import plainly_different, value_at_point
+
 FormKind = Literal["number", "numeral", "text", "sequence", "expression"]
 Judge = Callable[[str, str], bool | None]
 
@@ -31,6 +33,7 @@ MAX_DEPTH = 20
 _MAX_DIGITS = 400
 _MAX_ITEMS = 64
 _ROUNDED_PLACES = 6
+_LARGEST_VALUE = 10**12
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class Form:
 
     `value` is the exact value of a number; `places` its written decimal places (0 for a fraction);
     `is_percent` that it was written with a percent sign (`value` is then already divided by 100).
-    A sequence has its two `brackets` and its `items`; "{}" is a set and has no order.
+    A sequence has its two `brackets` and its `items`; "{}" is a set and has no order, "2x1" a
+    matrix of 2 rows and 1 column.
     `latex` is the tidied text, given to math-verify where it comes to that; of an answer such as
     "y = 3 - x" it is the right side, and `equation` the whole.
     """
@@ -82,7 +86,20 @@ def compare(a: Form, b: Form, judge: Judge) -> bool | None:
         return False
     if kinds == {"sequence"}:
         return _sequences_equal(a, b, judge)
+    values = _value_at_point(a), _value_at_point(b)
+    if "sequence" in kinds and values != (None, None):
+        return False  # a number is no tuple, interval or matrix
+    if plainly_different(*values):
+        return False
     return judge(*sorted((_beside(a, b), _beside(b, a))))
+
+
+def _value_at_point(form: Form) -> complex | None:
+    if form.kind == "number":
+        return (
+            None if form.value is None or abs(form.value) > _LARGEST_VALUE else complex(form.value)
+        )
+    return value_at_point(form.latex) if form.kind == "expression" else None
 
 
 def _beside(form: Form, other: Form) -> str:
@@ -132,6 +149,7 @@ def _form(latex: str) -> Form:
         or _numeral_form(latex)
         or _text_form(latex)
         or _plus_minus_form(latex)
+        or _matrix_form(latex)
         or _sequence_form(latex)
         or _expression_form(latex, "" if latex == whole else _squeeze(whole))
     )
@@ -468,6 +486,22 @@ def _sequence_form(latex: str) -> Form | None:
     return _bracketed(brackets, _item_forms(parts), latex)
 
 
+_MATRIX = re.compile(r"\\begin\{([pb]?)matrix\}(.*)\\end\{\1matrix\}", re.DOTALL)
+
+
+def _matrix_form(latex: str) -> Form | None:
+    """A matrix or column vector: its entries in order, and its shape in place of brackets."""
+    match = _MATRIX.fullmatch(latex)
+    if match is None or r"\begin" in match[2]:
+        return None
+    lines = re.split(r"\\\\(?:\[[^\]]*\])?", match[2].strip().removesuffix("\\\\"))
+    rows = [line.split("&") for line in lines]
+    if len({len(row) for row in rows}) != 1 or len(rows) * len(rows[0]) > _MAX_ITEMS:
+        return None
+    items = tuple(_form(entry) for row in rows for entry in row)
+    return _bracketed(f"{len(rows)}x{len(rows[0])}", items, latex)
+
+
 def _singleton_form(inner: str, brackets: str, latex: str) -> Form | None:
     r"""\{5\} is 5; a set described by a condition stays an expression."""
     is_set = brackets == "{}" and inner != latex and inner.strip()
@@ -488,7 +522,7 @@ def _bracketed(brackets: str, items: tuple[Form, ...], latex: str) -> Form:
         keys = sorted(set(keys))
         if len(keys) == 1:
             return items[0]
-    key = f"sequence:{brackets[0]}{' ; '.join(keys)}{brackets[1]}"
+    key = f"sequence:{brackets} {' ; '.join(keys)}"
     return Form("sequence", key, _squeeze(latex), brackets=brackets, items=items)
 
 
