@@ -18,26 +18,36 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises ConfigError with one line that names the file, the field, what is wrong and what is
     allowed.
     """
+    return parse_config(read_settings(path), overrides, str(path))
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The plain values of a TOML file. Raises ConfigError where it can't be read."""
     try:
-        settings = tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; see infra/configs for examples") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
-    return parse_config(settings, overrides, str(path))
 
 
 def parse_config(
     settings: Mapping[str, Any], overrides: Sequence[str] = (), where: str = "config"
 ) -> RunConfig:
     """The run that plain values describe; `where` names their source in errors."""
-    merged: dict[str, Any] = {**settings}
-    for override in overrides:
-        _apply(merged, override)
+    merged = with_overrides(settings, overrides)
     try:
         return RunConfig.model_validate(merged)
     except ValidationError as error:
         raise ConfigError(f"{where}: {describe(error)}") from error
+
+
+def with_overrides(settings: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """The settings with `a.b=value` overrides applied."""
+    merged: dict[str, Any] = {**settings}
+    for override in overrides:
+        _apply(merged, override)
+    return merged
 
 
 def describe(error: ValidationError) -> str:

@@ -167,26 +167,30 @@ def sample(run: Run, number: int, sampler: Sampler) -> ArtifactRecord:
     Shard by shard: a shard that is recorded is not sampled again. The artifact lists its shards
     in question order, whatever their size, so a resume may use another shard size.
     """
-    settings = _sampling_settings(run, number)
-    stage = _Stage(
+    stage = sampling_stage(run, number)
+    done = existing(run.store, **stage.identity())
+    if done is not None:
+        return done
+    shards = _sample_shards(run, number, sampler, stage)
+    build = functools.partial(_write_index, shards)
+    return materialize(run.store, **stage.identity(), build=build)
+
+
+def sampling_stage(run: Run, number: int) -> "Stage":
+    """What identifies the samples of round `number`."""
+    return Stage(
         address=run.address(round_name(number), "samples"),
         stage="samples",
-        recipe=dataclasses.asdict(settings),
+        recipe=dataclasses.asdict(_sampling_settings(run, number)),
         inputs={
             "questions": run.record("questions"),
             "model": checkpoint_record(run, number - 1),
         },
     )
-    done = existing(run.store, **stage.identity())
-    if done is not None:
-        return done
-    shards = _sample_shards(run, number, sampler, settings, stage)
-    build = functools.partial(_write_index, shards)
-    return materialize(run.store, **stage.identity(), build=build)
 
 
 @dataclass(frozen=True)
-class _Stage:
+class Stage:
     """Where a stage's artifact lives and what identifies it."""
 
     address: str
@@ -201,7 +205,7 @@ class _Stage:
         names = ("address", "stage", "recipe", "inputs", "revision")
         return {name: getattr(self, name) for name in names}
 
-    def shard(self, bounds: range) -> "_Stage":
+    def shard(self, bounds: range) -> "Stage":
         """The shard of this stage that holds the questions numbered `bounds`."""
         first, last = bounds.start, bounds.stop - 1
         return dataclasses.replace(
@@ -225,9 +229,7 @@ def _sampling_settings(run: Run, number: int) -> GenerationSettings:
     )
 
 
-def _sample_shards(
-    run: Run, number: int, sampler: Sampler, settings: GenerationSettings, stage: _Stage
-) -> list[ArtifactRecord]:
+def _sample_shards(run: Run, number: int, sampler: Sampler, stage: Stage) -> list[ArtifactRecord]:
     """The shards' records in question order; only those that are missing are sampled."""
     shards = [stage.shard(bounds) for bounds in _shard_bounds(run, stage.inputs["questions"])]
     missing = [shard for shard in shards if existing(run.store, **shard.identity()) is None]
@@ -235,6 +237,7 @@ def _sample_shards(
         bounds = [shard.bounds for shard in missing]
         questions = _shards(run, stage.inputs["questions"], bounds)
         total = sum(map(len, bounds))
+        settings = _sampling_settings(run, number)
         stream = sampler.sample(checkpoint(run, number - 1), questions, settings, total)
         for shard in missing:
             _publish_next(run, shard, stream)
@@ -242,7 +245,7 @@ def _sample_shards(
     return [run.store.require(shard.address) for shard in shards]
 
 
-def _publish_next(run: Run, shard: _Stage, stream: Iterator[list[SampledQuestion]]) -> None:
+def _publish_next(run: Run, shard: Stage, stream: Iterator[list[SampledQuestion]]) -> None:
     """Wait for the stream's next shard inside its build, so that its record tells the time."""
     materialize(
         run.store,
@@ -443,19 +446,26 @@ def score(run: Run, number: int, benchmark: str, sampler: Sampler) -> ArtifactRe
                 write_table(folder / VOTES, AnswerClusters, votes)
         return scores_as_facts(tally.scores(evaluation.confidence))
 
-    return materialize(
-        run.store,
-        run.address(round_name(number), "scores", benchmark),
+    return materialize(run.store, **scoring_stage(run, number, benchmark).identity(), build=build)
+
+
+def scoring_stage(run: Run, number: int, benchmark: str) -> Stage:
+    """What identifies the scores of checkpoint `number` on a benchmark."""
+    greedy, extra = _scoring_settings(run, number, benchmark)
+    return Stage(
+        address=run.address(round_name(number), "scores", benchmark),
         stage="scores",
-        revision=2,
         recipe={
-            "evaluation": evaluation.model_dump(mode="json"),
+            "evaluation": run.config.evaluation.model_dump(mode="json"),
             "system_prompt": greedy.system_prompt,
             "stop": list(greedy.stop),
             "samples_seed": None if extra is None else extra.seed,
         },
-        inputs={"model": checkpoint_record(run, number), "questions": questions},
-        build=build,
+        inputs={
+            "model": checkpoint_record(run, number),
+            "questions": run.record("benchmarks", benchmark),
+        },
+        revision=2,
     )
 
 

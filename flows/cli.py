@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from east_core.errors import EastError
-from flows.study_commands import report
-from flows.ui_commands import up
+from flows.study_commands import compare, report, sweep
+from flows.ui_commands import champions, rollback, up
 from flows.weigh_command import weigh
 
 app = typer.Typer(
@@ -92,8 +92,12 @@ def show(
 
 
 app.command()(report)
+app.command()(compare)
+app.command()(sweep)
 app.command()(weigh)
 app.command()(up)
+app.command()(champions)
+app.command()(rollback)
 
 
 def main() -> None:

@@ -102,10 +102,14 @@ def log_record(record: ArtifactRecord) -> ArtifactRecord:
 
 
 def summary(record: ArtifactRecord) -> str:
-    """A record's scalar facts on one line."""
+    """A record's scalar facts and estimates on one line."""
+    values = (
+        (name, fact.get("value") if isinstance(fact, dict) else fact)
+        for name, fact in record.facts.items()
+    )
     scalars = (
         f"{name.replace('_', ' ')} {value:.4g}"
-        for name, value in record.facts.items()
+        for name, value in values
         if isinstance(value, int | float)
     )
     return ", ".join(scalars) or "recorded"

@@ -1,0 +1,35 @@
+"""A study as a flow: every arm with every seed, one run after another, then the comparison."""
+
+from prefect import flow
+from prefect.logging import get_run_logger
+
+from east_core.artifacts import ArtifactRecord
+from east_core.config import RunConfig
+from east_core.errors import EastError
+from east_core.study import StudyConfig
+from flows.self_training import self_training
+from tasks.engines import engines_for
+from tasks.studies import publish_comparison, take_over_start
+
+
+@flow(name="compare", flow_run_name="{study.name}")
+def compare(study: StudyConfig) -> ArtifactRecord:
+    """Run the arms of a study and compare them; interrupted, it goes on where it was.
+
+    A run that fails is told and left out, and the flow fails after the comparison.
+    """
+    failed: list[EastError] = []
+    earlier: list[RunConfig] = []
+    with engines_for(next(study.runs())):
+        for config in study.runs():
+            try:
+                take_over_start(config, earlier)
+                self_training(config)
+            except EastError as error:
+                get_run_logger().error("%s: %s", config.name, error)
+                failed.append(error)
+            earlier.append(config)
+    record = publish_comparison(study)
+    if failed:
+        raise failed[0]
+    return record
