@@ -68,6 +68,40 @@ def load_questions(config: DatasetConfig) -> Iterator[Question]:
         raise DataError(f"{config.path}: the data set is empty; it needs at least one question")
 
 
+def load_arrivals(
+    config: DatasetConfig, behind: Mapping[str, int]
+) -> Iterator[tuple[str, int, Question]]:
+    """The questions in rows that a high-water mark does not cover: (file, row from 1, question).
+
+    `behind` tells how many rows of each file are known; a file that it does not name is new.
+    Files may be added anywhere, and rows at a file's end. Ids are made of file and row where the
+    rows have none. Raises DataError where a file has fewer rows than are known, and as
+    `load_questions` does.
+    """
+    columns = DATASETS.get(config.format) or _columns_of_table(config)
+    for name, rows in _numbered_files(config):
+        number, known = 0, behind.get(name, 0)
+        for number, (where, row) in enumerate(rows, start=1):
+            if number > known:
+                yield name, number, _question(row, columns, where, f"{name}-{number:06d}")
+        if number < known:
+            raise DataError(
+                f"{name} has {number} rows where {known} were used already; rows may be added, "
+                "not taken away: restore it, or put the new questions into another file"
+            )
+
+
+def _numbered_files(config: DatasetConfig) -> Iterator[tuple[str, Iterator[tuple[str, Row]]]]:
+    """The files of a data set by a name that stays the same where the folder is moved."""
+    if config.path.startswith((HUB, BUILTIN)):
+        yield config.path, _rows(config)
+        return
+    root = fsspec.core.url_to_fs(config.path.split("*")[0].rstrip("/"))[1]
+    for file in _files(config.path):
+        name = file.path.removeprefix(root).lstrip("/") or PurePosixPath(file.path).name
+        yield name, _file_rows(file)
+
+
 @dataclass
 class WithGold:
     """Passes on the questions that have a gold answer, and lists the ids of the others."""

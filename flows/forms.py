@@ -107,12 +107,12 @@ class RunForm(Frozen):
     def _settings(self) -> dict[str, Any]:
         same = {"name", "rounds", "weighting", "seed", "start_from", "store"}
         settings: dict[str, Any] = self.model_dump(include=same)
-        settings["model"] = _opened(self.model, "name")
-        settings["questions"] = _opened(self.questions, "path")
+        settings["model"] = opened(self.model, "name")
+        settings["questions"] = opened(self.questions, "path")
         settings["benchmarks"] = {
-            name: _opened(benchmark, "path") for name, benchmark in self.benchmarks.items()
+            name: opened(benchmark, "path") for name, benchmark in self.benchmarks.items()
         }
-        settings["training"] = _opened(self.training, "loss")
+        settings["training"] = opened(self.training, "loss")
         settings["sampling"] = (
             self.sampling.model_dump()
             if self.sampling
@@ -129,6 +129,6 @@ class RunForm(Frozen):
         return settings
 
 
-def _opened(value: str | Frozen, field: str) -> dict[str, Any]:
+def opened(value: str | Frozen, field: str) -> dict[str, Any]:
     """The fields of a group that was opened, or the one that a plain text stands for."""
     return {field: value} if isinstance(value, str) else value.model_dump()

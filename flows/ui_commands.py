@@ -1,4 +1,4 @@
-"""The commands around the UI: `east up`."""
+"""The commands around the UI and retraining: `east up`, `east champions`, `east rollback`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +9,10 @@ Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on loopback.")]
 Deployments = Annotated[
     Path | None, typer.Option(help="A prefect.yaml of your own; default: infra/prefect.yaml.")
 ]
+LineUrl = Annotated[
+    str, typer.Argument(help="The line of retraining: s3://bucket/prefix/NAME, .east/store/NAME")
+]
+Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]
 
 
 def up(port: Port = 4200, deployments: Deployments = None) -> None:
@@ -25,3 +29,25 @@ def up(port: Port = 4200, deployments: Deployments = None) -> None:
         typer.echo("stop       Ctrl-C; running runs stop too, and go on when run again")
         running.watch()
     typer.echo("stopped")
+
+
+def rollback(line: LineUrl, reason: Reason = "rolled back by hand") -> None:
+    """Put the champion before the current one back in use; the history keeps both."""
+    from east_core.promotion import roll_back
+    from flows.launch import open_run
+
+    store, name = open_run(line)
+    entry = roll_back(store, name, reason)
+    typer.echo(f"{name}: champion is now {entry.champion or 'the base model'}")
+
+
+def champions(line: LineUrl) -> None:
+    """Show a line's decisions: promoted, kept, rolled back, and which checkpoint is in use."""
+    from east_core.promotion import history
+    from flows.launch import open_run
+
+    store, name = open_run(line)
+    for entry in history(store, name):
+        champion = entry.champion or "base model"
+        typer.echo(f"{entry.number:4}  {entry.decided_at}  {entry.action:11}  {champion}")
+        typer.echo(f"      {entry.run}: {entry.reason}")

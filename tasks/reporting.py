@@ -49,6 +49,15 @@ def publish_report(config: RunConfig, number: int) -> ArtifactRecord:
     return record
 
 
+def publish_scores(config: RunConfig, rounds: Sequence[RoundSummary]) -> None:
+    """Publish the scores of a checkpoint that was evaluated by itself."""
+    create_table_artifact(
+        key=f"{config.name}-scores",
+        table=[row for scored in rounds for row in table_rows(scored)],
+        description=f"{config.name}: {config.model.name}",
+    )
+
+
 def publish_page(config: RunConfig, key: str, title: str, page: str) -> None:
     """Publish a markdown page under the run's stable key."""
     create_markdown_artifact(

@@ -60,12 +60,23 @@ def stage(name: str) -> Callable[[Callable[..., ArtifactRecord]], Task[..., Arti
 @task(name="prepare", cache_policy=NO_CACHE, persist_result=False)
 def prepare(config: RunConfig) -> None:
     """Claim the run's address, freeze its questions and register its base model."""
+    stages.freeze_questions(claimed(config), "questions", config.questions)
+
+
+@task(name="prepare evaluation", cache_policy=NO_CACHE, persist_result=False)
+def prepare_evaluation(config: RunConfig) -> None:
+    """Claim the evaluation's address, freeze its benchmarks and register its model."""
+    claimed(config)
+
+
+def claimed(config: RunConfig) -> Run:
+    """The run, with its address claimed, and its model and benchmarks frozen."""
     run = Run.open(config)
     stages.claim(run)
     stages.register_base_model(run)
-    stages.freeze_questions(run, "questions", config.questions)
     for name, benchmark in config.benchmarks.items():
         stages.freeze_questions(run, f"benchmarks/{name}", benchmark)
+    return run
 
 
 @stage("sample")

@@ -1,0 +1,77 @@
+"""Score any checkpoint: of the hub, of a folder or URL, or of a run in the store."""
+
+from prefect import flow
+from pydantic import ConfigDict, Field
+
+from east_core.artifacts import Store
+from east_core.config import DatasetConfig, EvaluationRecipe, Frozen, Resources, RunConfig
+from east_core.config_file import parse_config
+from east_core.report import summarise
+from east_core.stages import Run
+from flows.forms import NAME, opened
+from flows.self_training import score_checkpoint
+from tasks import stages
+from tasks.engines import engines_for
+from tasks.logging import quiet_known_errors
+from tasks.reporting import publish_scores
+
+quiet_known_errors()
+CHECKPOINT = "run:"
+
+
+class EvaluationForm(Frozen):
+    """Which checkpoint to score, and on what."""
+
+    model_config = ConfigDict(title="Evaluation of a checkpoint")
+
+    name: str = Field(
+        "evaluation", pattern=NAME, description="Name of this evaluation and of its folder."
+    )
+    checkpoint: str = Field(
+        "builtin:seed_model",
+        min_length=1,
+        description="Hub id, local folder or URL; or a round of a run in the store, as "
+        "run:demo/round-02.",
+    )
+    benchmarks: dict[str, str | DatasetConfig] = Field(
+        {"word-problems": "builtin:test.jsonl"},
+        description="Test questions by name, as JSON: a path, or an object with Questions' fields.",
+    )
+    evaluation: EvaluationRecipe = Field(EvaluationRecipe(), description="How it is scored.")
+    resources: Resources | None = Field(
+        None, title="Resources", description="GPUs, processes; None: found out."
+    )
+    store: str = Field(".east/store", min_length=1, description="Where the scores go.")
+
+    def run_config(self) -> RunConfig:
+        """A run whose round 0 is the checkpoint. Raises ConfigError in one line."""
+        settings = {
+            "name": self.name,
+            "store": self.store,
+            "model": {"name": _model(self.checkpoint, self.store)},
+            "benchmarks": {
+                name: opened(benchmark, "path") for name, benchmark in self.benchmarks.items()
+            },
+            "evaluation": self.evaluation.model_dump(),
+            **({"resources": self.resources.model_dump()} if self.resources else {}),
+        }
+        return parse_config(settings, where="form")
+
+
+@flow(name="evaluate", flow_run_name="{form.name}")
+def evaluate(form: EvaluationForm) -> None:
+    """Score a checkpoint on benchmarks, with intervals; the scores stay in the store."""
+    config = form.run_config()
+    stages.prepare_evaluation(config)
+    with engines_for(config):
+        score_checkpoint(config, 0)
+    publish_scores(config, summarise(Run.open(config).store, config.name))
+
+
+def _model(checkpoint: str, store: str) -> str:
+    """The folder or name of the model; a checkpoint of the store is fetched and verified."""
+    if not checkpoint.startswith(CHECKPOINT):
+        return checkpoint
+    opened_store = Store(store)
+    address = f"{checkpoint.removeprefix(CHECKPOINT)}/checkpoint"
+    return str(opened_store.fetch(opened_store.require(address)))

@@ -1,0 +1,84 @@
+"""Scheduled retraining: the champion practises the new questions, and is replaced if beaten."""
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.states import Completed
+from pydantic import ConfigDict, Field
+
+from east_core import promotion, retraining
+from east_core.artifacts import ArtifactRecord, Store
+from east_core.config import RunConfig
+from east_core.promotion import Entry, Margin, PairedTest
+from flows.forms import RunForm
+from flows.self_training import self_training
+from tasks.logging import quiet_known_errors
+from tasks.promotions import publish_history, tell_decision
+
+quiet_known_errors()
+
+
+class RetrainForm(RunForm):
+    """A line of retraining. Its questions are a place to which new ones are added."""
+
+    model_config = ConfigDict(title="Retraining")
+
+    name: str = Field(
+        "retrain",
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,56}[a-z0-9])?$",
+        description="Name of the line; its runs are NAME-0001, NAME-0002, ...",
+    )
+    rounds: int = Field(1, ge=1, le=1000, description="Rounds of self-training in each run.")
+    rule: PairedTest | Margin = Field(
+        PairedTest(),
+        description="When the run's last checkpoint replaces the champion, by the questions of "
+        "all benchmarks: a gain that chance does not explain, or a margin.",
+    )
+    least_questions: int = Field(
+        64, ge=1, description="Fewer new questions than this are left for the next time."
+    )
+
+
+@flow(name="retrain", flow_run_name="{form.name}")
+def retrain(form: RetrainForm) -> State[None]:
+    """Train the champion on the questions added since the last run; promote what is better.
+
+    Interrupted, it goes on with the same questions. Without new ones it ends at once.
+    """
+    settings = form.run_config()
+    store = Store(settings.store)
+    arrivals = gather(settings, form.least_questions)
+    if arrivals is None:
+        message = f"fewer than {form.least_questions} new questions in {settings.questions.path}"
+        return Completed(name="No new questions", message=message)
+    run = retraining.next_run(settings, store, form.name, arrivals)
+    self_training(run)
+    entry = decide(settings, run, form.rule, arrivals)
+    return Completed(name=entry.action.capitalize(), message=entry.reason)
+
+
+@task(name="gather new questions", cache_policy=NO_CACHE, persist_result=False)
+def gather(settings: RunConfig, least: int) -> ArtifactRecord | None:
+    """The questions of the line's next run, behind the mark of its last one."""
+    store = Store(settings.store)
+    record = retraining.gather_arrivals(store, settings.name, settings.questions, least)
+    count = 0 if record is None else record.facts["questions"]
+    get_run_logger().info("%s: %s new questions", settings.questions.path, count or "too few")
+    return record
+
+
+@task(name="decide", cache_policy=NO_CACHE, persist_result=False)
+def decide(
+    settings: RunConfig, run: RunConfig, rule: PairedTest | Margin, arrivals: ArtifactRecord
+) -> Entry:
+    """Judge the run by the rule, record what follows, and tell it."""
+    store, line = Store(settings.store), settings.name
+    decision = promotion.judge(store, run.name, run.rounds, list(run.benchmarks), rule)
+    entry = promotion.record_entry(
+        store, line, promotion.next_entry(store, line, run, decision, arrivals.facts["mark"])
+    )
+    get_run_logger().info("%s: %s", run.name, entry.reason)
+    publish_history(store, line)
+    tell_decision(line, entry, decision)
+    return entry

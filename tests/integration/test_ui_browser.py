@@ -1,0 +1,178 @@
+"""A person at the UI: fills the form, watches the run, looks at the curve, cancels another.
+
+Chromium is Debian's, without a network; screenshots are left in $EAST_SCREENSHOTS or .east/test.
+"""
+
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium")
+OPTIONS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+SHOTS = Path(os.environ.get("EAST_SCREENSHOTS", ".east/test/screenshots"))
+RUN_SECONDS = 900
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine; apt-get install chromium")
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(60_000)
+        page.outside = []  # type: ignore[attr-defined]
+        page.on("request", lambda request: page.outside.append(request.url))
+        yield page
+        browser.close()
+
+
+def shoot(page: Any, name: str) -> None:
+    page.wait_for_timeout(1500)
+    page.screenshot(path=SHOTS / f"{name}.png")
+
+
+def field(page: Any, label: str) -> Any:
+    titled = f"//span[contains(@class, 'property__label') and text()='{label} (Optional)']"
+    own = "ancestor::div[contains(@class, 'p-label__header')][1]/.."
+    return page.locator(f"{titled}/{own}//*[self::input or self::textarea]").first
+
+
+def fill_form(page: Any, name: str, rounds: int) -> None:
+    field(page, "Name").fill(name)
+    field(page, "Rounds").fill(str(rounds))
+    field(page, "Questions").fill("train.jsonl")
+    page.locator(".cm-content").first.click()
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text('{"problems": "test.jsonl"}')
+    page.get_by_role("button", name="SFT", exact=True).click()
+    field(page, "Learning Rate").fill("0.0001")
+    field(page, "Max Tokens").fill("96")
+
+
+def submit(page: Any) -> str:
+    page.get_by_role("button", name="Submit").click()
+    page.wait_for_url(re.compile("/runs/flow-run/"))
+    return str(re.search(r"flow-run/([0-9a-f-]+)", page.url)[1])  # type: ignore[index]
+
+
+def open_form(page: Any, up: Any) -> None:
+    page.goto(f"{up.url}/deployments")
+    page.get_by_text("self-training", exact=True).first.wait_for()
+    shoot(page, "deployments")
+    page.goto(f"{up.url}/deployments/deployment/{up.deployment('self-training')['id']}/run")
+    page.get_by_role("button", name="Submit").wait_for()
+
+
+def png_size(data: bytes) -> tuple[int, int]:
+    assert data.startswith(b"\x89PNG")
+    return struct.unpack(">II", data[16:24])  # type: ignore[return-value]
+
+
+def test_a_run_from_the_form_to_the_curve(page: Any, east_up: Any) -> None:
+    open_form(page, east_up)
+    fill_form(page, "by-hand", 2)
+    shoot(page, "form")
+    run = submit(page)
+    east_up.wait_until(lambda: _progress(east_up), RUN_SECONDS, "a progress artifact")
+    shoot(page, "running")
+    assert east_up.wait_for_end(run, RUN_SECONDS)["type"] == "COMPLETED"
+    page.goto(f"{east_up.url}/runs/flow-run/{run}")
+    page.get_by_text("Completed").first.wait_for()
+    page.get_by_text("by-hand: round 2").first.wait_for()
+    shoot(page, "completed")
+    _look_at_curve(page, east_up)
+    for kind in ("weights", "solutions", "rounds"):
+        page.goto(f"{east_up.url}/artifacts/key/by-hand-{kind}")
+        page.get_by_text("by-hand").first.wait_for()
+        shoot(page, kind)
+    assert [
+        url for url in page.outside if not url.startswith((east_up.url, "data:", "blob:"))
+    ] == []
+
+
+def _progress(up: Any) -> list[Any]:
+    wanted = {"artifacts": {"type": {"any_": ["progress"]}}}
+    return list(up.api("artifacts/filter", wanted))
+
+
+def _look_at_curve(page: Any, up: Any) -> None:
+    """The picture has pixels of several colours, and the table says what `east show` says."""
+    wanted = {"artifacts": {"key": {"any_": ["by-hand-curve"]}}, "sort": "CREATED_DESC"}
+    latest = up.api("artifacts/latest/filter", wanted)[0]
+    page.goto(f"{up.url}/artifacts/artifact/{latest['id']}")
+    picture = page.locator("img[src^='data:image/png']").first
+    picture.wait_for()
+    shoot(page, "curve")
+    assert picture.evaluate("image => image.naturalWidth") > 400
+    colours = picture.evaluate(
+        """image => {
+          const canvas = document.createElement('canvas');
+          canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;
+          const pen = canvas.getContext('2d'); pen.drawImage(image, 0, 0);
+          const seen = new Set(), data = pen.getImageData(0, 0, canvas.width, canvas.height).data;
+          for (let i = 0; i < data.length; i += 4)
+            seen.add(data[i] + ',' + data[i + 1] + ',' + data[i + 2]);
+          return seen.size; }"""
+    )
+    assert colours > 10
+    text = page.locator("table").first.inner_text()
+    for entry in _east_show(up.folder, "by-hand")["rounds"]:
+        assert f"{entry['accuracy']['problems']['value']:.1%}" in text
+    assert png_size((SHOTS / "curve.png").read_bytes())[0] == 1280
+
+
+def _east_show(folder: Path, name: str) -> Any:
+    east = Path(sys.executable).with_name("east")
+    command = [east, "show", f".east/store/{name}", "--json"]
+    return json.loads(subprocess.run(command, cwd=folder, capture_output=True, check=True).stdout)
+
+
+def test_cancelling_ends_every_process_within_30_seconds_and_the_run_can_go_on(
+    page: Any, east_up: Any, small_form: Callable[..., dict[str, Any]]
+) -> None:
+    run = east_up.start("self-training", small_form("stopped"))
+    east_up.wait_until(lambda: east_up.processes("vllm_worker"), RUN_SECONDS, "the engine")
+    page.goto(f"{east_up.url}/runs/flow-run/{run}")
+    page.get_by_role("button", name="Cancel").first.click()
+    shoot(page, "cancel")
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").last.click()
+    asked = time.monotonic()
+    east_up.wait_until(
+        lambda: not east_up.processes("vllm_worker") and not east_up.processes("prefect.engine"),
+        30, "the end of every process",
+    )  # fmt: skip
+    print(f"cancelled: no process left after {time.monotonic() - asked:.1f} s")
+    assert east_up.wait_for_end(run, 60)["type"] == "CANCELLED"
+    page.get_by_text("Cancelled").first.wait_for()
+    shoot(page, "cancelled")
+    again = east_up.start("self-training", small_form("stopped"))
+    assert east_up.wait_for_end(again, RUN_SECONDS)["type"] == "COMPLETED"
+
+
+def test_a_value_that_the_form_can_not_refuse_fails_in_one_line_before_an_engine_starts(
+    east_up: Any, small_form: Callable[..., dict[str, Any]]
+) -> None:
+    training = {"loss": "sft", "global_batch_size": 7}
+    run = east_up.start("self-training", small_form("wrong", training=training))
+    state = east_up.wait_for_end(run, 120)
+    assert state["type"] == "FAILED"
+    assert "global_batch_size 7 is not a multiple of" in state["message"]
+    assert "\n" not in state["message"].strip()
+    assert not east_up.processes("vllm_worker")
