@@ -67,7 +67,6 @@ class Transport:
         self._options = dict(options)
         self._fs: Any = None
         self._owner = 0
-        self._root = ""
         self._lock = threading.Lock()
 
     @property
@@ -75,15 +74,14 @@ class Transport:
         """The file system, made on first use and again after a fork (s3fs is not fork-safe)."""
         with self._lock:
             if self._fs is None or self._owner != os.getpid():
-                self._fs, self._root = open_filesystem(self.url, self._options, self.transfer)
+                self._fs = open_filesystem(self.url, self._options, self.transfer)
                 self._owner = os.getpid()
         return self._fs
 
     def at(self, path: str) -> str:
         """The file system's name of `path`."""
-        fs = self.fs
-        assert fs is not None
-        return f"{self._root}/{path}" if path else self._root
+        root = str(self.fs._strip_protocol(self.url)).rstrip("/")
+        return f"{root}/{path}" if path else root
 
     def read(self, path: str) -> bytes:
         """All bytes of a small file. Raises FileNotFoundError where it is absent."""
@@ -275,8 +273,8 @@ class Progress:
         return time.monotonic() - self._moved
 
 
-def open_filesystem(url: str, options: Mapping[str, Any], transfer: Transfer) -> tuple[Any, str]:
-    """The fsspec file system of `url`, and the path in it.
+def open_filesystem(url: str, options: Mapping[str, Any], transfer: Transfer) -> Any:
+    """The fsspec file system of `url`.
 
     Raises StoreError where no such protocol is installed.
     """
@@ -293,7 +291,7 @@ def open_filesystem(url: str, options: Mapping[str, Any], transfer: Transfer) ->
         ) from error
     if _is_s3(url):
         fs.retries = 1  # ours and botocore's are enough
-    return fs, str(fs._strip_protocol(url)).rstrip("/")
+    return fs
 
 
 def is_transient(error: BaseException) -> bool:
@@ -309,24 +307,22 @@ def is_transient(error: BaseException) -> bool:
 
 
 _NETWORK_PACKAGES = {"botocore", "aiobotocore", "aiohttp", "urllib3", "fsspec"}
+_NETWORK_ERRORS = {
+    "ClientError",
+    "ClientPayloadError",
+    "ConnectionError",  # botocore's, which is no OSError
+    "FSTimeoutError",
+    "HTTPClientError",
+    "IncompleteReadError",
+    "ResponseParserError",
+}
+_SETTING_ERRORS = {"ProxyConnectionError", "SSLError"}
 
 
 def _is_network(error: BaseException) -> bool:
     """Whether a library's own exception tells of the network rather than of a setting."""
     names = {cls.__name__ for cls in type(error).__mro__}
-    return bool(
-        names
-        & {
-            "ConnectionError",  # botocore's, which is no OSError
-            "HTTPClientError",
-            "ClientError",
-            "ClientPayloadError",
-            "ResponseParserError",
-            "FSTimeoutError",
-            "IncompleteReadError",
-            "ResponseStreamingError",
-        }
-    ) and not names & {"ProxyConnectionError", "SSLError"}
+    return bool(names & _NETWORK_ERRORS) and not names & _SETTING_ERRORS
 
 
 def redact(text: str) -> str:
