@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from east_core.errors import EastError
+from flows.store_commands import lineage, prune, runs, verify
 from flows.study_commands import compare, report, sweep
 from flows.ui_commands import champions, rollback, up
 from flows.weigh_command import weigh
@@ -91,6 +92,10 @@ def show(
         print_rounds(name, rounds)
 
 
+app.command()(runs)
+app.command()(lineage)
+app.command()(verify)
+app.command()(prune)
 app.command()(report)
 app.command()(compare)
 app.command()(sweep)
