@@ -8,9 +8,9 @@ habits without spoiling its arithmetic, which is what self-training can mend.
     Mia has 24 pens. Mia buys 3 bags of 12 pens. Mia gives away half of the pens.
     How many pens does Mia have now?
 
-    3*12=36 pens
-    24+36=60 pens
-    60/2=30 pens
+    3*12=36
+    24+36=60
+    60/2=30
     \boxed{30}
 
 Everything is drawn from the `random.Random` that the caller passes, so equal seeds give equal text.
@@ -272,10 +272,7 @@ class Problem:
     def solution(self, mistaken: frozenset[int] = frozenset()) -> str:
         r"""The worked steps, one a line, then `\boxed{N}`."""
         steps = self.steps(mistaken)
-        sold = bool(self.events) and self.events[-1].kind is Kind.PRICE
-        units = [self.items] * (len(steps) - sold) + ["dollars"] * sold
-        lines = [f"{step} {unit}" for step, unit in zip(steps, units, strict=True)]
-        return "\n".join([*lines, f"\\boxed{{{steps[-1].result}}}"])
+        return "\n".join([*map(str, steps), f"\\boxed{{{steps[-1].result}}}"])
 
 
 def draw_problem(rng: Random) -> Problem:

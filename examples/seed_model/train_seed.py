@@ -2,18 +2,20 @@ r"""Make the built-in demo from scratch: its questions, its tokenizer and its se
 
     python examples/seed_model/train_seed.py --output east_core/demo
 
-The seed should gain from self-training, so it must know better than it does. It is trained in three
-stages, each on text that no other stage and neither question file contains:
+The seed should gain from self-training, so it must know better than it does. It is trained in four
+stages, none of them on a question of the two files:
 
 1. arithmetic: solutions without their questions, cheap, so that sums are sound;
-2. sound: whole conversations with right solutions;
-3. habits: the same with the misconceptions of word_problems.RULES, each at its own rate.
+2. stories: whole conversations with right solutions, learnt from the user's turn on, since telling
+   a story teaches the model to copy from it;
+3. sound: the same, but only the solutions are learnt;
+4. habits: the same with the misconceptions of word_problems.RULES, each at its own rate.
 
-Sampled at temperature 1 the seed then falls into each misconception about as often as stage 3 did,
+Sampled at temperature 1 the seed then falls into each misconception about as often as stage 4 did,
 and now and then into none: the right solutions that self-training finds and keeps.
 
-With the same seed and PyTorch version the question files are the same byte for byte everywhere, and
-the weights on the same kind of machine with the same number of threads.
+All seeds are fixed. The question files are the same byte for byte everywhere; the weights on the
+same kind of machine with the same PyTorch version and number of threads.
 """
 
 # ruff: noqa: S311 - seeded generators are what a reproducible seed model needs
@@ -53,10 +55,9 @@ from east_core.demo.word_problems import (
 SEED: Final = 42
 TRAIN_QUESTIONS: Final = 500
 TEST_QUESTIONS: Final = 500
-BATCH_SIZE: Final = 16
 POOL_BATCHES: Final = 32
 """Batches drawn at a time and sorted by length, so that little is spent on padding."""
-SOLUTIONS_A_ROW: Final = 2
+SOLUTIONS_A_ROW: Final = 3
 IGNORED: Final = -100
 
 PAD, BOS, EOS = "<|pad|>", "<|bos|>", "<|end|>"
@@ -73,15 +74,17 @@ CHAT_TEMPLATE: Final = (
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of training: its length and its learning rate's shape.
+    """One stage of training: its length, its batch and its learning rate's shape.
 
     The rate rises over `warmup` steps to `peak` and falls along a cosine to `floor * peak`.
     """
 
+    name: str
     steps: int
     peak: float
-    warmup: int
-    floor: float
+    batch_size: int
+    warmup: int = 30
+    floor: float = 0.02
 
     def learning_rate(self, step: int) -> float:
         """The rate for the given step, counted from 0."""
@@ -93,9 +96,10 @@ class Stage:
         )
 
 
-ARITHMETIC: Final = Stage(steps=2600, peak=1e-2, warmup=30, floor=0.3)
-SOUND: Final = Stage(steps=1300, peak=6e-3, warmup=30, floor=0.02)
-HABITS: Final = Stage(steps=250, peak=3e-3, warmup=10, floor=0.02)
+ARITHMETIC: Final = Stage("arithmetic", 900, 1e-2, 16, floor=0.1)
+STORIES: Final = Stage("stories", 700, 1e-2, 16, floor=0.5)
+SOUND: Final = Stage("sound", 1000, 6e-3, 32)
+HABITS: Final = Stage("habits", 200, 3e-3, 16)
 
 
 @dataclass(frozen=True)
@@ -106,11 +110,11 @@ class Row:
     labels: list[int]
 
 
-def make_questions(taken: set[str], seed: int) -> dict[str, list[Problem]]:
+def make_questions(taken: set[str]) -> dict[str, list[Problem]]:
     """The questions of both files, disjoint; their keys are added to `taken`."""
     counts = {"train": TRAIN_QUESTIONS, "test": TEST_QUESTIONS}
     return {
-        split: list(islice(distinct_problems(Random(f"{seed}/{split}"), taken), count))
+        split: list(islice(distinct_problems(Random(f"{SEED}/{split}"), taken), count))
         for split, count in counts.items()
     }
 
@@ -125,7 +129,7 @@ def write_questions(questions: dict[str, list[Problem]], folder: Path) -> None:
         (folder / f"{split}.jsonl").write_text(lines, encoding="utf-8", newline="\n")
 
 
-def make_tokenizer(seed: int) -> PreTrainedTokenizerFast:
+def make_tokenizer() -> PreTrainedTokenizerFast:
     """A byte-level BPE that reads any text, has single digits, and knows the task's words."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -143,7 +147,7 @@ def make_tokenizer(seed: int) -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    rng = Random(f"{seed}/tokenizer")
+    rng = Random(f"{SEED}/tokenizer")
     problems = [draw_problem(rng) for _ in range(5000)]
     texts = [text for p in problems for text in (p.question, p.solution(), SYSTEM_PROMPT)]
     tokenizer.train_from_iterator(texts, trainer)
@@ -159,9 +163,9 @@ def make_tokenizer(seed: int) -> PreTrainedTokenizerFast:
     )
 
 
-def make_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
+def make_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     """An untrained Llama with heads of 32, the smallest that vLLM's CPU attention takes."""
-    torch.manual_seed(seed)
+    torch.manual_seed(SEED)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=128,
@@ -197,26 +201,24 @@ def render_prompt(tokenizer: PreTrainedTokenizerFast, question: str) -> str:
 
 
 def conversation_rows(
-    tokenizer: PreTrainedTokenizerFast, rng: Random, taken: set[str], with_habits: bool
+    tokenizer: PreTrainedTokenizerFast, stage: Stage, taken: frozenset[str]
 ) -> Iterator[Row]:
-    """Conversations without end, as the chat template renders them.
-
-    Sound conversations are learnt from the user's turn on, since telling the story teaches the
-    model to copy from it; of those with habits only the answer and its EOS are learnt.
-    """
-    for problem in distinct_problems(rng, taken):
-        mistaken = draw_mistakes(problem, rng) if with_habits else frozenset[int]()
+    """Conversations without end, as the chat template renders them, none with a key in `taken`."""
+    rng = Random(f"{SEED}/{stage.name}")
+    for problem in distinct_problems(rng, set(taken)):
+        mistaken = draw_mistakes(problem, rng) if stage is HABITS else frozenset[int]()
         prompt = tokenizer.encode(render_prompt(tokenizer, problem.question))
         answer = tokenizer.encode(problem.solution(mistaken) + EOS)
-        told = len(prompt) if with_habits else prompt.index(tokenizer.eos_token_id) + 1
+        told = prompt.index(tokenizer.eos_token_id) + 1 if stage is STORIES else len(prompt)
         yield Row(prompt + answer, [IGNORED] * told + prompt[told:] + answer)
 
 
-def arithmetic_rows(tokenizer: PreTrainedTokenizerFast, rng: Random) -> Iterator[Row]:
+def arithmetic_rows(tokenizer: PreTrainedTokenizerFast, stage: Stage) -> Iterator[Row]:
     """Rows of SOLUTIONS_A_ROW solutions without their questions, without end.
 
-    They are right and mistaken ones by turns, so that both kinds' arithmetic is practised.
+    Half of them are mistaken ones, so that their arithmetic is practised too.
     """
+    rng = Random(f"{SEED}/{stage.name}")
     while True:
         row = Row([], [])
         for _ in range(SOLUTIONS_A_ROW):
@@ -237,14 +239,16 @@ def _append_solution(row: Row, tokenizer: PreTrainedTokenizerFast, solution: str
     row.labels.append(tokenizer.eos_token_id)
 
 
-def batches(rows: Iterator[Row], pad_id: int, rng: Random) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pairs of ids and labels, each (BATCH_SIZE, seq), right-padded, rows of like length."""
+def batches(
+    rows: Iterator[Row], size: int, pad_id: int, rng: Random
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pairs of ids and labels, each (size, seq), right-padded, rows of like length."""
     while True:
-        pool = sorted(islice(rows, BATCH_SIZE * POOL_BATCHES), key=lambda row: len(row.ids))
-        starts = list(range(0, len(pool), BATCH_SIZE))
+        pool = sorted(islice(rows, size * POOL_BATCHES), key=lambda row: len(row.ids))
+        starts = list(range(0, len(pool), size))
         rng.shuffle(starts)
         for start in starts:
-            yield _padded(pool[start : start + BATCH_SIZE], pad_id)
+            yield _padded(pool[start : start + size], pad_id)
 
 
 def _padded(rows: Sequence[Row], pad_id: int) -> tuple[Tensor, Tensor]:
@@ -254,13 +258,12 @@ def _padded(rows: Sequence[Row], pad_id: int) -> tuple[Tensor, Tensor]:
     return torch.tensor(ids), torch.tensor(labels)
 
 
-def train(
-    model: LlamaForCausalLM, name: str, stage: Stage, data: Iterator[tuple[Tensor, Tensor]]
-) -> None:
+def train(model: LlamaForCausalLM, stage: Stage, rows: Iterator[Row], pad_id: int) -> None:
     """Train the model in place for one stage, with fresh optimizers."""
     optimizers = make_optimizers(model)
     model.train()
     started = time.monotonic()
+    data = batches(rows, stage.batch_size, pad_id, Random(f"{SEED}/{stage.name}/batches"))
     for step, (ids, labels) in enumerate(islice(data, stage.steps)):
         loss = next_token_loss(model, ids, labels)
         model.zero_grad()
@@ -272,9 +275,8 @@ def train(
             optimizer.step()
         if (step + 1) % 100 == 0:
             spent = time.monotonic() - started
-            print(
-                f"{name} {step + 1}/{stage.steps} loss {loss.item():.4f} {spent:.0f} s", flush=True
-            )
+            done = f"{stage.name} {step + 1}/{stage.steps}"
+            print(f"{done} loss {loss.item():.4f} {spent:.0f} s", flush=True)
 
 
 def make_optimizers(model: LlamaForCausalLM) -> list[tuple[torch.optim.Optimizer, float]]:
@@ -302,25 +304,22 @@ def next_token_loss(model: LlamaForCausalLM, ids: Tensor, labels: Tensor) -> Ten
     return torch.nn.functional.cross_entropy(model.lm_head(hidden[learnt]), targets[learnt])
 
 
-def train_sound(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, taken: set[str], seed: int
+def train_all(
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    taken: frozenset[str],
+    keep: Path | None,
 ) -> None:
-    """Stages 1 and 2: arithmetic, then right solutions."""
-    shuffler = Random(f"{seed}/shuffle")
-    pad_id = tokenizer.pad_token_id
-    lines = arithmetic_rows(tokenizer, Random(f"{seed}/arithmetic"))
-    train(model, "arithmetic", ARITHMETIC, batches(lines, pad_id, shuffler))
-    sound = conversation_rows(tokenizer, Random(f"{seed}/sound"), taken, with_habits=False)
-    train(model, "sound", SOUND, batches(sound, pad_id, shuffler))
-
-
-def train_habits(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, taken: set[str], seed: int
-) -> None:
-    """Stage 3: solutions with misconceptions."""
-    habits = conversation_rows(tokenizer, Random(f"{seed}/habits"), taken, with_habits=True)
-    data = batches(habits, tokenizer.pad_token_id, Random(f"{seed}/shuffle-habits"))
-    train(model, "habits", HABITS, data)
+    """The four stages, one after the other; no question has a key in `taken`."""
+    for stage in (ARITHMETIC, STORIES, SOUND, HABITS):
+        rows = (
+            arithmetic_rows(tokenizer, stage)
+            if stage is ARITHMETIC
+            else conversation_rows(tokenizer, stage, taken)
+        )
+        train(model, stage, rows, tokenizer.pad_token_id)
+        if keep:
+            save(model, tokenizer, keep / stage.name)
 
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
@@ -335,10 +334,9 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", type=Path, default=DEMO_FOLDER, help="folder to write to")
-    parser.add_argument("--seed", type=int, default=SEED, help="seed of every random draw")
     parser.add_argument("--threads", type=int, default=1, help="PyTorch threads")
     parser.add_argument("--questions-only", action="store_true", help="do not train the model")
-    parser.add_argument("--keep-sound", type=Path, help="also save the model before stage 3 here")
+    parser.add_argument("--keep-stages", type=Path, help="also save the model of each stage here")
     return parser.parse_args()
 
 
@@ -348,16 +346,13 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     arguments.output.mkdir(parents=True, exist_ok=True)
     taken: set[str] = set()
-    write_questions(make_questions(taken, arguments.seed), arguments.output)
+    write_questions(make_questions(taken), arguments.output)
     if arguments.questions_only:
         return
-    tokenizer = make_tokenizer(arguments.seed)
-    model = make_model(tokenizer, arguments.seed)
+    tokenizer = make_tokenizer()
+    model = make_model(tokenizer)
     print(f"{model.num_parameters():,} parameters, vocabulary of {len(tokenizer)}", flush=True)
-    train_sound(model, tokenizer, taken, arguments.seed)
-    if arguments.keep_sound:
-        save(model, tokenizer, arguments.keep_sound)
-    train_habits(model, tokenizer, taken, arguments.seed)
+    train_all(model, tokenizer, frozenset(taken), arguments.keep_stages)
     save(model, tokenizer, arguments.output / "seed_model")
 
 

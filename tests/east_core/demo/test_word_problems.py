@@ -41,16 +41,16 @@ def test_a_story_is_told_and_solved_step_by_step() -> None:
         "Mia has 24 pens. Mia buys 3 bags of 12 pens. Mia gives away half of the pens. "
         "How many pens does Mia have now?"
     )
-    assert problem.solution() == "3*12=36 pens\n24+36=60 pens\n60/2=30 pens\n\\boxed{30}"
+    assert problem.solution() == "3*12=36\n24+36=60\n60/2=30\n\\boxed{30}"
     assert problem.answer == 30
 
 
 def test_a_misconception_changes_the_operation_and_not_the_arithmetic() -> None:
     problem = story(Event(Kind.PACKS, 0, 12, 3), Event(Kind.HALF, 0, 2, 1))
     packs_added = problem.solution(frozenset({0}))
-    assert packs_added == "3+12=15 pens\n24+15=39 pens\n39/2=19 pens\n\\boxed{19}"
+    assert packs_added == "3+12=15\n24+15=39\n39/2=19\n\\boxed{19}"
     half_as_two = problem.solution(frozenset({1}))
-    assert half_as_two == "3*12=36 pens\n24+36=60 pens\n60-2=58 pens\n\\boxed{58}"
+    assert half_as_two == "3*12=36\n24+36=60\n60-2=58\n\\boxed{58}"
 
 
 def test_a_start_in_bags_can_be_misunderstood_too() -> None:
@@ -60,9 +60,9 @@ def test_a_start_in_bags_can_be_misunderstood_too() -> None:
     assert problem.steps(frozenset({-1})) == [Step(4, "+", 5)]
 
 
-def test_a_sale_is_counted_in_dollars() -> None:
+def test_a_closing_event_asks_the_question_itself() -> None:
     problem = story(Event(Kind.PRICE, 0, 3, 1))
-    assert problem.solution().splitlines()[0] == "24*3=72 dollars"
+    assert problem.answer == 72
     assert problem.question.endswith("How many dollars does Mia get?")
 
 
