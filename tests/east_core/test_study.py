@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from east_core.config_file import load_config
 from east_core.errors import ConfigError
 from east_core.study import Arm, load_study, parse_study
 
@@ -76,3 +77,13 @@ def test_overrides_reach_the_shared_settings():
         CONFIGS / "compare-weightings.toml", ["seeds=[9]", "run.rounds=1", "run.questions.limit=16"]
     )
     assert [(run.seed, run.rounds, run.questions.limit) for run in study.runs()] == [(9, 1, 16)] * 3
+
+
+@pytest.mark.parametrize("loss", ["sft", "dpo", "kto"])
+@pytest.mark.parametrize(("weighting", "arm"), [("uniform", "vanilla"), ("entropy", "east")])
+def test_the_papers_study_has_the_settings_of_the_papers_runs(loss, weighting, arm):
+    study = load_study(CONFIGS / "compare-paper-1b-gsm8k.toml")
+    (ours,) = [a for a in study.arms() if (a.loss, a.weighting) == (loss, weighting)]
+    single = load_config(CONFIGS / "paper" / f"llama-3-2-1b-gsm8k-{loss}-{arm}.toml")
+    named = {"name", "store"}
+    assert study.run_config(ours, 42).model_dump(exclude=named) == single.model_dump(exclude=named)
