@@ -31,7 +31,7 @@ FLOW_SECONDS, SERVICE_SECONDS = 20.0, 15.0
 DEPLOYMENTS = Path(__file__).parents[1] / "infra" / "prefect.yaml"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Cockpit:
     """A running server with its worker."""
 
@@ -40,15 +40,23 @@ class Cockpit:
     worker: "subprocess.Popen[bytes]"
 
     def watch(self) -> None:
-        """Return on Ctrl-C or SIGTERM. Raises EngineError when server or worker end before."""
+        """Return on Ctrl-C or SIGTERM; start another worker where one has ended.
+
+        Raises EngineError when the server ends.
+        """
         asked = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: asked.set())
         while not asked.wait(1.0):
-            for name, process in (("server", self.server), ("worker", self.worker)):
-                if process.poll() is not None:
-                    log = Path(os.environ["PREFECT_HOME"]) / f"{name}.log"
-                    raise EngineError(f"Prefect's {name} has ended; see {log}, then east up again")
+            if self.server.poll() is not None:
+                raise EngineError(f"Prefect's server has ended; see {_log('server')}, then again")
+            if self.worker.poll() is not None:
+                self.worker = _started("worker", _worker_command())
+
+    def close(self) -> None:
+        """End the runs, then the worker."""
+        end_flow_runs(self.worker.pid)
+        _end(self.worker)
 
 
 @contextlib.contextmanager
@@ -64,15 +72,15 @@ def cockpit(port: int, deployments: Path = DEPLOYMENTS) -> Iterator[Cockpit]:
     url = f"http://{HOST}:{port}"
     os.environ["PREFECT_API_URL"] = f"{url}/api"
     os.environ["EAST_WORKDIR"] = str(Path.cwd())  # where runs of the worker start
-    with _service("server", _server_command(port)) as server:
+    with contextlib.ExitStack() as stack:
+        server = _started("server", _server_command(port))
+        stack.callback(_end, server)
         _wait_for(f"{url}/api/health", server)
-        with _address_told(f"{url}/api"):
-            prepare_server(deployments)
-            with _service("worker", _worker_command()) as worker:
-                try:
-                    yield Cockpit(url, server, worker)
-                finally:
-                    end_flow_runs(worker.pid)
+        stack.enter_context(_address_told(f"{url}/api"))
+        prepare_server(deployments)
+        running = Cockpit(url, server, _started("worker", _worker_command()))
+        stack.callback(running.close)
+        yield running
 
 
 def end_flow_runs(worker_pid: int) -> None:
@@ -99,12 +107,10 @@ def _worker_command() -> list[str]:
     return ["-m", "prefect", "worker", "start", "--pool", POOL, "--name", name]
 
 
-@contextlib.contextmanager
-def _service(name: str, arguments: list[str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """A child that writes to PREFECT_HOME/NAME.log and ends with this block, or with us."""
-    log = Path(os.environ["PREFECT_HOME"]) / f"{name}.log"
-    with log.open("ab") as stream:
-        process = subprocess.Popen(
+def _started(name: str, arguments: list[str]) -> "subprocess.Popen[bytes]":
+    """A child that writes to PREFECT_HOME/NAME.log and never outlives us."""
+    with _log(name).open("ab") as stream:
+        return subprocess.Popen(
             [sys.executable, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=stream,
@@ -112,15 +118,19 @@ def _service(name: str, arguments: list[str]) -> Iterator["subprocess.Popen[byte
             start_new_session=True,  # Ctrl-C is for us, who end things in order
             preexec_fn=die_with_parent,  # noqa: PLW1509 no threads yet
         )
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
     try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(SERVICE_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        process.wait(SERVICE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _log(name: str) -> Path:
+    return Path(os.environ["PREFECT_HOME"]) / f"{name}.log"
 
 
 def _wait_for(url: str, server: "subprocess.Popen[bytes]") -> None:
@@ -129,8 +139,7 @@ def _wait_for(url: str, server: "subprocess.Popen[bytes]") -> None:
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):  # noqa: S310
             return
         time.sleep(0.3)
-    log = Path(os.environ["PREFECT_HOME"]) / "server.log"
-    raise EngineError(f"Prefect's server did not come up at {url}; see {log}")
+    raise EngineError(f"Prefect's server did not come up at {url}; see {_log('server')}")
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@ Chromium is Debian's, without a network; screenshots are left in $EAST_SCREENSHO
 
 import json
 import os
-import re
 import shutil
 import struct
 import subprocess
@@ -58,18 +57,18 @@ def fill_form(page: Any, name: str, rounds: int) -> None:
     field(page, "Name").fill(name)
     field(page, "Rounds").fill(str(rounds))
     field(page, "Questions").fill("train.jsonl")
-    page.locator(".cm-content").first.click()
-    page.keyboard.press("Control+A")
-    page.keyboard.insert_text('{"problems": "test.jsonl"}')
+    field(page, "Benchmarks").fill('{"problems": "test.jsonl"}')
     page.get_by_role("button", name="SFT", exact=True).click()
     field(page, "Learning Rate").fill("0.0001")
     field(page, "Max Tokens").fill("96")
 
 
-def submit(page: Any) -> str:
+def submit(page: Any, up: Any) -> str:
+    """Submit the form, and open the run's page."""
     page.get_by_role("button", name="Submit").click()
-    page.wait_for_url(re.compile("/runs/flow-run/"))
-    return str(re.search(r"flow-run/([0-9a-f-]+)", page.url)[1])  # type: ignore[index]
+    found = up.wait_until(lambda: up.api("flow_runs/filter", {}), 60, "the run")
+    page.goto(f"{up.url}/runs/flow-run/{found[0]['id']}")
+    return str(found[0]["id"])
 
 
 def open_form(page: Any, up: Any) -> None:
@@ -87,9 +86,9 @@ def png_size(data: bytes) -> tuple[int, int]:
 
 def test_a_run_from_the_form_to_the_curve(page: Any, east_up: Any) -> None:
     open_form(page, east_up)
-    fill_form(page, "by-hand", 2)
     shoot(page, "form")
-    run = submit(page)
+    fill_form(page, "by-hand", 2)
+    run = submit(page, east_up)
     east_up.wait_until(lambda: _progress(east_up), RUN_SECONDS, "a progress artifact")
     shoot(page, "running")
     assert east_up.wait_for_end(run, RUN_SECONDS)["type"] == "COMPLETED"
