@@ -23,7 +23,7 @@ from east_core.evaluation import (
 from east_core.records import Prediction, Question
 from east_core.report import RoundSummary, curves, summarise_records, training_losses
 from east_core.seeds import derive_seed
-from east_core.stages import PREDICTIONS, QUESTIONS, round_name
+from east_core.stages import MAP, PREDICTIONS, QUESTIONS, round_name
 from east_core.tables import read_table
 
 REPORT = "report.html"
@@ -89,12 +89,15 @@ def render(store: Store, run_name: str) -> str:
     rounds = summarise_records(records, run_name, store.root)
     losses = training_losses(store, run_name, [summary.round for summary in rounds])
     drawn = curves(rounds, losses, run_name)
+    pictures = {
+        f"{label} by round": _data_uri(figures.svg(drawn[label]), "svg+xml") for label in drawn
+    }
     page: str = _template("report.html").render(
         name=run_name,
         store=store.root,
         rounds=rounds,
         config=_config(store, run_name),
-        curves={name: _data_uri(figures.svg(figure)) for name, figure in drawn.items()},
+        pictures={**pictures, **_question_map(store, records)},
         benchmarks=[_benchmark(store, run_name, name, rounds) for name in _names(rounds)],
         drop_reasons=DROP_REASONS,
         stages=sorted({stage for summary in rounds for stage in summary.seconds}),
@@ -147,8 +150,17 @@ def _pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def _data_uri(image: bytes) -> str:
-    return f"data:image/svg+xml;base64,{base64.b64encode(image).decode()}"
+def _question_map(store: Store, records: Sequence[ArtifactRecord]) -> dict[str, str]:
+    """The last round's questions at (entropy, error rate), as its report stage drew them."""
+    drawn = [record for record in records if any(file.path == MAP for file in record.files)]
+    if not drawn or store.is_pruned(drawn[-1]):
+        return {}
+    image = (store.fetch(drawn[-1], [MAP]) / MAP).read_bytes()
+    return {"entropy, error rate and top wrong answer of every question": _data_uri(image, "png")}
+
+
+def _data_uri(image: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 
 def _names(rounds: Sequence[RoundSummary]) -> list[str]:

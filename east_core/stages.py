@@ -34,6 +34,7 @@ from east_core.datasets import WithGold
 from east_core.errors import NothingToLearn
 from east_core.evaluation import Tally, grade, scores_as_facts
 from east_core.examples import build_examples, example_type, survey_examples
+from east_core.figures_entropy import draw_entropy_figure
 from east_core.grading import Grader
 from east_core.manifest import LOGS
 from east_core.records import AnswerClusters, Prediction, Question, SampledQuestion
@@ -47,7 +48,7 @@ from east_core.weighing import WeighedQuestion, weigh_samples
 QUESTIONS, SAMPLES, EXAMPLES = "questions.parquet", "samples.parquet", "examples.parquet"
 SHARDS, WEIGHTS = "shards.json", "weights"
 PREDICTIONS, VOTES = "predictions.parquet", "votes.parquet"
-CURVE = "accuracy.png"
+CURVE, MAP = "accuracy.png", "questions.png"
 
 
 @dataclass(frozen=True)
@@ -494,7 +495,7 @@ def _scoring_settings(
 
 
 def report(run: Run, number: int) -> ArtifactRecord:
-    """Draw the curves up to round `number`, each as PNG and as SVG."""
+    """Draw the curves up to round `number`, and the round's questions (EAST, Figure 5)."""
     name = run.config.name
 
     def build(folder: Path) -> None:
@@ -503,12 +504,16 @@ def report(run: Run, number: int) -> ArtifactRecord:
         for drawn, figure in curves(rounds, losses, name).items():
             (folder / f"{drawn}.png").write_bytes(figures.png(figure))
             (folder / f"{drawn}.svg").write_bytes(figures.svg(figure))
+        if number:
+            files = weight_files(run, run.record(round_name(number), "weights"))
+            title = f"{name}: questions of round {number}"
+            draw_entropy_figure(read_tables(files, WeighedQuestion), folder / MAP, title)
 
     return materialize(
         run.store,
         run.address(round_name(number), "report"),
         stage="report",
-        revision=2,
+        revision=3,
         recipe={},
         inputs=_reported(run, number),
         build=build,
