@@ -1,5 +1,6 @@
 """The commands around the UI and retraining: `east up`, `east champions`, `east rollback`."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -34,11 +35,17 @@ def up(port: Port = 4200, deployments: Deployments = None) -> None:
 def rollback(line: LineUrl, reason: Reason = "rolled back by hand") -> None:
     """Put the champion before the current one back in use; the history keeps both."""
     from east_core.promotion import roll_back
-    from flows.launch import open_run
+    from flows.launch import open_run, use_project_settings
 
     store, name = open_run(line)
     entry = roll_back(store, name, reason)
     typer.echo(f"{name}: champion is now {entry.champion or 'the base model'}")
+    use_project_settings()
+    if "PREFECT_API_URL" in os.environ:  # a server that automations may wait on
+        from tasks.promotions import publish_history, tell_decision
+
+        publish_history(store, name)
+        tell_decision(name, entry)
 
 
 def champions(line: LineUrl) -> None:

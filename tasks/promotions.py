@@ -30,8 +30,11 @@ def publish_history(store: Store, line: str) -> None:
     create_table_artifact(key=f"{line}-champions", table=rows, description=f"Champions of {line}")
 
 
-def tell_decision(line: str, entry: Entry, decision: Decision) -> None:
-    """Emit what was decided, with the numbers, for automations."""
+def tell_decision(line: str, entry: Entry, decision: Decision | None = None) -> None:
+    """Emit what was decided, with the numbers of the comparison if there was one."""
+    numbers: dict[str, float] = {}
+    if decision is not None:
+        numbers = {"gain": decision.difference.value, "p_value": decision.difference.p_value}
     emit_event(
         event=EVENTS[entry.action],
         resource={"prefect.resource.id": f"east.line.{line}", "prefect.resource.name": line},
@@ -39,7 +42,6 @@ def tell_decision(line: str, entry: Entry, decision: Decision) -> None:
             "champion": entry.champion,
             "run": entry.run,
             "reason": entry.reason,
-            "gain": decision.difference.value,
-            "p_value": decision.difference.p_value,
+            **numbers,
         },
     )
