@@ -43,7 +43,6 @@ def stage(name: str) -> Callable[[Callable[..., ArtifactRecord]], Task[..., Arti
             return log_record(function(*args, **kwargs))
 
         return task(
-            logged,
             name=name,
             task_run_name=f"round {{number}}: {name}",
             cache_policy=NO_CACHE,
@@ -52,7 +51,7 @@ def stage(name: str) -> Callable[[Callable[..., ArtifactRecord]], Task[..., Arti
             retry_delay_seconds=exponential_backoff(backoff_factor=5),
             retry_jitter_factor=0.5,
             retry_condition_fn=is_curable,
-        )
+        )(logged)
 
     return decorate
 
