@@ -20,6 +20,7 @@ takes whatever number it finds in the text, and we say that there is no answer.
 """
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -36,7 +37,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("EAST_SHARED_DATA", ROOT.parent / "shared" / "data"))
-SHARD = 500
+SHARD = 250
 GOAL_RATIO, GOAL_SECONDS = 20.0, 180.0
 Row = dict[str, Any]
 
@@ -134,7 +135,7 @@ def write_shards(folder: Path, count: int, n: int) -> list[Path]:
 
     questions, paths = sampled_questions(count, n), []
     for number in range(-(-count // SHARD)):
-        rows = [row for row, _ in zip(questions, range(SHARD), strict=False)]
+        rows = itertools.islice(questions, SHARD)
         paths.append(folder / f"{number:05d}.parquet")
         write_table(paths[-1], SampledQuestion, rows)
     return paths
