@@ -1,9 +1,12 @@
 """`east report`, `east compare` and `east sweep`: what runs have shown, and studies of many."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from east_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from east_core.study import StudyConfig
@@ -58,9 +61,15 @@ def sweep(
     """
     from east_core.study import load_study
 
-    count = int((last - first) / step + 1e-9) + 1
-    exponents = [round(first + index * step, 6) for index in range(count)]
-    _launch(load_study(config, [*set_, f"exponents={exponents}"]))
+    _launch(load_study(config, [*set_, f"exponents={exponent_grid(first, last, step)}"]))
+
+
+def exponent_grid(first: float, last: float, step: float) -> list[float]:
+    """The exponents from `first` to `last`. Raises ConfigError where there are none."""
+    if last < first:
+        raise ConfigError(f"--from {first:g} is above --to {last:g}; swap them")
+    count = math.floor((last - first) / step + 1e-9) + 1
+    return [round(first + index * step, 6) for index in range(count)]
 
 
 def _launch(study: "StudyConfig") -> None:

@@ -67,7 +67,7 @@ def test_the_report_tells_the_whole_run(run):
     record = run.record("round-02", "checkpoint")
     for told in (
         "2 of 2 rounds", "McNemar", "pass@k", "sums by level", "learnt", "no majority",
-        "sums/round-02/weights", record.fingerprint[:12], record.content[:12], record.code_version,
+        "round-02/weights", record.fingerprint[:12], record.content[:12], record.code_version,
         f"torch {record.versions['torch']}", '"samples_per_question": 6', "effective sample size",
     ):  # fmt: skip
         assert told in page.text
