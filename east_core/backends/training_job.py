@@ -68,12 +68,17 @@ class RankJob(TrainingJob):
 
 
 def rank_job(job: TrainingJob, out: Path, device: Device) -> RankJob:
-    """Complete a TrainingJob; raises ConfigError where the batch does not divide over the ranks."""
+    """Complete a TrainingJob; raises ConfigError where the batch does not fit the ranks."""
     at_once = job.resources.processes * job.resources.micro_batch_size
     if job.recipe.global_batch_size % at_once:
         raise ConfigError(
             f"training.global_batch_size {job.recipe.global_batch_size} is not a multiple of "
             f"resources.processes x resources.micro_batch_size = {at_once}; change one of them"
+        )
+    if getattr(job.recipe, "kl", None) == "trl" and job.resources.micro_batch_size == 1:
+        raise ConfigError(
+            "training.kl 'trl' pairs rows within a micro-batch, so it needs "
+            "resources.micro_batch_size 2 or more; or choose training.kl 'invariant'"
         )
     fields = {spec.name: getattr(job, spec.name) for spec in dataclasses.fields(TrainingJob)}
     return RankJob(**fields, out=out, device=device, identity=_identity(job, device))

@@ -264,6 +264,14 @@ class WeightedKTOTrainer(_Preference, KTOTrainer):  # type: ignore[misc]
     recipe: KtoRecipe
     _step_kl: Tensor | None = None
 
+    def __init__(self, **options: Any) -> None:
+        arguments, rows = options["args"], options["args"].per_device_train_batch_size
+        # TRL refuses micro-batches of one row, since its KL is a micro-batch's; ours is a step's.
+        arguments.per_device_train_batch_size = max(rows, 2)
+        super().__init__(**options)
+        arguments.per_device_train_batch_size = rows
+        self._train_batch_size = arguments.train_batch_size
+
     def get_batch_samples(
         self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
     ) -> tuple[list[Batch], Tensor]:

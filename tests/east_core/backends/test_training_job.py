@@ -10,7 +10,7 @@ from east_core.backends.training_job import (
     read_job,
     write_job,
 )
-from east_core.config import DpoRecipe, LoraRecipe, Resources, SftRecipe
+from east_core.config import DpoRecipe, KtoRecipe, LoraRecipe, Resources, SftRecipe
 from east_core.errors import ConfigError
 from east_core.sampler import ModelSource
 from east_core.trainer import TrainingJob
@@ -63,6 +63,14 @@ def test_a_batch_that_does_not_divide_over_the_ranks_is_refused(job):
     uneven = replace(job, resources=Resources(processes=3))
     with pytest.raises(ConfigError, match=r"16 is not a multiple of .* = 6"):
         rank_job(uneven, Path("out"), "cpu")
+
+
+def test_trls_kl_needs_rows_to_pair(job):
+    alone = replace(
+        job, recipe=KtoRecipe(kl="trl"), resources=Resources(micro_batch_size=1, processes=1)
+    )
+    with pytest.raises(ConfigError, match=r"micro_batch_size 2 or more"):
+        rank_job(alone, Path("out"), "cpu")
 
 
 def test_every_stage_and_offload_has_its_file_and_no_file_is_left_over():
