@@ -1,7 +1,9 @@
 """What the command line prints of runs."""
 
 from collections.abc import Sequence
+from typing import Literal
 
+from rich import box
 from rich.bar import Bar
 from rich.console import Console
 from rich.table import Table
@@ -14,7 +16,8 @@ from east_core.report import RoundSummary, summarise
 from east_core.stages import CURVE, round_name
 
 console = Console()
-BAR_WIDTH = 30
+BAR_WIDTH = 20
+JustifyMethod = Literal["left", "right"]
 
 
 def print_start(config: RunConfig) -> None:
@@ -43,18 +46,18 @@ def print_end(config: RunConfig) -> None:
 
 
 def print_rounds(name: str, rounds: Sequence[RoundSummary]) -> None:
-    """The table of rounds with a bar for each accuracy."""
-    table = Table(title=name, title_justify="left")
-    for column in ("round", "benchmark", "accuracy", "95% interval", ""):
-        table.add_column(column)
-    for column in ("kept", "dropped", "entropy", "seconds"):
-        table.add_column(column, justify="right")
+    """The table of rounds with a bar for each accuracy; it fits 80 columns."""
+    table = Table(title=name, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    several = len({benchmark for summary in rounds for benchmark in summary.accuracy}) > 1
+    for column in ("round", "accuracy and interval", "", "kept", "dropped", "bits", "seconds"):
+        justify: JustifyMethod = "left" if column in ("round", "") else "right"
+        table.add_column(column, justify=justify, no_wrap=True)
     for summary in rounds:
-        _add_rows(table, summary)
+        _add_rows(table, summary, several)
     console.print(table)
 
 
-def _add_rows(table: Table, summary: RoundSummary) -> None:
+def _add_rows(table: Table, summary: RoundSummary, with_names: bool) -> None:
     label = "base" if summary.round == 0 else str(summary.round)
     numbers = (
         _text(summary.kept),
@@ -64,14 +67,14 @@ def _add_rows(table: Table, summary: RoundSummary) -> None:
     )
     for index, (benchmark, accuracy) in enumerate(summary.accuracy.items()):
         bar = Bar(1.0, 0.0, accuracy.value, width=BAR_WIDTH)
-        row = (label, benchmark, f"{accuracy.value:.1%}", _interval(accuracy), bar)
-        table.add_row(*row, *(numbers if index == 0 else ("",) * 4))
+        text = f"{benchmark} {_interval(accuracy)}" if with_names else _interval(accuracy)
+        table.add_row(label, text, bar, *(numbers if index == 0 else ("",) * 4))
     if not summary.accuracy:
-        table.add_row(label, "", "", "", "", *numbers)
+        table.add_row(label, "not scored yet", "", *numbers)
 
 
 def _interval(accuracy: Estimate) -> str:
-    return f"{accuracy.low:.1%} – {accuracy.high:.1%}"
+    return f"{accuracy.value:.1%} ({accuracy.low:.1%} to {accuracy.high:.1%})"
 
 
 def _text(value: int | None) -> str:
