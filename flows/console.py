@@ -16,7 +16,7 @@ from east_core.report import RoundSummary, summarise
 from east_core.stages import CURVE, round_name
 
 console = Console()
-BAR_WIDTH = 20
+BAR_WIDTH = 14
 JustifyMethod = Literal["left", "right"]
 
 
@@ -47,9 +47,11 @@ def print_end(config: RunConfig) -> None:
 
 def print_rounds(name: str, rounds: Sequence[RoundSummary]) -> None:
     """The table of rounds with a bar for each accuracy; it fits 80 columns."""
-    table = Table(title=name, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table = Table(
+        title=name, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False
+    )
     several = len({benchmark for summary in rounds for benchmark in summary.accuracy}) > 1
-    for column in ("round", "accuracy and interval", "", "kept", "dropped", "bits", "seconds"):
+    for column in ("round", "accuracy \\[interval]", "", "kept", "dropped", "bits", "seconds"):
         justify: JustifyMethod = "left" if column in ("round", "") else "right"
         table.add_column(column, justify=justify, no_wrap=True)
     for summary in rounds:
@@ -74,7 +76,7 @@ def _add_rows(table: Table, summary: RoundSummary, with_names: bool) -> None:
 
 
 def _interval(accuracy: Estimate) -> str:
-    return f"{accuracy.value:.1%} ({accuracy.low:.1%} to {accuracy.high:.1%})"
+    return f"{accuracy.value:.1%} [{accuracy.low * 100:.1f}, {accuracy.high * 100:.1f}]"
 
 
 def _text(value: int | None) -> str:
