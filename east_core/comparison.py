@@ -86,7 +86,8 @@ class Comparison:
 def publish_comparison(study: StudyConfig) -> ArtifactRecord:
     """Compare the finished runs of a study: JSON, a Markdown table, and figures, as an artifact.
 
-    Every state of the study has a comparison of its own, named after what it compares. Raises DataError where no seed of the baseline has finished.
+    Every state of the study has a comparison of its own, named after what it compares.
+    Raises DataError where no seed of the baseline has finished.
     """
     store = Store(f"{study.store.rstrip('/')}/{study.name}")
     inputs = _finished(store, study)

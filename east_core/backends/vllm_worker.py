@@ -23,9 +23,11 @@ from vllm.sampling_params import RequestOutputKind
 from east_core.backends.vllm_options import EngineOptions
 from east_core.chat import prompt_token_ids
 from east_core.processes import emit
-from east_core.records import Completion
+from east_core.records import Completion, FinishReason
 from east_core.sampler import GenerationSettings
 from east_core.seeds import derive_seed
+
+FINISH_REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
 
 
 @dataclass
@@ -96,16 +98,15 @@ def sampling_params(settings: GenerationSettings, question_id: str, room: int) -
 
 def completions_of(output: RequestOutput) -> list[Completion]:
     """A request's completions in sampling order."""
+    samples = sorted(output.outputs, key=lambda sample: sample.index)
     return [
         Completion(
             text=sample.text,
-            finish_reason=sample.finish_reason
-            if sample.finish_reason in ("stop", "length")
-            else "unknown",
+            finish_reason=FINISH_REASONS.get(sample.finish_reason or "", "unknown"),
             token_count=len(sample.token_ids),
             mean_logprob=(sample.cumulative_logprob or 0.0) / max(1, len(sample.token_ids)),
         )
-        for sample in sorted(output.outputs, key=lambda sample: sample.index)
+        for sample in samples
     ]
 
 

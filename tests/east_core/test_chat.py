@@ -7,7 +7,8 @@ from east_core.errors import DataError
 
 LLAMA = (
     "{{ bos_token }}{% for m in messages %}<|start|>{{ m.role }}<|end|>\n{{ m.content }}"
-    "{{ eos_token }}{% endfor %}{% if add_generation_prompt %}<|start|>assistant<|end|>\n{% endif %}"
+    "{{ eos_token }}{% endfor %}"
+    "{% if add_generation_prompt %}<|start|>assistant<|end|>\n{% endif %}"
 )
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
