@@ -58,7 +58,12 @@ def retrain(form: RetrainForm) -> State[None]:
     return Completed(name=entry.action.capitalize(), message=entry.reason)
 
 
-@task(name="gather new questions", cache_policy=NO_CACHE, persist_result=False)
+@task(
+    name="gather new questions",
+    task_run_name="gather new questions",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
 def gather(settings: RunConfig, least: int) -> ArtifactRecord | None:
     """The questions of the line's next run, behind the mark of its last one."""
     store = Store(settings.store)
@@ -68,7 +73,7 @@ def gather(settings: RunConfig, least: int) -> ArtifactRecord | None:
     return record
 
 
-@task(name="decide", cache_policy=NO_CACHE, persist_result=False)
+@task(name="decide", task_run_name="decide", cache_policy=NO_CACHE, persist_result=False)
 def decide(
     settings: RunConfig, run: RunConfig, rule: PairedTest | Margin, arrivals: ArtifactRecord
 ) -> Entry:

@@ -56,13 +56,18 @@ def stage(name: str) -> Callable[[Callable[..., ArtifactRecord]], Task[..., Arti
     return decorate
 
 
-@task(name="prepare", cache_policy=NO_CACHE, persist_result=False)
+@task(name="prepare", task_run_name="prepare", cache_policy=NO_CACHE, persist_result=False)
 def prepare(config: RunConfig) -> None:
     """Claim the run's address, freeze its questions and register its base model."""
     stages.freeze_questions(claimed(config), "questions", config.questions)
 
 
-@task(name="prepare evaluation", cache_policy=NO_CACHE, persist_result=False)
+@task(
+    name="prepare evaluation",
+    task_run_name="prepare evaluation",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
 def prepare_evaluation(config: RunConfig) -> None:
     """Claim the evaluation's address, freeze its benchmarks and register its model."""
     claimed(config)

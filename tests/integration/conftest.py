@@ -20,7 +20,7 @@ import pytest
 START_SECONDS = 240
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 # Small enough for a round in half a minute, large enough that the seed model learns something.
-TRAIN_LINES, TEST_LINES = 96, 60
+TRAIN_LINES, TEST_LINES = 80, 50
 
 
 @dataclass
