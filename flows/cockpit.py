@@ -5,6 +5,7 @@ uses without a server, so earlier runs and those before a restart stay in the UI
 """
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -25,7 +26,7 @@ from flows.launch import ADDRESS_FILE, use_project_settings
 from flows.server_setup import POOL, prepare_server
 
 HOST = "127.0.0.1"
-SERVER_SECONDS = 180.0
+SERVER_SECONDS, WORKER_SECONDS = 180.0, 120.0
 # Time for a flow to report its end, which includes ending its engines.
 FLOW_SECONDS, SERVICE_SECONDS = 20.0, 15.0
 DEPLOYMENTS = Path(__file__).parents[1] / "infra" / "prefect.yaml"
@@ -80,6 +81,7 @@ def cockpit(port: int, deployments: Path = DEPLOYMENTS) -> Iterator[Cockpit]:
         prepare_server(deployments)
         running = Cockpit(url, server, _started("worker", _worker_command()))
         stack.callback(running.close)
+        _wait_for_worker(running)
         yield running
 
 
@@ -140,6 +142,17 @@ def _wait_for(url: str, server: "subprocess.Popen[bytes]") -> None:
             return
         time.sleep(0.3)
     raise EngineError(f"Prefect's server did not come up at {url}; see {_log('server')}")
+
+
+def _wait_for_worker(running: Cockpit) -> None:
+    """Return when the pool is Ready: before that the UI calls every deployment Not Ready."""
+    deadline = time.monotonic() + WORKER_SECONDS
+    while time.monotonic() < deadline and running.worker.poll() is None:
+        with urllib.request.urlopen(f"{running.url}/api/work_pools/{POOL}", timeout=30) as answer:  # noqa: S310
+            if json.load(answer)["status"] == "READY":
+                return
+        time.sleep(0.5)
+    raise EngineError(f"Prefect's worker did not come up; see {_log('worker')}")
 
 
 @contextlib.contextmanager
