@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from east_core.config_file import load_config
+from east_core.datasets import builtin_path
 from east_core.errors import ConfigError
 from east_core.study import Arm, load_study, parse_study
 
@@ -70,6 +71,10 @@ def test_the_studies_of_the_built_in_task_load(name):
     runs = list(study.runs())
     assert {run.model.name for run in runs} == {"builtin:seed_model"}
     assert len(runs) == len(study.arms()) * len(study.seeds)
+    demo = load_config(builtin_path("demo.toml"))
+    assert runs[0].training == demo.training
+    assert (runs[0].sampling, runs[0].evaluation) == (demo.sampling, demo.evaluation)
+    assert (runs[0].resources, runs[0].questions) == (demo.resources, demo.questions)
 
 
 def test_overrides_reach_the_shared_settings():
