@@ -4,8 +4,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
+# A time limit for one example is a test of the machine's load, not of the code.
+hypothesis.settings.register_profile("east", deadline=None)
+hypothesis.settings.load_profile("east")
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.update(
     {
