@@ -30,11 +30,14 @@ Inbox = queue.SimpleQueue[tuple[int, dict[str, Any] | None]]
 
 @dataclass
 class Engine:
-    """One child process and the number of questions that it has not answered yet."""
+    """One child process, the number of questions that it has not answered yet, and whether it
+    was told that it has all.
+    """
 
     index: int
     child: ChildProcess
     outstanding: int = 0
+    has_all: bool = False
 
 
 @dataclass
@@ -88,10 +91,11 @@ class VllmSampler:
         is_done = False
         try:
             self._serve(model)
+            room = questions_in_flight(self._resources.max_sequences, settings.samples_per_question)
             for engine in self._engines:
-                engine.child.send({"settings": dataclasses.asdict(settings)})
-            meter = _Meter(total, self._on_progress)
-            yield from self._answer_all(iter(shards), settings.samples_per_question, meter)
+                engine.child.send({"settings": dataclasses.asdict(settings), "room": room})
+                engine.has_all = False
+            yield from self._answer_all(iter(shards), room, _Meter(total, self._on_progress))
             is_done = True
         finally:
             if not is_done:  # an engine with half-answered questions is of no use to the next call
@@ -158,10 +162,9 @@ class VllmSampler:
         return index, message
 
     def _answer_all(
-        self, shards: Iterator[Sequence[Question]], samples_per_question: int, meter: "_Meter"
+        self, shards: Iterator[Sequence[Question]], room: int, meter: "_Meter"
     ) -> Iterator[list[SampledQuestion]]:
         """Keep every engine's queue full, and yield each shard as soon as it is whole."""
-        room = questions_in_flight(self._resources.max_sequences, samples_per_question)
         waiting: dict[int, Shard] = {}
         todo = _keyed_questions(shards, waiting)
         following = 0
@@ -184,10 +187,18 @@ class VllmSampler:
         while (engine := min(self._engines, key=lambda e: e.outstanding)).outstanding < room:
             keyed = next(todo, None)
             if keyed is None:
+                self._tell_the_end()
                 return
             key, question = keyed
             engine.child.send({"ask": key, "id": question.id, "prompt": question.prompt})
             engine.outstanding += 1
+
+    def _tell_the_end(self) -> None:
+        """Tell every engine, once, that it has all of its questions."""
+        for engine in self._engines:
+            if not engine.has_all:
+                engine.child.send({"has_all": True})
+                engine.has_all = True
 
 
 class _Meter:

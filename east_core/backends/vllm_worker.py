@@ -38,6 +38,13 @@ class Worker:
     llm: LLM | None = None
     tokenizer: Any = None
     settings: GenerationSettings | None = None
+    room: int = 0
+    unanswered: int = 0
+    has_all: bool = False
+
+    def begin(self, settings: GenerationSettings, room: int) -> None:
+        """Expect questions under `settings`, never more than `room` of them at a time."""
+        self.settings, self.room, self.has_all = settings, room, False
 
     def load(self, folder: str) -> None:
         """Serve the checkpoint in `folder`: by a new engine first, by its weights alone later."""
@@ -65,18 +72,32 @@ class Worker:
             return
         params = sampling_params(self.settings, question_id, room)
         self.llm.llm_engine.add_request(key, {"prompt_token_ids": ids}, params)
+        self.unanswered += 1
 
     def step(self) -> None:
         """Advance the engine by one step and send what is finished."""
         assert self.llm is not None
         for output in self.llm.llm_engine.step():
             if isinstance(output, RequestOutput) and output.finished:
+                self.unanswered -= 1
                 self._answer(output.request_id, completions_of(output))
 
     @property
     def is_busy(self) -> bool:
         """Whether the engine has unfinished requests."""
         return self.llm is not None and self.llm.llm_engine.has_unfinished_requests()
+
+    @property
+    def awaits_questions(self) -> bool:
+        """Whether a step should wait for questions that are on their way.
+
+        Which sequences share a batch decides the last bits of every log-probability. On CPU, where
+        a step waits until the questions that it may have are all there, batches do not depend on
+        how fast the pipe is, and equal runs are equal to the bit. GPUs round as they please and do
+        not wait.
+        """
+        is_full = self.unanswered >= self.room or self.has_all
+        return self.options.device == "cpu" and not is_full
 
     def _answer(self, key: str, completions: list[Completion]) -> None:
         emit({"answer": key, "completions": [list(asdict(c).values()) for c in completions]})
@@ -116,7 +137,10 @@ def handle(worker: Worker, message: dict[str, Any]) -> None:
         worker.load(message["load"])
     elif "settings" in message:
         settings = message["settings"]
-        worker.settings = GenerationSettings(**{**settings, "stop": tuple(settings["stop"])})
+        settings = GenerationSettings(**{**settings, "stop": tuple(settings["stop"])})
+        worker.begin(settings, message["room"])
+    elif "has_all" in message:
+        worker.has_all = True
     else:
         worker.ask(message["ask"], message["id"], message["prompt"])
 
@@ -134,7 +158,7 @@ def main() -> None:
     inbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
     threading.Thread(target=read_messages, args=(inbox,), daemon=True).start()
     while True:
-        if worker.is_busy and inbox.empty():
+        if worker.is_busy and inbox.empty() and not worker.awaits_questions:
             worker.step()
             continue
         message = inbox.get()  # an idle engine sleeps here and costs no CPU
