@@ -81,7 +81,7 @@ def _show(percent: float, text: str) -> None:
     if run in _artifacts:
         update_progress_artifact(_artifacts[run], percent, description=text)
         return
-    stage = re.sub(r"[^a-z0-9]+", "-", context.task.name)
+    stage = re.sub(r"[^a-z0-9]+", "-", context.task.name).strip("-")
     key = f"{context.parameters['config'].name}-{stage}"
     created = create_progress_artifact(percent, key=key, description=text)
     assert isinstance(created, UUID)  # a coroutine only where there is an event loop

@@ -93,13 +93,12 @@ def test_a_run_from_the_form_to_the_curve(page: Any, east_up: Any) -> None:
     shoot(page, "running")
     assert east_up.wait_for_end(run, RUN_SECONDS)["type"] == "COMPLETED"
     page.goto(f"{east_up.url}/runs/flow-run/{run}")
-    page.get_by_role("tab", name="Subflow Runs").click()
+    page.locator("#subflow-runs").click()
     page.get_by_text("by-hand: round 2").first.wait_for()
     shoot(page, "completed")
     _look_at_curve(page, east_up)
     for kind in ("weights", "solutions", "rounds"):
-        page.goto(f"{east_up.url}/artifacts/key/by-hand-{kind}")
-        page.get_by_text("by-hand").first.wait_for()
+        open_artifact(page, east_up, f"by-hand-{kind}")
         shoot(page, kind)
     assert [
         url for url in page.outside if not url.startswith((east_up.url, "data:", "blob:"))
@@ -111,11 +110,16 @@ def _progress(up: Any) -> list[Any]:
     return list(up.api("artifacts/filter", wanted))
 
 
+def open_artifact(page: Any, up: Any, key: str) -> None:
+    """The latest one with this key."""
+    (found,) = [entry for entry in up.api("artifacts/latest/filter", {}) if entry["key"] == key]
+    page.goto(f"{up.url}/artifacts/artifact/{found['latest_id']}")
+    page.get_by_text("Artifact", exact=True).first.wait_for()
+
+
 def _look_at_curve(page: Any, up: Any) -> None:
     """The picture has pixels of several colours, and the table says what `east show` says."""
-    wanted = {"artifacts": {"key": {"any_": ["by-hand-curve"]}}, "sort": "CREATED_DESC"}
-    latest = up.api("artifacts/latest/filter", wanted)[0]
-    page.goto(f"{up.url}/artifacts/artifact/{latest['id']}")
+    open_artifact(page, up, "by-hand-curve")
     picture = page.locator("img[src^='data:image/png']").first
     picture.wait_for()
     shoot(page, "curve")
