@@ -108,9 +108,7 @@ def _rows(job: TrainingJob, tokenizer: ChatTokenizer, tally: _Tally) -> Iterator
 
 def _row_builder(job: TrainingJob, tokenizer: ChatTokenizer) -> Callable[[Any], Row]:
     def prompt(example: Any) -> list[int]:
-        return prompt_token_ids(
-            tokenizer, system_prompt=job.system_prompt, question=example.prompt
-        )
+        return prompt_token_ids(tokenizer, system_prompt=job.system_prompt, question=example.prompt)
 
     def completion(text: str) -> list[int]:
         return completion_token_ids(tokenizer, text)
