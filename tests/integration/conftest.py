@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -38,8 +39,7 @@ class EastUp:
         request = urllib.request.Request(
             f"{self.url}/api/{path}", data, headers, method=method or ("POST" if data else "GET")
         )
-        with urllib.request.urlopen(request, timeout=30) as response:
-            text = response.read()
+        text = _answer(request)
         return json.loads(text) if text else None
 
     def deployment(self, name: str) -> dict[str, Any]:
@@ -90,6 +90,19 @@ class EastUp:
         """Ctrl-C."""
         self.process.send_signal(signal.SIGINT)
         self.process.wait(90)
+
+
+def _answer(request: urllib.request.Request) -> bytes:
+    """The server's answer; it says 503 and "again" while its SQLite database is locked."""
+    for _ in range(10):
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return bytes(response.read())
+        except urllib.error.HTTPError as error:
+            if error.code != 503:
+                raise
+            time.sleep(1)
+    raise AssertionError(f"{request.full_url} stays at 503")
 
 
 def _with_folder(folder: Path) -> Iterator[psutil.Process]:

@@ -25,13 +25,27 @@ def built_at(up: Any, name: str) -> dict[str, str]:
     return {record["address"]: record["created_at"] for record in made}
 
 
+def in_mid_sampling(up: Any, name: str) -> bool:
+    """A shard is recorded, the stage is not."""
+    samples = up.folder / ".east" / "store" / name / "round-01" / "samples"
+    return any(samples.glob("*/_record.json")) and not (samples / "_record.json").exists()
+
+
+def in_mid_training(up: Any, name: str) -> bool:
+    """The first optimizer step has been reported."""
+    return any(entry["key"] == f"{name}-train" for entry in up.api("artifacts/filter", {}))
+
+
 @pytest.mark.parametrize("engine", [SAMPLER, TRAINER])
 def test_a_killed_worker_leaves_no_process_and_the_run_goes_on_when_run_again(
     east_up: Any, small_form: Callable[..., dict[str, Any]], engine: str
 ) -> None:
     name = f"killed-{'sampling' if engine == SAMPLER else 'training'}"
-    run = east_up.start("self-training", small_form(name))
-    east_up.wait_until(lambda: east_up.processes(engine), RUN_SECONDS, engine)
+    changes = {"samples_per_question": 64, "resources": {"device": "cpu", "shard_questions": 16}}
+    run = east_up.start("self-training", small_form(name, **changes))
+    middle = in_mid_sampling if engine == SAMPLER else in_mid_training
+    east_up.wait_until(lambda: middle(east_up, name), RUN_SECONDS, f"the middle of {engine}")
+    assert east_up.processes(engine)
     worker(east_up).send_signal(signal.SIGKILL)
     east_up.wait_until(
         lambda: not any(east_up.processes(word) for word in (SAMPLER, TRAINER, "prefect.engine")),
