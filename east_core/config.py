@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from east_core.weighting import EntropyWeighting, Weighting
+from east_core.weighting import DifficultyWeighting, EntropyWeighting, LabelFree, Weighting
 
 SYSTEM_PROMPT = "Please reason step by step, and put your final answer within \\boxed{}."
 
@@ -310,6 +310,11 @@ class RunConfig(Frozen):
     weighting: Weighting = Field(
         EntropyWeighting(), description="How a question's answers become its training weight."
     )
+    label_free: LabelFree | None = Field(
+        None,
+        description="Train without gold answers: the majority answer is the label. None: the gold "
+        "answers are used.",
+    )
     training: Training = Field(SftRecipe(), description="Loss and optimisation.")
     evaluation: EvaluationRecipe = Field(EvaluationRecipe(), description="How rounds are scored.")
     resources: Resources = Field(Resources(), description="Processes, memory and devices.")
@@ -321,6 +326,19 @@ class RunConfig(Frozen):
             raise ValueError(
                 f"training.global_batch_size {self.training.global_batch_size} is not a multiple "
                 f"of resources.processes x resources.micro_batch_size = {step}; change one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _labels_and_counts_fit(self) -> "RunConfig":
+        if not self.questions.has_answers and self.label_free is None:
+            raise ValueError(
+                "the training questions have no answer_column; name it, or set label_free"
+            )
+        if isinstance(self.weighting, DifficultyWeighting) and self.training.loss != "sft":
+            raise ValueError(
+                "weighting 'difficulty' chooses how many completions of a question are trained "
+                f"on, which loss {self.training.loss!r} can't do; use loss 'sft'"
             )
         return self
 

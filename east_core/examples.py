@@ -128,7 +128,7 @@ def _examples(
     sides = _sides(sampled, weighed)
     match recipe:
         case SftRecipe():
-            return _sft_examples(sampled, weighed.weight, sides, recipe, draw)
+            return _sft_examples(sampled, weighed, sides, recipe, draw)
         case DpoRecipe():
             return _preference_pairs(sampled, weighed.weight, sides, draw)
         case KtoRecipe():
@@ -136,9 +136,15 @@ def _examples(
 
 
 def _sft_examples(
-    sampled: SampledQuestion, weight: float, sides: _Sides, recipe: SftRecipe, draw: random.Random
+    sampled: SampledQuestion,
+    weighed: WeighedQuestion,
+    sides: _Sides,
+    recipe: SftRecipe,
+    draw: random.Random,
 ) -> list[Example]:
-    texts = _draw_distinct(sides.correct, recipe.completions_per_question, draw)
+    # the difficulty weighting asks for more completions of hard questions; the others ask for one
+    count = max(recipe.completions_per_question, weighed.example_count)
+    weight, texts = weighed.weight, _draw_distinct(sides.correct, count, draw)
     share = weight / len(texts) if texts and recipe.weight_sharing == "share" else weight
     question = sampled.question
     return [TrainingExample(question.id, question.prompt, text, share) for text in texts]

@@ -302,7 +302,13 @@ def weigh(run: Run, number: int) -> ArtifactRecord:
         out = folder / WEIGHTS
         out.mkdir()
         with Grader(processes=config.resources.grader_processes) as grader:
-            statistics = weigh_samples(sample_files(run, samples), out, config.weighting, grader)
+            statistics = weigh_samples(
+                sample_files(run, samples),
+                out,
+                config.weighting,
+                grader,
+                label_free=config.label_free,
+            )
         return dataclasses.asdict(statistics)
 
     return materialize(
@@ -310,7 +316,7 @@ def weigh(run: Run, number: int) -> ArtifactRecord:
         run.address(round_name(number), "weights"),
         stage="weights",
         revision=1,
-        recipe={"weighting": config.weighting.model_dump(mode="json")},
+        recipe=config.model_dump(mode="json", include={"weighting", "label_free"}),
         inputs={"samples": samples},
         build=build,
     )

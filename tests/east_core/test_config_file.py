@@ -61,6 +61,10 @@ def test_overrides_win_and_are_typed() -> None:
         ({"resources": {"offload": "all"}}, "offload 'all' needs zero_stage 3"),
         ({"benchmarks": {}}, "benchmarks is empty"),
         ({"benchmarks": {"a/b": {}}}, "benchmark name 'a/b' must be"),
+        (
+            {"weighting": {"kind": "difficulty"}, "training": {"loss": "kto"}},
+            "weighting 'difficulty' chooses how many completions",
+        ),
     ],
 )
 def test_a_bad_setting_is_one_line_that_names_it(settings: dict[str, object], message: str) -> None:

@@ -19,10 +19,12 @@ def boxed(answer, working="", reason="stop"):
     return Completion(f"{working}\\boxed{{{answer}}}", finish_reason=reason)
 
 
-def weighed_question(question_id, completions, clusters, weight=1.0, kept=True):
+def weighed_question(question_id, completions, clusters, weight=1.0, kept=True, count=1):
     question = Question(question_id, f"question {question_id}", "4")
     clusters = tuple(AnswerCluster(*cluster) for cluster in clusters)
-    weighed = SimpleNamespace(question_id=question_id, clusters=clusters, kept=kept, weight=weight)
+    weighed = SimpleNamespace(
+        question_id=question_id, clusters=clusters, kept=kept, weight=weight, example_count=count
+    )
     return SampledQuestion(question, tuple(completions)), weighed
 
 
@@ -63,6 +65,16 @@ def test_several_completions_are_distinct_and_carry_or_share_the_weight():
     assert len({example.completion.split("\\")[0].strip() for example in repeat[:2]}) == 2
     assert [example.weight for example in repeat] == [1.0, 1.0, 1.0]
     assert [example.weight for example in share] == [0.75, 0.75, 1.5]
+
+
+def test_the_difficulty_weighting_asks_for_more_completions_of_hard_questions():
+    hard = weighed_question(
+        "h", [boxed("4", "a"), boxed("4", "b"), boxed("4", "c")], [("4", (0, 1, 2), True)], count=2
+    )
+    examples, statistics = examples_of([hard], SftRecipe())
+    assert len({example.completion for example in examples}) == 2
+    assert statistics.examples == 2
+    assert [example.weight for example in examples] == [1.0, 1.0]
 
 
 def test_dpo_rejects_the_most_common_wrong_answer():

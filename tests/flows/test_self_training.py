@@ -11,6 +11,7 @@ from east_core.errors import ArtifactMismatch, EngineError, NothingToLearn
 from east_core.report import summarise, summary_json
 from east_core.testing import InstantTrainer, ScriptedSampler, write_model
 from east_core.trainer import TrainingJob, TrainingResult
+from east_core.weighting import LabelFree
 from flows.self_training import self_training
 from tasks.engines import Engines, place
 
@@ -103,6 +104,15 @@ def test_another_shard_size_resumes_the_same_samples(tmp_path: Path) -> None:
     with place(Engines(sampler, InstantTrainer())):
         self_training(again)
     assert len(sampler.sampled) == 80  # samples and scores of round 2
+
+
+def test_label_free_rounds_learn_from_the_majority(tmp_path: Path) -> None:
+    run = config(tmp_path, rounds=1, label_free=LabelFree(min_majority=0.3))
+    with place(Engines(ScriptedSampler(), InstantTrainer())):
+        self_training(run)
+    weights = Store(run.store).require("test-run/round-01/weights")
+    assert weights.facts["label_free"] is True
+    assert set(weights.facts["dropped"]) <= {"no_majority", "unanimous"}
 
 
 def test_other_settings_under_the_same_name_are_refused(tmp_path: Path) -> None:
