@@ -24,10 +24,7 @@ def prepare_server(deployments: Path) -> None:
 
     Raises EngineError, with Prefect's last words, where a deployment fails.
     """
-    from tasks.devices import ensure_limit
-
     ensure_pool()
-    ensure_limit()
     detect_crashes()
     deploy(deployments)
 

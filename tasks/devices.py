@@ -1,54 +1,47 @@
 """Who may use this machine's engines: one run at a time, and none that nobody watches.
 
-A slot of one of Prefect's global concurrency limits stands for a machine's GPUs (or its CPU
-engines). Runs of every deployment take it, and so do those of `east run`.
+A lock of the operating system stands for a machine's GPUs (or its CPU engines): the kernel frees it
+when its holder ends, in whatever way, and it needs no server. A slot of a server's concurrency
+limit would outlive a killed run, for ever where the server was killed with it.
 """
 
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
-from prefect.concurrency.sync import concurrency
-from prefect.exceptions import ObjectNotFound
+from filelock import FileLock, Timeout
+from prefect.logging import get_run_logger
 
+from east_core.files import cache_home
 from east_core.supervise import die_with_parent
 
-# A killed holder's slot is free again after so many seconds; a living one renews it.
-LEASE_SECONDS = 60.0
 
+def lock_path() -> Path:
+    """The lock that stands for this machine's device: $EAST_DEVICE_LOCK, or one for each user.
 
-def device_name() -> str:
-    """The limit that stands for this machine: $EAST_DEVICE, or "east-device".
-
-    Machines that share a server get a name each, set in their workers' environment.
+    Runs with different GPUs (CUDA_VISIBLE_DEVICES) may share a machine under a lock each.
     """
-    return os.environ.get("EAST_DEVICE", "east-device")
+    return Path(os.environ.get("EAST_DEVICE_LOCK") or cache_home() / "device.lock")
 
 
 @contextmanager
 def device_slot() -> Iterator[None]:
-    """Hold this machine's engines; wait while another run has them."""
+    """Hold this machine's engines; wait, and say so, while another run has them."""
     end_with_worker()
-    ensure_limit()
-    # A renewal may fail while the server restarts; hours of sampling are not given up for that.
-    with concurrency(
-        device_name(), lease_duration=LEASE_SECONDS, raise_on_lease_renewal_failure=False
-    ):
+    path = lock_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        get_run_logger().info("waiting until another run frees this machine's engines (%s)", path)
+        lock.acquire()
+    try:
         yield
-
-
-def ensure_limit() -> None:
-    """Create the limit with one slot, where it does not exist yet."""
-    with get_client(sync_client=True) as client:
-        try:
-            client.read_global_concurrency_limit_by_name(device_name())
-        except ObjectNotFound:
-            client.create_global_concurrency_limit(
-                GlobalConcurrencyLimitCreate(name=device_name(), limit=1, active=True)
-            )
+    finally:
+        lock.release()
 
 
 def end_with_worker() -> None:
