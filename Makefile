@@ -42,8 +42,8 @@ ui: install  ## Start the UI, a worker and the deployments on loopback (Ctrl-C s
 test: install  ## Run the default tests (under 15 minutes on 2 cores).
 	$(BIN)/python -m pytest
 
-test-slow: install  ## Run the slow tests: whole runs, faults, the browser, real S3 servers.
-	$(BIN)/python -m pytest -m slow
+test-slow: install  ## Run the slow tests: whole runs, the browser, real S3 servers (TESTS=one/file.py).
+	$(BIN)/python -m pytest -m slow $(TESTS)
 
 lint: install  ## Check style, types and import contracts.
 	$(BIN)/ruff check .
