@@ -63,7 +63,8 @@ class Sampler(Protocol):
 
         `shards` may be a lazy stream; `total` is the number of its questions, for progress.
 
-        A question's completions depend on the model, the settings, and its id and prompt alone.
+        A question's completions depend on the model, the settings, and its id and prompt alone;
+        the last bits of their log-probabilities depend on its shard too (docs/reproducibility.md).
         Raises EngineError when the engine fails.
         """
         ...

@@ -1,8 +1,13 @@
 """Sampling with vLLM: one supervised child process for each engine, kept across rounds.
 
-This module never imports vLLM. It hands out questions one by one to whichever engine has room,
+This module never imports vLLM. It hands out batches of questions to whichever engine has room,
 gathers the answers, and yields whole shards in order; the engines load new weights in place
 (well under a second) where a fresh start costs tens of seconds.
+
+Which sequences share an engine's batch decides the last bits of every log-probability. On CPU an
+engine therefore gets a shard whole and alone: what comes out depends on the shard, not on what
+was sampled before it, so a run that was killed in between equals one that was not. GPUs round as
+they please; there the next batches are always queued, and an engine never runs dry.
 """
 
 import dataclasses
@@ -26,18 +31,16 @@ from east_core.records import Completion, Question, SampledQuestion
 from east_core.sampler import GenerationSettings, ModelSource, SamplingProgress
 
 Inbox = queue.SimpleQueue[tuple[int, dict[str, Any] | None]]
+Ask = tuple[str, str, str]  # key "shard:position", question's id, prompt
 
 
 @dataclass
 class Engine:
-    """One child process, the number of questions that it has not answered yet, and whether it
-    was told that it has all.
-    """
+    """One child process, and the number of questions that it has not answered yet."""
 
     index: int
     child: ChildProcess
     outstanding: int = 0
-    has_all: bool = False
 
 
 @dataclass
@@ -91,11 +94,10 @@ class VllmSampler:
         is_done = False
         try:
             self._serve(model)
-            room = questions_in_flight(self._resources.max_sequences, settings.samples_per_question)
             for engine in self._engines:
-                engine.child.send({"settings": dataclasses.asdict(settings), "room": room})
-                engine.has_all = False
-            yield from self._answer_all(iter(shards), room, _Meter(total, self._on_progress))
+                engine.child.send({"settings": dataclasses.asdict(settings)})
+            queueing = Queueing.of(self._resources, settings.samples_per_question)
+            yield from self._answer_all(shards, queueing, _Meter(total, self._on_progress))
             is_done = True
         finally:
             if not is_done:  # an engine with half-answered questions is of no use to the next call
@@ -162,13 +164,13 @@ class VllmSampler:
         return index, message
 
     def _answer_all(
-        self, shards: Iterator[Sequence[Question]], room: int, meter: "_Meter"
+        self, shards: Iterable[Sequence[Question]], queueing: "Queueing", meter: "_Meter"
     ) -> Iterator[list[SampledQuestion]]:
-        """Keep every engine's queue full, and yield each shard as soon as it is whole."""
+        """Keep the engines busy, and yield each shard as soon as it is whole."""
         waiting: dict[int, Shard] = {}
-        todo = _keyed_questions(shards, waiting)
+        batches = _batches(shards, queueing, waiting)
         following = 0
-        self._hand_out(todo, room)
+        self._hand_out(batches, queueing.room)
         while any(engine.outstanding for engine in self._engines):
             index, message = self._next_message()
             meter.count(message)
@@ -176,29 +178,20 @@ class VllmSampler:
                 continue
             _file_answer(waiting, message)
             self._engines[index].outstanding -= 1
-            self._hand_out(todo, room)
+            self._hand_out(batches, queueing.room)
             while following in waiting and waiting[following].is_complete:
                 yield waiting.pop(following).sampled()
                 following += 1
         meter.report()
 
-    def _hand_out(self, todo: Iterator[tuple[str, Question]], room: int) -> None:
-        """Give each engine questions until it has `room` of them or none are left."""
+    def _hand_out(self, batches: Iterator[list[Ask]], room: int) -> None:
+        """Give each engine batches while it has fewer than `room` questions."""
         while (engine := min(self._engines, key=lambda e: e.outstanding)).outstanding < room:
-            keyed = next(todo, None)
-            if keyed is None:
-                self._tell_the_end()
+            batch = next(batches, None)
+            if batch is None:
                 return
-            key, question = keyed
-            engine.child.send({"ask": key, "id": question.id, "prompt": question.prompt})
-            engine.outstanding += 1
-
-    def _tell_the_end(self) -> None:
-        """Tell every engine, once, that it has all of its questions."""
-        for engine in self._engines:
-            if not engine.has_all:
-                engine.child.send({"has_all": True})
-                engine.has_all = True
+            engine.child.send({"ask": batch})
+            engine.outstanding += len(batch)
 
 
 class _Meter:
@@ -221,19 +214,42 @@ class _Meter:
         self._on_progress(SamplingProgress(self._questions, self._total, self._tokens, seconds))
 
 
-def questions_in_flight(max_sequences: int, samples_per_question: int) -> int:
-    """Questions that one engine holds: two full batches, so that its queue never runs dry."""
-    return math.ceil(2 * max_sequences / samples_per_question) + 1
+@dataclass(frozen=True)
+class Queueing:
+    """How questions reach an engine: `parts` batches a shard, or batches of at most `size`.
+
+    An engine is given its next batch when it has fewer than `room` questions left.
+    """
+
+    parts: int = 1
+    size: int | None = None
+    room: int = 1
+
+    @classmethod
+    def of(cls, resources: Resources, samples_per_question: int) -> Self:
+        """On CPU each engine's part of a shard, alone; on a GPU two full batches at any time."""
+        if device_of(resources) == "cpu":
+            return cls(parts=resources.engines)
+        size = math.ceil(resources.max_sequences / samples_per_question)
+        return cls(size=size, room=2 * size)
+
+    def slices(self, questions: int) -> Iterator[range]:
+        """The positions of each batch in a shard of so many questions."""
+        size = self.size or math.ceil(questions / self.parts)
+        return (range(at, min(at + size, questions)) for at in range(0, questions, size))
 
 
-def _keyed_questions(
-    shards: Iterator[Sequence[Question]], waiting: dict[int, Shard]
-) -> Iterator[tuple[str, Question]]:
-    """Each question with the key "shard:position", its shard noted in `waiting` beforehand."""
+def _batches(
+    shards: Iterable[Sequence[Question]], queueing: Queueing, waiting: dict[int, Shard]
+) -> Iterator[list[Ask]]:
+    """Each shard's batches, the shard noted in `waiting` beforehand."""
     for number, questions in enumerate(shards):
         waiting[number] = Shard(questions)
-        for position, question in enumerate(questions):
-            yield f"{number}:{position}", question
+        for positions in queueing.slices(len(questions)):
+            yield [
+                (f"{number}:{position}", questions[position].id, questions[position].prompt)
+                for position in positions
+            ]
 
 
 def _file_answer(waiting: dict[int, Shard], message: dict[str, Any]) -> None:

@@ -2,10 +2,10 @@
 
     python -m east_core.backends.vllm_worker '{"device": "cpu", ...}'
 
-Messages in (JSON lines): {"load": FOLDER}, {"settings": {...}}, {"ask": KEY, "id", "prompt"}.
+Messages in (JSON lines): {"load": FOLDER}, {"settings": {...}}, {"ask": [[KEY, ID, PROMPT], ...]}.
 Messages out: {"loaded": FOLDER}, {"answer": KEY, "completions": [[text, reason, tokens, logprob]]}.
-All questions at hand are in the engine at once, so a question's n samples share its prompt's
-KV cache and the batch never drains while there is work.
+A batch's questions are all in the engine before it steps, so a question's n samples share its
+prompt's KV cache, and equal batches are scheduled equally.
 """
 
 import json
@@ -38,13 +38,6 @@ class Worker:
     llm: LLM | None = None
     tokenizer: Any = None
     settings: GenerationSettings | None = None
-    room: int = 0
-    unanswered: int = 0
-    has_all: bool = False
-
-    def begin(self, settings: GenerationSettings, room: int) -> None:
-        """Expect questions under `settings`, never more than `room` of them at a time."""
-        self.settings, self.room, self.has_all = settings, room, False
 
     def load(self, folder: str) -> None:
         """Serve the checkpoint in `folder`: by a new engine first, by its weights alone later."""
@@ -52,11 +45,21 @@ class Worker:
             self.llm = LLM(model=folder, **self.options.llm_arguments())
         else:
             self.llm.collective_rpc("reload_weights", kwargs={"weights_path": folder})
-            self.llm.reset_prefix_cache()
         self.tokenizer = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=self.options.trust_remote_code
         )
         emit({"loaded": folder})
+
+    def begin(self, questions: list[tuple[str, str, str]]) -> None:
+        """Queue a batch; an idle engine forgets its cached prompts first.
+
+        They are another checkpoint's, or an earlier batch's, of which this one must not know.
+        """
+        assert self.llm is not None
+        if not self.is_busy:
+            self.llm.reset_prefix_cache()
+        for key, question_id, prompt in questions:
+            self.ask(key, question_id, prompt)
 
     def ask(self, key: str, question_id: str, prompt: str) -> None:
         """Queue a question; one that leaves no room for an answer is truncated at once."""
@@ -72,32 +75,18 @@ class Worker:
             return
         params = sampling_params(self.settings, question_id, room)
         self.llm.llm_engine.add_request(key, {"prompt_token_ids": ids}, params)
-        self.unanswered += 1
 
     def step(self) -> None:
         """Advance the engine by one step and send what is finished."""
         assert self.llm is not None
         for output in self.llm.llm_engine.step():
             if isinstance(output, RequestOutput) and output.finished:
-                self.unanswered -= 1
                 self._answer(output.request_id, completions_of(output))
 
     @property
     def is_busy(self) -> bool:
         """Whether the engine has unfinished requests."""
         return self.llm is not None and self.llm.llm_engine.has_unfinished_requests()
-
-    @property
-    def awaits_questions(self) -> bool:
-        """Whether a step should wait for questions that are on their way.
-
-        Which sequences share a batch decides the last bits of every log-probability. On CPU, where
-        a step waits until the questions that it may have are all there, batches do not depend on
-        how fast the pipe is, and equal runs are equal to the bit. GPUs round as they please and do
-        not wait.
-        """
-        is_full = self.unanswered >= self.room or self.has_all
-        return self.options.device == "cpu" and not is_full
 
     def _answer(self, key: str, completions: list[Completion]) -> None:
         emit({"answer": key, "completions": [list(asdict(c).values()) for c in completions]})
@@ -137,12 +126,9 @@ def handle(worker: Worker, message: dict[str, Any]) -> None:
         worker.load(message["load"])
     elif "settings" in message:
         settings = message["settings"]
-        settings = GenerationSettings(**{**settings, "stop": tuple(settings["stop"])})
-        worker.begin(settings, message["room"])
-    elif "has_all" in message:
-        worker.has_all = True
+        worker.settings = GenerationSettings(**{**settings, "stop": tuple(settings["stop"])})
     else:
-        worker.ask(message["ask"], message["id"], message["prompt"])
+        worker.begin(message["ask"])
 
 
 def read_messages(inbox: "queue.SimpleQueue[dict[str, Any] | None]") -> None:
@@ -158,7 +144,7 @@ def main() -> None:
     inbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
     threading.Thread(target=read_messages, args=(inbox,), daemon=True).start()
     while True:
-        if worker.is_busy and inbox.empty() and not worker.awaits_questions:
+        if worker.is_busy and inbox.empty():
             worker.step()
             continue
         message = inbox.get()  # an idle engine sleeps here and costs no CPU

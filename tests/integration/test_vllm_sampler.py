@@ -1,0 +1,65 @@
+"""vLLM behind the sampler's interface: what a completion depends on, and what it does not."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from east_core.backends.vllm_sampler import VllmSampler
+from east_core.config import DatasetConfig, Resources
+from east_core.datasets import WithGold, builtin_path
+from east_core.records import Question, SampledQuestion
+from east_core.sampler import GenerationSettings, ModelSource
+
+MODEL = ModelSource(builtin_path("seed_model"), "seed")
+SETTINGS = GenerationSettings(
+    samples_per_question=4, temperature=1.0, top_p=1.0, max_tokens=48,
+    system_prompt="Reason.", stop=(), seed=7,
+)  # fmt: skip
+SIZE = 12
+
+
+@pytest.fixture(scope="module")
+def sampler() -> Iterator[VllmSampler]:
+    resources = Resources(device="cpu", kv_cache_gib=0.25, max_sequences=16)
+    with VllmSampler(resources) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def shards() -> list[list[Question]]:
+    questions = list(WithGold(DatasetConfig(limit=3 * SIZE)))
+    return [questions[at : at + SIZE] for at in range(0, 3 * SIZE, SIZE)]
+
+
+def sample(sampler: VllmSampler, *shards: list[Question]) -> list[list[SampledQuestion]]:
+    return list(sampler.sample(MODEL, shards, SETTINGS, sum(map(len, shards))))
+
+
+def test_a_shard_comes_out_the_same_to_the_bit_whatever_was_sampled_before_it(
+    sampler: VllmSampler, shards: list[list[Question]]
+) -> None:
+    """What a run killed between two shards rests on: its last shards equal an undisturbed run's."""
+    whole = sample(sampler, *shards)
+    assert sample(sampler, shards[2]) == whole[2:]
+    assert sample(sampler, shards[1], shards[0]) == [whole[1], whole[0]]
+
+
+def test_completions_keep_the_order_of_questions_and_differ_among_themselves(
+    sampler: VllmSampler, shards: list[list[Question]]
+) -> None:
+    (sampled,) = sample(sampler, shards[0])
+    assert [item.question for item in sampled] == shards[0]
+    for item in sampled:
+        assert len(item.completions) == SETTINGS.samples_per_question
+        assert all(1 <= completion.token_count <= 48 for completion in item.completions)
+        assert all(completion.mean_logprob < 0 for completion in item.completions)
+    assert any(len({c.text for c in item.completions}) > 1 for item in sampled)
+
+
+def test_a_question_that_fills_the_context_is_answered_as_truncated(sampler: VllmSampler) -> None:
+    long = Question(id="long", prompt="How many? " * 3000, answer="1")
+    short = Question(id="short", prompt="How many?", answer="1")
+    ((first, second),) = sample(sampler, [long, short])
+    assert [c.finish_reason for c in first.completions] == ["length"] * 4
+    assert first.completions[0].text == ""
+    assert second.completions[0].token_count > 0
