@@ -59,7 +59,9 @@ exactness: install  ## Prove the training weights: docs/exactness.md (a quarter 
 	$(BIN)/python -m benchmarks.exactness --out docs/exactness.md
 
 requirements:  ## Resolve pyproject.toml into requirements/*.txt, without download addresses.
+	@# CUDA's torch comes from the index alone: a folder of wheels may hold the CPU's, without NCCL.
 	@for extra in cpu gpu; do \
+		if [ $$extra = gpu ]; then unset UV_FIND_LINKS; fi; \
 		VIRTUAL_ENV=.venv $(BIN)/uv pip compile --quiet --no-header --no-annotate --no-emit-index-url \
 			--no-emit-find-links --extra $$extra --extra dev \
 			--override requirements/overrides-$$extra.txt \

@@ -1,0 +1,43 @@
+# The GPU image: sampling and training on NVIDIA GPUs. CUDA's libraries come with the wheels; the
+# host needs the driver and the NVIDIA container toolkit.
+#   docker build -f infra/docker/gpu.Dockerfile --build-arg CODE_VERSION="$(git rev-parse HEAD)" \
+#     -t east:gpu .
+FROM python:3.11.14-slim-bookworm AS build
+ARG EXTRAS="gpu kubernetes"
+WORKDIR /opt/east
+RUN python -m pip install --no-cache-dir uv==0.13.9 && python -m venv /opt/venv
+ENV VIRTUAL_ENV=/opt/venv UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1
+# Dependencies first: a change of the code alone reuses this layer. The pinned file constrains, so
+# that the development tools in it stay out.
+COPY pyproject.toml ./
+COPY requirements/ requirements/
+RUN set -- && for extra in $EXTRAS; do set -- "$@" --extra "$extra"; done \
+    && uv pip install -r pyproject.toml "$@" \
+    --constraint requirements/gpu.txt --override requirements/overrides-gpu.txt
+COPY . .
+# Editable: infra/deepspeed is found beside the packages.
+RUN uv pip install --no-deps --editable .
+
+FROM python:3.11.14-slim-bookworm
+ARG CODE_VERSION=unknown
+# gcc and libc6-dev compile Triton's launchers when a kernel is first used; libnuma1 is NCCL's and
+# vLLM's; tini reaps what killed engines leave and passes signals on.
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev libnuma1 tini \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 10001 --user-group --create-home east \
+    && install --directory --owner=east --group=east /work /var/cache/east /var/tmp/east
+COPY --from=build /opt/venv /opt/venv
+COPY --from=build /opt/east /opt/east
+# The device lock is the container's own: with EAST_CACHE on a shared volume it must not be shared.
+ENV PATH=/opt/venv/bin:$PATH \
+    NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    EAST_CODE_VERSION=$CODE_VERSION EAST_WORKDIR=/work EAST_CACHE=/var/cache/east \
+    EAST_SCRATCH=/var/tmp/east EAST_DEVICE_LOCK=/tmp/east-device.lock \
+    HF_HUB_DISABLE_TELEMETRY=1 VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1 \
+    PREFECT_SERVER_ANALYTICS_ENABLED=false PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT=false \
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30
+USER 10001
+WORKDIR /work
+ENTRYPOINT ["tini", "--"]
+CMD ["east", "--help"]
