@@ -30,6 +30,8 @@ from east_core.processes import ChildProcess, parse_message
 from east_core.records import Completion, Question, SampledQuestion
 from east_core.sampler import GenerationSettings, ModelSource, SamplingProgress
 
+# Entries of config.json that training rewrites and that vLLM does not build an engine from.
+BOOKKEEPING = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache")
 Inbox = queue.SimpleQueue[tuple[int, dict[str, Any] | None]]
 Ask = tuple[str, str, str]  # key "shard:position", question's id, prompt
 
@@ -271,8 +273,8 @@ def _same_architecture(one: ModelSource, other: ModelSource) -> bool:
     """Whether the weights of `other` fit into an engine that was built for `one`."""
     texts = [json.loads((m.folder / "config.json").read_text()) for m in (one, other)]
     for text in texts:
-        for bookkeeping in ("_name_or_path", "transformers_version", "dtype", "torch_dtype"):
-            text.pop(bookkeeping, None)
+        for entry in BOOKKEEPING:
+            text.pop(entry, None)
     return one.trust_remote_code == other.trust_remote_code and bool(texts[0] == texts[1])
 
 
