@@ -76,6 +76,27 @@ class DatasetConfig(Frozen):
         return self.format != "table" or self.answer_column is not None
 
 
+class AdaptiveRecipe(Frozen):
+    """Sampling in steps, until the entropy of a question is known (docs/weighting.md)."""
+
+    model_config = ConfigDict(title="Adaptive sampling")
+
+    first: int = Field(16, ge=2, le=4096, description="Completions in a question's first step.")
+    step: int = Field(8, ge=1, le=4096, description="Completions in each further step.")
+    tolerance_bits: float = Field(
+        0.2,
+        gt=0,
+        description="A question is sampled on while its entropy is expected to change by more than "
+        "this (root mean square, in bits) on the way to samples_per_question.",
+    )
+    settle_after: int = Field(
+        32,
+        ge=2,
+        description="Completions after which a question without a correct one, or with one answer "
+        "only, is sampled no further: it will most likely be dropped.",
+    )
+
+
 class SamplingRecipe(Frozen):
     """How completions are drawn from the current checkpoint for each training question."""
 
@@ -94,6 +115,21 @@ class SamplingRecipe(Frozen):
         description="System message of every prompt, in sampling, training and evaluation alike.",
     )
     stop: tuple[str, ...] = Field((), description="Strings that end a completion, besides EOS.")
+    adaptive: AdaptiveRecipe | None = Field(
+        None,
+        description="Sample in steps until a question's entropy is known well enough, "
+        "samples_per_question at most. None: every question gets samples_per_question.",
+    )
+
+    @model_validator(mode="after")
+    def _leaves_steps(self) -> "SamplingRecipe":
+        if self.adaptive is not None and self.adaptive.first >= self.samples_per_question:
+            raise ValueError(
+                f"adaptive.first {self.adaptive.first} leaves nothing to adapt in "
+                f"samples_per_question {self.samples_per_question}; raise the latter, or leave "
+                "adaptive out"
+            )
+        return self
 
 
 class EvaluationRecipe(Frozen):

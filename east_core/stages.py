@@ -21,15 +21,17 @@ import dataclasses
 import functools
 import itertools
 import json
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from east_core import base_model, figures
+from east_core.adaptive import AdaptiveSampling
 from east_core.artifacts import ArtifactRecord, Store, existing, materialize, work_folder
 from east_core.clustering import cluster_all
-from east_core.config import DatasetConfig, RunConfig, SftRecipe, Training
+from east_core.config import DatasetConfig, RunConfig, SamplingRecipe, SftRecipe, Training
 from east_core.datasets import WithGold
 from east_core.errors import NothingToLearn
 from east_core.evaluation import Tally, grade, scores_as_facts
@@ -182,12 +184,20 @@ def sampling_stage(run: Run, number: int) -> "Stage":
     return Stage(
         address=run.address(round_name(number), "samples"),
         stage="samples",
-        recipe=dataclasses.asdict(_sampling_settings(run, number)),
+        recipe=dataclasses.asdict(_sampling_settings(run, number)) | _adaptive_identity(run.config),
         inputs={
             "questions": run.record("questions"),
             "model": checkpoint_record(run, number - 1),
         },
     )
+
+
+def _adaptive_identity(config: RunConfig) -> dict[str, Any]:
+    """What adaptive sampling adds to a recipe: its settings, and whether it looks at gold."""
+    recipe = config.sampling.adaptive
+    if recipe is None:
+        return {}
+    return {"adaptive": recipe.model_dump(), "is_labelled": config.label_free is None}
 
 
 @dataclass(frozen=True)
@@ -236,22 +246,41 @@ def _sample_shards(run: Run, number: int, sampler: Sampler, stage: Stage) -> lis
     missing = [shard for shard in shards if existing(run.store, **shard.identity()) is None]
     if missing:
         bounds = [shard.bounds for shard in missing]
-        questions = _shards(run, stage.inputs["questions"], bounds)
-        total = sum(map(len, bounds))
-        settings = _sampling_settings(run, number)
-        stream = sampler.sample(checkpoint(run, number - 1), questions, settings, total)
+        stream = _sampled_shards(run, number, sampler, bounds)
         for shard in missing:
             _publish_next(run, shard, stream)
         next(stream, None)  # lets the sampler finish its stage
     return [run.store.require(shard.address) for shard in shards]
 
 
+def _sampled_shards(
+    run: Run, number: int, sampler: Sampler, bounds: Sequence[range]
+) -> Iterator[list[SampledQuestion]]:
+    """Each shard's completions in order, in one go, or in steps where sampling is adaptive."""
+    shards = _shards(run, run.record("questions"), bounds)
+    model, settings = checkpoint(run, number - 1), _sampling_settings(run, number)
+    recipe = run.config.sampling.adaptive
+    if recipe is None:
+        yield from sampler.sample(model, shards, settings, sum(map(len, bounds)))
+        return
+
+    def draw(questions: Sequence[Question], step: GenerationSettings) -> list[SampledQuestion]:
+        (drawn,) = sampler.sample(model, [questions], step, len(questions))
+        return drawn
+
+    with Grader(processes=run.config.resources.grader_processes) as grader:
+        adaptive = AdaptiveSampling(draw, recipe, grader, run.config.label_free is None)
+        for questions in shards:
+            yield adaptive.sample(questions, settings)
+
+
 def _publish_next(run: Run, shard: Stage, stream: Iterator[list[SampledQuestion]]) -> None:
     """Wait for the stream's next shard inside its build, so that its record tells the time."""
+    recipe = run.config.sampling
     materialize(
         run.store,
         **shard.identity(),
-        build=lambda folder: _write_samples(folder, next(stream)),
+        build=lambda folder: _write_samples(folder, next(stream), recipe),
     )
 
 
@@ -272,14 +301,31 @@ def _shards(
         position = wanted.stop
 
 
-def _write_samples(folder: Path, sampled: Sequence[SampledQuestion]) -> dict[str, Any]:
+def _write_samples(
+    folder: Path, sampled: Sequence[SampledQuestion], recipe: SamplingRecipe
+) -> dict[str, int]:
+    """Write a shard; its facts can be summed over shards."""
     completions = [completion for item in sampled for completion in item.completions]
-    return {
+    facts = {
         "questions": write_table(folder / SAMPLES, SampledQuestion, sampled),
         "completions": len(completions),
         "tokens": sum(completion.token_count for completion in completions),
         "truncated": sum(completion.finish_reason == "length" for completion in completions),
     }
+    if recipe.adaptive is not None:
+        facts["tokens_saved"] = _tokens_saved(sampled, recipe.samples_per_question)
+    return facts
+
+
+def _tokens_saved(sampled: Sequence[SampledQuestion], most: int) -> int:
+    """What the completions left out would have taken, each as long as its question's mean."""
+    return round(
+        sum(
+            statistics.fmean(completion.token_count for completion in item.completions)
+            * (most - len(item.completions))
+            for item in sampled
+        )
+    )
 
 
 def _write_index(shards: Sequence[ArtifactRecord], folder: Path) -> dict[str, Any]:
@@ -287,7 +333,10 @@ def _write_index(shards: Sequence[ArtifactRecord], folder: Path) -> dict[str, An
     index = {shard.address: shard.content for shard in shards}
     (folder / SHARDS).write_text(json.dumps(index, indent=2))
     facts: list[Mapping[str, Any]] = [shard.facts for shard in shards]
-    return {name: sum(fact[name] for fact in facts) for name in facts[0]}
+    sums = {name: sum(fact[name] for fact in facts) for name in facts[0]}
+    if "tokens_saved" in sums:
+        sums["mean_samples"] = sums["completions"] / sums["questions"]
+    return sums
 
 
 def weigh(run: Run, number: int) -> ArtifactRecord:
