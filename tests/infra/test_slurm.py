@@ -1,0 +1,103 @@
+"""The sbatch script under bash, with stand-ins for srun, ray and prefect that note their words."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "infra" / "slurm" / "east-worker.sbatch"
+# Each stand-in writes down its arguments, and stays until it is told to end.
+STAND_IN = """#!/bin/bash
+echo "$(basename "$0") $* RAY=${RAY_ADDRESS:-} TOKEN=${RAY_AUTH_TOKEN:+set} KEY=${HF_TOKEN:-}" >> %s
+if [[ $1 == status ]]; then exit 0; fi
+trap 'echo "ended $(basename "$0")" >> %s; exit 0' TERM
+while :; do sleep 0.05; done
+"""
+
+
+@pytest.fixture
+def allocation(tmp_path: Path) -> tuple[dict[str, str], Path]:
+    """The environment of an allocation whose programs are stand-ins, and their notes."""
+    heard, programs = tmp_path / "heard", tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    for name in ("prefect", "ray", "srun"):
+        (programs / name).write_text(STAND_IN % (heard, heard))
+        (programs / name).chmod(0o755)
+    environment = {
+        **os.environ,
+        "PREFECT_API_URL": "http://prefect.example.org/api",
+        "SLURM_JOB_ID": "17",
+        "SLURM_NNODES": "1",
+        "SLURM_SUBMIT_DIR": str(tmp_path),
+        "TMPDIR": str(tmp_path / "disk"),
+    }
+    return environment, heard
+
+
+def start(environment: dict[str, str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        ["bash", str(SCRIPT)], env=environment, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for(heard: Path, word: str) -> str:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if heard.exists() and word in (text := heard.read_text()):
+            return text
+        time.sleep(0.02)
+    raise AssertionError(f"{word!r} was never heard")
+
+
+def test_a_worker_serves_until_slurm_ends_it_and_leaves_nothing(
+    allocation: tuple[dict[str, str], Path], tmp_path: Path
+) -> None:
+    environment, heard = allocation
+    secrets = tmp_path / "secrets"
+    secrets.write_text("HF_TOKEN=abc\n")
+    secrets.chmod(0o600)
+    running = start({**environment, "EAST_SECRETS": str(secrets)})
+    told = wait_for(heard, "prefect worker start")
+    assert "--pool east --name slurm-17 --limit 1" in told
+    assert "KEY=abc" in told
+    assert "srun" not in told
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(30) == 143
+    assert "ended prefect" in heard.read_text()
+    assert not list((tmp_path / "disk").iterdir())
+
+
+def test_several_nodes_are_one_ray_cluster_behind_a_token(
+    allocation: tuple[dict[str, str], Path],
+) -> None:
+    environment, heard = allocation
+    running = start({**environment, "SLURM_NNODES": "4"})
+    told = wait_for(heard, "prefect worker start")
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(30) == 143
+    head, others = (line for line in told.splitlines() if line.startswith("srun"))
+    assert "ray start --head --block" in head
+    assert "--dashboard-host=127.0.0.1" in head
+    assert "--nodes=3" in others
+    assert "--exclude=" in others
+    assert head.count("TOKEN=set") == others.count("TOKEN=set") == 1
+    [worker] = (line for line in told.splitlines() if line.startswith("prefect"))
+    assert ":6379" in worker
+    assert heard.read_text().count("ended srun") == 2
+
+
+def test_secrets_that_others_can_read_are_refused(
+    allocation: tuple[dict[str, str], Path], tmp_path: Path
+) -> None:
+    environment, heard = allocation
+    secrets = tmp_path / "secrets"
+    secrets.write_text("HF_TOKEN=abc\n")
+    secrets.chmod(0o644)
+    running = start({**environment, "EAST_SECRETS": str(secrets)})
+    _, errors = running.communicate(timeout=30)
+    assert running.returncode == 2
+    assert "chmod 600" in errors
+    assert not heard.exists()
