@@ -257,7 +257,15 @@ class Resources(Frozen):
     model_config = ConfigDict(title="Resources")
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA if present.")
-    processes: int = Field(1, ge=1, description="Training ranks, one for each GPU (or CPU core).")
+    processes: int = Field(
+        1, ge=1, description="Training ranks over all nodes, one for each GPU (or CPU core)."
+    )
+    nodes: int = Field(
+        1,
+        ge=1,
+        description="Machines that the training ranks are spread over evenly: processes / nodes "
+        "on each. 1: all on this machine.",
+    )
     micro_batch_size: int = Field(
         2, ge=1, description="Examples a rank handles at once; lower it when memory runs out."
     )
@@ -304,6 +312,20 @@ class Resources(Frozen):
     stage_timeout_hours: float = Field(
         24.0, gt=0, description="Longest that one sampling or training process may take."
     )
+
+    @property
+    def processes_per_node(self) -> int:
+        """Training ranks on each machine."""
+        return self.processes // self.nodes
+
+    @model_validator(mode="after")
+    def _ranks_fill_nodes(self) -> "Resources":
+        if self.processes % self.nodes:
+            raise ValueError(
+                f"processes {self.processes} counts the ranks of all {self.nodes} nodes, so it "
+                "must be a multiple of nodes; change one of them"
+            )
+        return self
 
     @model_validator(mode="after")
     def _offload_fits_stage(self) -> "Resources":

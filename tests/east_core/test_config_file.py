@@ -59,6 +59,7 @@ def test_overrides_win_and_are_typed() -> None:
         ({"training": {"loss": "dpo", "beta": 0}}, r"training.beta: .*greater than 0 \(got 0\)"),
         ({"resources": {"processes": 3}}, "global_batch_size 16 is not a multiple of"),
         ({"resources": {"offload": "all"}}, "offload 'all' needs zero_stage 3"),
+        ({"resources": {"processes": 6, "nodes": 4}}, "must be a multiple of nodes"),
         ({"benchmarks": {}}, "benchmarks is empty"),
         ({"benchmarks": {"a/b": {}}}, "benchmark name 'a/b' must be"),
         (
