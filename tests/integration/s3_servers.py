@@ -19,9 +19,21 @@ from typing import Any, Literal
 import pytest
 
 Fault = Literal[
-    "500", "503", "denied", "reset", "truncate", "stall", "stall-upload", "flip", "lose-answer"
+    "500",
+    "503",
+    "denied",
+    "no-bucket",
+    "reset",
+    "truncate",
+    "slow",
+    "hold",
+    "stall",
+    "stall-upload",
+    "flip",
+    "lose-answer",
 ]
 BUCKET = "east-tests"
+SLOW_SECONDS = 0.4
 
 
 @dataclass
@@ -100,7 +112,8 @@ def wait_for_port(port: int, seconds: float) -> None:
 class FaultyProxy:
     """A TCP proxy for HTTP that hurts the requests whose method and path match.
 
-    `times` faults are given (-1: without end); `seen` counts the requests that matched.
+    `times` faults are given (-1: without end); `seen` counts the requests that matched. "slow"
+    answers late, "hold" waits for the next `hurt`, "stall" never answers.
     `drops_conditions` hides If-None-Match from the server, as older servers ignore it.
     """
 
@@ -113,11 +126,17 @@ class FaultyProxy:
     requests: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     closing: threading.Event = field(default_factory=threading.Event)
+    changed: threading.Event = field(default_factory=threading.Event)
     endpoint: str = ""
 
     def hurt(self, fault: Fault | None, matching: str = ".*", times: int = -1) -> None:
-        """From now on, fail `times` requests like "PUT /bucket/key" that match."""
+        """From now on, fail `times` requests like "PUT /bucket/key" that match.
+
+        Requests that "hold" keeps waiting are passed on by the next call.
+        """
         with self.lock:
+            self.changed.set()
+            self.changed = threading.Event()
             self.fault, self.matching, self.times, self.seen = fault, matching, times, 0
             self.requests.clear()
 
@@ -165,6 +184,7 @@ def _exchange(proxy: FaultyProxy, client: socket.socket) -> bool:
     """Pass one request on, and one answer back; False when the connection is over."""
     head, rest = _read_head(client)
     method, path = head.split(b" ", 2)[:2]
+    changed = proxy.changed
     fault = proxy.fault_for(f"{method.decode()} {path.decode()}")
     if fault == "stall-upload":
         proxy.closing.wait(120)  # the body is never read
@@ -173,7 +193,11 @@ def _exchange(proxy: FaultyProxy, client: socket.socket) -> bool:
         client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         head = re.sub(rb"(?i)\r\nexpect: 100-continue", b"", head)
     body = rest + _read_exactly(client, _length(head) - len(rest))
-    if fault in ("500", "503", "denied"):
+    if fault == "slow":
+        time.sleep(SLOW_SECONDS)
+    if fault == "hold":
+        changed.wait(120)
+    if fault in _REFUSALS:
         client.sendall(_refusal(fault))
         return True
     if fault == "reset":
@@ -207,12 +231,16 @@ def _answer(
     return True
 
 
+_REFUSALS = {
+    "500": ("500 Internal Server Error", "InternalError", "We encountered an internal error."),
+    "503": ("503 Slow Down", "SlowDown", "Please reduce your request rate."),
+    "denied": ("403 Forbidden", "AccessDenied", "Access Denied"),
+    "no-bucket": ("404 Not Found", "NoSuchBucket", "The specified bucket does not exist"),
+}
+
+
 def _refusal(fault: str) -> bytes:
-    status, code, text = {
-        "500": ("500 Internal Server Error", "InternalError", "We encountered an internal error."),
-        "503": ("503 Slow Down", "SlowDown", "Please reduce your request rate."),
-        "denied": ("403 Forbidden", "AccessDenied", "Access Denied"),
-    }[fault]
+    status, code, text = _REFUSALS[fault]
     body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{text}</Message></Error>"
     return (
         f"HTTP/1.1 {status}\r\nContent-Type: application/xml\r\n"

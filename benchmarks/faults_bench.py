@@ -1,0 +1,492 @@
+"""What a row of the fault table is made with: runs in processes, a store to look into, S3, Prefect.
+
+A `Scene` is one row's run, in a folder of its own. It starts the run, waits for the place where
+the fault belongs, and afterwards tells what became of every record.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import psutil
+
+from east_core.manifest import RECORD_NAME, decode_record
+from east_core.supervise import die_with_parent
+from east_core.testing import write_model
+from tests.integration.s3_servers import (
+    BUCKET,
+    FaultyProxy,
+    S3Server,
+    faulty_proxy,
+    free_port,
+    moto_server,
+    wait_for_port,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+Engines = Literal["real", "scripted"]
+NAME = "faults"
+LONGEST_RUN, LONGEST_WAIT = 900.0, 400.0
+# A run's stages in the order in which they are recorded.
+STAGES = (
+    "config", "base-model", "questions", "benchmarks", "round-00/scores", "round-00/report",
+    "round-01/samples", "round-01/weights", "round-01/examples", "round-01/checkpoint",
+    "round-01/scores", "round-01/report",
+)  # fmt: skip
+REAL = """
+name = "faults"
+store = "{store}"
+rounds = 1
+[questions]
+path = "builtin:train.jsonl"
+limit = 60
+[benchmarks.problems]
+path = "builtin:test.jsonl"
+limit = 20
+[sampling]
+samples_per_question = 32
+max_tokens = 64
+[training]
+loss = "sft"
+learning_rate = 1e-4
+epochs = 2
+global_batch_size = 4
+[evaluation]
+max_tokens = 64
+[resources]
+device = "cpu"
+processes = 2
+micro_batch_size = 2
+zero_stage = 2
+shard_questions = 20
+kv_cache_gib = 0.25
+checkpoint_every_steps = 2
+"""
+SCRIPTED = """
+name = "faults"
+store = "{store}"
+rounds = 1
+[model]
+name = "{folder}/model"
+[questions]
+path = "{folder}/questions.jsonl"
+[benchmarks.sums]
+path = "{folder}/questions.jsonl"
+[sampling]
+samples_per_question = 6
+[resources]
+shard_questions = 15
+"""
+Records = dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run that ended: its exit status and what it wrote."""
+
+    status: int
+    output: str
+
+    @property
+    def line(self) -> str:
+        """The one line that tells the user what happened."""
+        told = [line for line in self.output.splitlines() if line.startswith("east: ")]
+        return told[-1].removeprefix("east: ") if told else f"exit status {self.status}"
+
+    def told(self, pattern: str) -> str:
+        """The first part of the output that matches. Raises AssertionError where none does."""
+        found = re.search(pattern, self.output)
+        assert found is not None, f"{pattern!r} is not in:\n{self.output[-3000:]}"
+        return found[0]
+
+
+class Bench:
+    """What all rows share: a work folder, S3 with a proxy, Prefect's server, a worker."""
+
+    def __init__(self, work: Path) -> None:
+        self.work = work.absolute()
+        (self.work / "logs").mkdir(parents=True, exist_ok=True)
+        self.ends = self._whole = contextlib.ExitStack()
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._whole.close()
+
+    @contextlib.contextmanager
+    def row(self) -> Iterator[None]:
+        """What a row starts in here ends with it."""
+        with contextlib.ExitStack() as self.ends:
+            yield
+        self.ends = self._whole
+
+    @cached_property
+    def s3(self) -> S3Server:
+        """moto's server, with a bucket."""
+        server = self._whole.enter_context(moto_server())
+        server.create_bucket()
+        return server
+
+    @cached_property
+    def port(self) -> int:
+        """The port of Prefect's server."""
+        return free_port()
+
+    @property
+    def prefect_url(self) -> str:
+        """The API of a Prefect server that is up."""
+        if self._server is None:
+            self._whole.callback(self.kill_server)
+            self.start_server()
+        return f"http://127.0.0.1:{self.port}/api"
+
+    def environment(self) -> dict[str, str]:
+        """This environment, with a Prefect of the bench's own and quiet engines."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+        return kept | {
+            "PREFECT_HOME": str(self.work / "prefect"),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+            "DO_NOT_TRACK": "1",
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+            "COLUMNS": "200",
+            "EAST_WORKDIR": str(self.work),
+        }
+
+    def start_server(self) -> None:
+        """Start Prefect's server and wait until it answers."""
+        from flows.server import server_command
+
+        arguments = server_command("create_app", self.port)
+        self._server = self.spawn("server", arguments, ends=self._whole)
+        wait_for_port(self.port, 180)
+        health = f"http://127.0.0.1:{self.port}/api/health"
+        wait_until(lambda: _answers(health), "Prefect's server")
+
+    def kill_server(self) -> None:
+        """End Prefect's server as kill -9 does."""
+        if self._server is not None:
+            self._server.kill()
+            self._server.wait()
+            self._server = None
+
+    def spawn(
+        self,
+        name: str,
+        arguments: list[str],
+        env: Mapping[str, str] | None = None,
+        ends: contextlib.ExitStack | None = None,
+    ) -> "subprocess.Popen[bytes]":
+        """A python whose output goes to logs/NAME.log; ended with `ends`, by default with the row."""
+        with (self.work / "logs" / f"{name}.log").open("ab") as stream:
+            process = subprocess.Popen(
+                [sys.executable, *arguments], cwd=self.work, env=env or self.environment(),
+                stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 the proxy's threads hold no locks
+            )  # fmt: skip
+        (ends or self.ends).callback(end_tree, process)
+        return process
+
+    def api(self, path: str, body: object = None) -> Any:
+        """Ask Prefect's API; POST where there is a body."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"content-type": "application/json"}
+        request = urllib.request.Request(f"{self.prefect_url}/{path}", data, headers)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+    @cached_property
+    def deployment(self) -> str:
+        """The id of the deployment of self-training, made with everything else that a worker needs.
+
+        The server must be up.
+        """
+        prepare = (
+            "from pathlib import Path; from flows.server_setup import prepare_server;"
+            f"prepare_server(Path({str(ROOT / 'infra/prefect.yaml')!r}))"
+        )
+        env = self.environment() | {"PREFECT_API_URL": self.prefect_url}
+        subprocess.run([sys.executable, "-c", prepare], cwd=self.work, env=env, check=True)
+        found = self.api("deployments/filter", {})
+        return str(next(d["id"] for d in found if d["name"] == "self-training"))
+
+
+@dataclass
+class Scene:
+    """One row's run: its folder, its store, and the records seen when the fault struck.
+
+    `extra` is added to its environment. `rerun` runs it again where `east run` is not the way, and
+    `unrepeated` is what the rerun's output must not show.
+    """
+
+    bench: Bench
+    name: str
+    engines: Engines
+    on_s3: bool = False
+    extra: dict[str, str] = field(default_factory=dict)
+    struck: Records = field(default_factory=dict)
+    unrepeated: str = ""
+    rerun: Callable[[], Ended] | None = None
+    _proxy: FaultyProxy | None = None
+    _runs: int = 0
+
+    def __post_init__(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        if self.on_s3:
+            self._proxy = self.bench.ends.enter_context(faulty_proxy(self.bench.s3))
+        if self.engines == "scripted":
+            write_model(self.folder / "model")
+            rows = (
+                {"id": f"q{i}", "question": f"{i} + 1", "answer": str(i + 1)} for i in range(40)
+            )
+            text = "".join(json.dumps(row) + "\n" for row in rows)
+            (self.folder / "questions.jsonl").write_text(text)
+        self.config.write_text(self.toml)
+
+    @property
+    def proxy(self) -> FaultyProxy:
+        """What stands between the run and S3."""
+        assert self._proxy is not None
+        return self._proxy
+
+    @property
+    def folder(self) -> Path:
+        """The row's folder, empty at its start."""
+        return self.bench.work / "runs" / self.name
+
+    @property
+    def config(self) -> Path:
+        """The run's config file."""
+        return self.folder / "run.toml"
+
+    @property
+    def toml(self) -> str:
+        """The run's settings."""
+        text = REAL if self.engines == "real" else SCRIPTED
+        return text.format(store=self.store, folder=self.folder)
+
+    @property
+    def store(self) -> str:
+        """The URL of the run's store."""
+        return f"s3://{BUCKET}/{self.name}" if self.on_s3 else str(self.folder / "store")
+
+    @property
+    def run_folder(self) -> Path:
+        """The run's artifacts in a local store."""
+        return self.folder / "store" / NAME
+
+    def environment(self) -> dict[str, str]:
+        """The environment of the run's processes."""
+        env = self.bench.environment() | {"EAST_CACHE": str(self.folder / "cache")}
+        if self._proxy is not None:
+            env |= self.bench.s3.environment(self._proxy.endpoint)
+        return env | self.extra
+
+    def furnish(self, before: str) -> None:
+        """Start from what the undisturbed run had recorded before a stage."""
+        source = self.bench.work / "runs" / f"baseline-{self.engines}" / "store" / NAME
+        for stage in STAGES[: STAGES.index(before)]:
+            if self.on_s3:
+                put_tree(self.bench.s3, source / stage, f"{self.name}/{NAME}/{stage}")
+            else:
+                shutil.copytree(source / stage, self.run_folder / stage)
+
+    def start(self, config: Path | None = None, **extra: str) -> "Started":
+        """Start `east run` (or its scripted likeness) and return at once."""
+        self._runs += 1
+        module = ["-m", "benchmarks.faults_flow"]
+        if self.engines == "real":
+            module = ["-c", "from flows.cli import main; main()"]
+        name = f"{self.name}-{self._runs}"
+        log = self.bench.work / "logs" / f"{name}.log"
+        log.unlink(missing_ok=True)
+        arguments = [*module, "run", str(config or self.config)]
+        process = self.bench.spawn(name, arguments, self.environment() | extra)
+        return Started(process, log)
+
+    def start_on_server(self) -> "Started":
+        """`start`, told to the bench's Prefect server instead of one of its own: quicker."""
+        return self.start(PREFECT_API_URL=self.bench.prefect_url)
+
+    def run(self) -> Ended:
+        """Run to the end."""
+        return self.start_on_server().end()
+
+    def records(self) -> Records:
+        """The bytes of every record of the run, by address within it."""
+        found = self._objects() if self.on_s3 else self._files()
+        return {
+            path.removesuffix(f"/{RECORD_NAME}"): data
+            for path, data in found.items()
+            if path.endswith(f"/{RECORD_NAME}")
+        }
+
+    def contents(self) -> dict[str, str]:
+        """The content hash of every artifact; `config` names its store and is left out."""
+        return {
+            address: decode_record(data, address).content
+            for address, data in self.records().items()
+            if address != "config"
+        }
+
+    def strike(self) -> None:
+        """Remember what is recorded now: none of it may be made again."""
+        self.struck = self.records()
+
+    def scratch(self, pattern: str) -> list[Path]:
+        """Files of unfinished builds."""
+        place = "cache/scratch" if self.on_s3 else "store/.scratch"
+        return list((self.folder / place).glob(pattern))
+
+    def _files(self) -> Records:
+        paths = self.run_folder.rglob(RECORD_NAME)
+        return {path.relative_to(self.run_folder).as_posix(): path.read_bytes() for path in paths}
+
+    def _objects(self) -> Records:
+        client, prefix = self.bench.s3._client(), f"{self.name}/{NAME}/"
+        keys = list_keys(self.bench.s3, prefix)
+        return {
+            key.removeprefix(prefix): client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+            for key in keys
+            if key.endswith(RECORD_NAME)
+        }
+
+
+@dataclass
+class Started:
+    """A run's process and its log."""
+
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    @property
+    def output(self) -> str:
+        """What it has written so far."""
+        return self.log.read_text(errors="replace")
+
+    def end(self) -> Ended:
+        """Wait for the end."""
+        return Ended(self.process.wait(LONGEST_RUN), self.output)
+
+    def engine(self) -> psutil.Process | None:
+        """The process that samples, once there is one."""
+        return first(self.process.pid, "east_core.backends.vllm_worker")
+
+    def ranks(self) -> list[psutil.Process]:
+        """The training ranks that live."""
+        return matching(self.process.pid, "east_core.backends.trl_trainer")
+
+    def kill(self) -> str:
+        """kill -9 the run; tells how long its engines outlived it."""
+        return kill_owner(self.process.pid, self.process.wait)
+
+
+def kill_owner(pid: int, wait: Callable[[], object]) -> str:
+    """kill -9 a process, and tell how long those below it outlived it."""
+    below = psutil.Process(pid).children(recursive=True)
+    os.kill(pid, signal.SIGKILL)
+    wait()
+    started = time.monotonic()
+    wait_until(lambda: not any(map(_lives, below)), "the end of what was below it", 60)
+    return (
+        f"all {len(below)} processes below it were gone within {time.monotonic() - started:.0f} s"
+    )
+
+
+def matching(pid: int, module: str) -> list[psutil.Process]:
+    """The living processes below `pid` that run a module themselves."""
+    found = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                command = child.cmdline()
+                is_owner = {"east_core.supervise", "torch.distributed.run"} & set(command)
+                if module in command and not is_owner and _lives(child):
+                    found.append(child)
+    return found
+
+
+def first(pid: int, module: str) -> psutil.Process | None:
+    """The first of them, if any."""
+    return next(iter(matching(pid, module)), None)
+
+
+def wait_until(reached: Callable[[], object], what: str, seconds: float = LONGEST_WAIT) -> Any:
+    """Poll until `reached` gives something, and return it."""
+    deadline = time.monotonic() + seconds
+    while not (found := reached()):
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.01)
+    return found
+
+
+def end_tree(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a process and all below it, if it still lives."""
+    if process.poll() is not None:
+        return
+    below = psutil.Process(process.pid).children(recursive=True)
+    for each in (*below, process):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+    process.wait()
+
+
+def sums(count: int) -> str:
+    """Questions for the scripted sampler, as JSON lines."""
+    rows = ({"id": f"q{i}", "question": f"{i} + 1", "answer": str(i + 1)} for i in range(count))
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def put_tree(server: S3Server, folder: Path, prefix: str) -> None:
+    """Put every file below a folder into the bucket."""
+    client = server._client()
+    for path in folder.rglob("*"):
+        if path.is_file():
+            key = f"{prefix}/{path.relative_to(folder).as_posix()}"
+            client.put_object(Bucket=BUCKET, Key=key, Body=path.read_bytes())
+
+
+def list_keys(server: S3Server, prefix: str) -> Iterator[str]:
+    """The names of the objects with a prefix."""
+    pages = server._client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
+    for page in pages:
+        for item in page.get("Contents", []):
+            yield item["Key"]
+
+
+def form_of(scene: Scene) -> dict[str, Any]:
+    """The run's settings as the UI's form takes them."""
+    return {"form": tomllib.loads(scene.toml)}
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _answers(url: str) -> bool:
+    with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):
+        return True
+    return False

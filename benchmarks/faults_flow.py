@@ -1,0 +1,14 @@
+"""`east`, with a scripted sampler and an instant trainer in place of the engines.
+
+    python -m benchmarks.faults_flow run CONFIG
+
+Everything else is the real thing: stages, records, store, Prefect, the command line's errors.
+"""
+
+from east_core.testing import InstantTrainer, ScriptedSampler
+from flows.cli import main
+from tasks.engines import Engines, place
+
+if __name__ == "__main__":
+    with place(Engines(ScriptedSampler(), InstantTrainer())):
+        main()
