@@ -195,7 +195,7 @@ class Bench:
         env: Mapping[str, str] | None = None,
         ends: contextlib.ExitStack | None = None,
     ) -> "subprocess.Popen[bytes]":
-        """A python whose output goes to logs/NAME.log; ended with `ends`, by default with the row."""
+        """A python that writes to logs/NAME.log; ended with `ends`, by default with the row."""
         with (self.work / "logs" / f"{name}.log").open("ab") as stream:
             process = subprocess.Popen(
                 [sys.executable, *arguments], cwd=self.work, env=env or self.environment(),

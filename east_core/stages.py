@@ -17,6 +17,7 @@ Round r samples from checkpoint r-1, trains checkpoint r and scores it. Every st
 A stage's revision is bumped by hand when its code changes what it makes.
 """
 
+import collections
 import dataclasses
 import functools
 import itertools
@@ -33,7 +34,7 @@ from east_core.artifacts import ArtifactRecord, Store, existing, materialize, wo
 from east_core.clustering import cluster_all
 from east_core.config import DatasetConfig, RunConfig, SamplingRecipe, SftRecipe, Training
 from east_core.datasets import WithGold
-from east_core.errors import NothingToLearn
+from east_core.errors import ArtifactDamaged, NothingToLearn
 from east_core.evaluation import Tally, grade, scores_as_facts
 from east_core.examples import build_examples, example_type, survey_examples
 from east_core.figures_entropy import draw_entropy_figure
@@ -167,16 +168,26 @@ def checkpoint(run: Run, number: int) -> ModelSource:
 def sample(run: Run, number: int, sampler: Sampler) -> ArtifactRecord:
     """Sample completions of every training question from checkpoint `number` - 1.
 
-    Shard by shard: a shard that is recorded is not sampled again. The artifact lists its shards
-    in question order, whatever their size, so a resume may use another shard size.
+    Shard by shard: a shard that is recorded is not sampled again, and one that was deleted since
+    (because it was damaged) is. The artifact lists its shards in question order, whatever their
+    size, so a resume may use another shard size.
     """
     stage = sampling_stage(run, number)
     done = existing(run.store, **stage.identity())
+    bounds = _shard_bounds(run, stage.inputs["questions"]) if done is None else _lost(run, done)
+    shards = _sample_shards(run, number, sampler, [stage.shard(each) for each in bounds])
     if done is not None:
         return done
-    shards = _sample_shards(run, number, sampler, stage)
     build = functools.partial(_write_index, shards)
     return materialize(run.store, **stage.identity(), build=build)
+
+
+def _lost(run: Run, samples: ArtifactRecord) -> list[range]:
+    """The bounds of the shards that recorded samples list, and that are not there any more."""
+    there = set(run.store.addresses(samples.address))
+    names = (shard.rsplit("/", 1)[1] for shard in _listed(run, samples) if shard not in there)
+    numbers = ([int(number) for number in name.split("-")] for name in names)
+    return [range(first, last + 1) for first, last in numbers]
 
 
 def sampling_stage(run: Run, number: int) -> "Stage":
@@ -240,16 +251,17 @@ def _sampling_settings(run: Run, number: int) -> GenerationSettings:
     )
 
 
-def _sample_shards(run: Run, number: int, sampler: Sampler, stage: Stage) -> list[ArtifactRecord]:
+def _sample_shards(
+    run: Run, number: int, sampler: Sampler, shards: Sequence[Stage]
+) -> list[ArtifactRecord]:
     """The shards' records in question order; only those that are missing are sampled."""
-    shards = [stage.shard(bounds) for bounds in _shard_bounds(run, stage.inputs["questions"])]
     missing = [shard for shard in shards if existing(run.store, **shard.identity()) is None]
     if missing:
-        bounds = [shard.bounds for shard in missing]
-        stream = _sampled_shards(run, number, sampler, bounds)
+        sampled = _sampled_shards(run, number, sampler, [shard.bounds for shard in missing])
+        stream = zip(missing, sampled, strict=True)
         for shard in missing:
             _publish_next(run, shard, stream)
-        next(stream, None)  # lets the sampler finish its stage
+        collections.deque(stream, maxlen=0)  # lets the sampler finish its stage
     return [run.store.require(shard.address) for shard in shards]
 
 
@@ -274,14 +286,18 @@ def _sampled_shards(
             yield adaptive.sample(questions, settings)
 
 
-def _publish_next(run: Run, shard: Stage, stream: Iterator[list[SampledQuestion]]) -> None:
-    """Wait for the stream's next shard inside its build, so that its record tells the time."""
+def _publish_next(
+    run: Run, shard: Stage, stream: Iterator[tuple[Stage, list[SampledQuestion]]]
+) -> None:
+    """Wait for a shard's completions inside its build, so that its record tells the time."""
     recipe = run.config.sampling
-    materialize(
-        run.store,
-        **shard.identity(),
-        build=lambda folder: _write_samples(folder, next(stream), recipe),
-    )
+
+    def build(folder: Path) -> dict[str, int]:
+        # a shard before this one may not have been built now, but published from a killed build
+        completions = next(sampled for owner, sampled in stream if owner.address == shard.address)
+        return _write_samples(folder, completions, recipe)
+
+    materialize(run.store, **shard.identity(), build=build)
 
 
 def _shard_bounds(run: Run, questions: ArtifactRecord) -> list[range]:
@@ -372,9 +388,26 @@ def weigh(run: Run, number: int) -> ArtifactRecord:
 
 
 def sample_files(run: Run, samples: ArtifactRecord) -> list[Path]:
-    """The local sample files of a round, in question order."""
+    """The local sample files of a round, in question order.
+
+    Raises ArtifactDamaged where a shard was made again and came out otherwise (as on GPUs it may).
+    """
+    files = []
+    for address, content in _listed(run, samples).items():
+        shard = run.store.require(address)
+        if shard.content != content:
+            raise ArtifactDamaged(
+                f"{address} was made again, and is not what {samples.address} was made of; delete "
+                f"the address {samples.address} and what was made from it, and run again"
+            )
+        files.append(run.store.fetch(shard) / SAMPLES)
+    return files
+
+
+def _listed(run: Run, samples: ArtifactRecord) -> dict[str, str]:
+    """The contents of a round's shards by their addresses, in question order."""
     shards: dict[str, str] = json.loads((run.store.fetch(samples) / SHARDS).read_text())
-    return [run.store.fetch(run.store.require(shard)) / SAMPLES for shard in shards]
+    return shards
 
 
 def weight_files(run: Run, weights: ArtifactRecord) -> list[Path]:
