@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -21,14 +20,21 @@ from pathlib import Path
 import psutil
 
 from east_core.errors import ConfigError, EngineError
-from east_core.supervise import die_with_parent
-from flows.launch import ADDRESS_FILE, use_project_settings
+from flows.server import (
+    ADDRESS_FILE,
+    HOST,
+    end_service,
+    server_command,
+    service_log,
+    start_service,
+    use_project_settings,
+    wait_for_server,
+)
 from flows.server_setup import POOL, prepare_server
 
-HOST = "127.0.0.1"
-SERVER_SECONDS, WORKER_SECONDS = 180.0, 120.0
+WORKER_SECONDS = 120.0
 # Time for a flow to report its end, which includes ending its engines.
-FLOW_SECONDS, SERVICE_SECONDS = 20.0, 15.0
+FLOW_SECONDS = 20.0
 DEPLOYMENTS = Path(__file__).parents[1] / "infra" / "prefect.yaml"
 
 
@@ -50,14 +56,15 @@ class Cockpit:
             signal.signal(number, lambda *_: asked.set())
         while not asked.wait(1.0):
             if self.server.poll() is not None:
-                raise EngineError(f"Prefect's server has ended; see {_log('server')}, then again")
+                log = service_log("server")
+                raise EngineError(f"Prefect's server has ended; see {log}, then again")
             if self.worker.poll() is not None:
-                self.worker = _started("worker", _worker_command())
+                self.worker = start_service("worker", _worker_command())
 
     def close(self) -> None:
         """End the runs, then the worker."""
         end_flow_runs(self.worker.pid)
-        _end(self.worker)
+        end_service(self.worker)
 
 
 @contextlib.contextmanager
@@ -74,12 +81,12 @@ def cockpit(port: int, deployments: Path = DEPLOYMENTS) -> Iterator[Cockpit]:
     os.environ["PREFECT_API_URL"] = f"{url}/api"
     os.environ["EAST_WORKDIR"] = str(Path.cwd())  # where runs of the worker start
     with contextlib.ExitStack() as stack:
-        server = _started("server", _server_command(port))
-        stack.callback(_end, server)
-        _wait_for(f"{url}/api/health", server)
+        server = start_service("server", server_command("create_app", port))
+        stack.callback(end_service, server)
+        wait_for_server(f"{url}/api/health", server)
         stack.enter_context(_address_told(f"{url}/api"))
         prepare_server(deployments)
-        running = Cockpit(url, server, _started("worker", _worker_command()))
+        running = Cockpit(url, server, start_service("worker", _worker_command()))
         stack.callback(running.close)
         _wait_for_worker(running)
         yield running
@@ -98,50 +105,9 @@ def end_flow_runs(worker_pid: int) -> None:
             run.kill()
 
 
-def _server_command(port: int) -> list[str]:
-    app = ("--factory", "flows.ui_server:create_app")
-    where = ("--host", HOST, "--port", str(port))
-    return ["-m", "uvicorn", *app, *where, "--log-level", "warning"]
-
-
 def _worker_command() -> list[str]:
     name = f"worker on {socket.gethostname()}"
     return ["-m", "prefect", "worker", "start", "--pool", POOL, "--name", name]
-
-
-def _started(name: str, arguments: list[str]) -> "subprocess.Popen[bytes]":
-    """A child that writes to PREFECT_HOME/NAME.log and never outlives us."""
-    with _log(name).open("ab") as stream:
-        return subprocess.Popen(
-            [sys.executable, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=stream,
-            start_new_session=True,  # Ctrl-C is for us, who end things in order
-            preexec_fn=die_with_parent,  # noqa: PLW1509 no threads yet
-        )
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    process.terminate()
-    try:
-        process.wait(SERVICE_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _log(name: str) -> Path:
-    return Path(os.environ["PREFECT_HOME"]) / f"{name}.log"
-
-
-def _wait_for(url: str, server: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + SERVER_SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):  # noqa: S310
-            return
-        time.sleep(0.3)
-    raise EngineError(f"Prefect's server did not come up at {url}; see {_log('server')}")
 
 
 def _wait_for_worker(running: Cockpit) -> None:
@@ -152,7 +118,7 @@ def _wait_for_worker(running: Cockpit) -> None:
             if json.load(answer)["status"] == "READY":
                 return
         time.sleep(0.5)
-    raise EngineError(f"Prefect's worker did not come up; see {_log('worker')}")
+    raise EngineError(f"Prefect's worker did not come up; see {service_log('worker')}")
 
 
 @contextlib.contextmanager

@@ -76,12 +76,12 @@ def _launch(study: "StudyConfig") -> None:
     """Run the flow in this process and print the comparison."""
     from east_core.artifacts import Store
     from east_core.comparison import TABLE
-    from flows.launch import use_project_settings
+    from flows.server import prefect_api
 
-    use_project_settings()
-    from flows.compare import compare as compare_flow
+    with prefect_api():
+        from flows.compare import compare as compare_flow
 
-    record = compare_flow(study)
+        record = compare_flow(study)
     store = Store(f"{study.store.rstrip('/')}/{study.name}")
     typer.echo((store.fetch(record) / TABLE).read_text("utf-8"))
     typer.echo(f"figures and numbers: {store.url(record)}")

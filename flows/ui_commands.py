@@ -35,7 +35,8 @@ def up(port: Port = 4200, deployments: Deployments = None) -> None:
 def rollback(line: LineUrl, reason: Reason = "rolled back by hand") -> None:
     """Put the champion before the current one back in use; the history keeps both."""
     from east_core.promotion import roll_back
-    from flows.launch import open_run, use_project_settings
+    from flows.launch import open_run
+    from flows.server import use_project_settings
 
     store, name = open_run(line)
     entry = roll_back(store, name, reason)

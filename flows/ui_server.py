@@ -33,6 +33,14 @@ POLICY = "; ".join(
 )
 
 
+def create_embedded_app() -> FastAPI:
+    """The API alone, for the one run that started it: no UI, no schedules, no late runs."""
+    from prefect.server.api.server import create_app as prefect_app
+
+    lock_sqlite_early()
+    return prefect_app(ephemeral=True, final=True)
+
+
 def create_app() -> FastAPI:
     """Prefect's application (API and both UIs) with the content security policy on every page."""
     from prefect.server.api.server import create_app as prefect_app

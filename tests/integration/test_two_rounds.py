@@ -15,7 +15,7 @@ from east_core.artifacts import Store
 from east_core.manifest import ArtifactRecord
 
 EAST = [sys.executable, "-c", "from flows.cli import main; main()"]
-ENGINES = ("east_core.backends.", "east_core.supervise")
+CHILDREN = ("east_core.backends.", "east_core.supervise", "flows.ui_server")
 CONFIG = """
 name = "two-rounds"
 store = "{store}"
@@ -70,7 +70,7 @@ def table(folder: Path) -> list[dict[str, object]]:
     rounds: list[dict[str, object]] = json.loads(
         east(folder, "show", str(folder / "store/two-rounds"), "--json")
     )["rounds"]
-    return [{name: row[name] for name in row if name != "seconds"} for row in rounds]
+    return [{name: row[name] for name in row if "seconds" not in name} for row in rounds]
 
 
 def records(folder: Path) -> dict[str, ArtifactRecord]:
@@ -134,11 +134,11 @@ def test_a_run_killed_in_training_goes_on_to_the_same_table(finished: Path, tmp_
         stderr=subprocess.DEVNULL,
     )
     wait_until(lambda: in_training(tmp_path, run.pid), "round 2 to be in training")
-    engines = engines_of(run.pid)
-    assert engines
+    children = children_of(run.pid)
+    assert {"ui_server", "trl_trainer"} <= set(kinds(children))
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
-    wait_until(lambda: not any(process.is_running() for process in engines), "engines to end", 30)
+    wait_until(lambda: not any(process.is_running() for process in children), "children to end", 30)
     interrupted = records(tmp_path)
     assert "round-02/checkpoint" not in interrupted
     east(tmp_path, "run", str(config))
@@ -155,16 +155,22 @@ def in_training(folder: Path, pid: int) -> bool:
     """Whether the ranks of round 2 are at work: a training checkpoint of theirs is there."""
     scratch = folder / "store" / ".scratch"
     examples = folder / "store/two-rounds/round-02/examples/_record.json"
-    ranks = [p for p in engines_of(pid) if any("trl_trainer" in part for part in p.cmdline())]
+    ranks = [p for p in children_of(pid) if any("trl_trainer" in part for part in p.cmdline())]
     return examples.exists() and bool(ranks) and any(scratch.glob("**/checkpoint-2"))
 
 
-def engines_of(pid: int) -> list[psutil.Process]:
+def children_of(pid: int) -> list[psutil.Process]:
     try:
         children = psutil.Process(pid).children(recursive=True)
-        return [c for c in children if any(mark in " ".join(c.cmdline()) for mark in ENGINES)]
+        return [c for c in children if any(mark in " ".join(c.cmdline()) for mark in CHILDREN)]
     except psutil.NoSuchProcess:
         return []
+
+
+def kinds(processes: list[psutil.Process]) -> list[str]:
+    """Which of our services and engines the processes are."""
+    commands = [" ".join(process.cmdline()) for process in processes]
+    return [kind for kind in ("ui_server", "trl_trainer") if any(kind in c for c in commands)]
 
 
 def wait_until(is_true: object, what: str, seconds: float = 400) -> None:
