@@ -17,6 +17,7 @@ from typing import Any
 
 from transformers import AutoTokenizer
 from vllm import LLM, SamplingParams
+from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind
 
@@ -45,6 +46,8 @@ class Worker:
             self.llm = LLM(model=folder, **self.options.llm_arguments())
         else:
             self.llm.collective_rpc("reload_weights", kwargs={"weights_path": folder})
+            if self.options.device == "cpu":
+                self.llm.apply_model(repack_output_layer)
         self.tokenizer = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=self.options.trust_remote_code
         )
@@ -90,6 +93,17 @@ class Worker:
 
     def _answer(self, key: str, completions: list[Completion]) -> None:
         emit({"answer": key, "completions": [list(asdict(c).values()) for c in completions]})
+
+
+def repack_output_layer(model: Any) -> None:
+    """Renew the packed copies of weights that vLLM's CPU kernels keep beside the weights.
+
+    A reload (vLLM 0.32) renews them for every layer that it loads, but not for an output layer that
+    is tied to the embedding: that one would go on giving the first checkpoint's logits.
+    """
+    for layer in model.modules():
+        if hasattr(layer, "cpu_linear") and layer.weight.numel():
+            dispatch_cpu_unquantized_gemm(layer, remove_weight=False)
 
 
 def sampling_params(settings: GenerationSettings, question_id: str, room: int) -> SamplingParams:
