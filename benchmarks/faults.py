@@ -25,7 +25,7 @@ from benchmarks.faults_store import LOCAL, REAL_LOCAL, REAL_STORE, STORE
 from benchmarks.small_jobs import lines_of
 from east_core.provenance import code_version
 
-ON_S3 = {"flow-publishing", "worker-publishing", "engine-publishing"}
+ON_S3 = {"flow-publishing-shard", "flow-publishing", "worker-publishing", "engine-publishing"}
 NEED_ROOT = {"scratch-full", "store-full", "cache-full", "training-disk-full"}  # they mount
 BEGIN, END = "<!-- faults:begin -->", "<!-- faults:end -->"
 

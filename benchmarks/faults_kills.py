@@ -20,6 +20,7 @@ from benchmarks.faults_bench import (
 )
 
 CHECKPOINT, SAMPLES = "round-01/checkpoint", "round-01/samples"
+FIRST_SHARD = f"{SAMPLES}/0000000-0000019"
 TRAINING = r"step 1/"
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 RUN_SECONDS = 600.0
@@ -56,6 +57,18 @@ def flow_before_the_record(scene: Scene) -> str:
     wait_until(lambda: scene.proxy.seen, "the record's put")
     _require_unrecorded(scene, CHECKPOINT)
     scene.unrepeated = TRAINING
+    told = _killed(scene, run)
+    scene.proxy.hurt(None)
+    return told
+
+
+def flow_before_a_shards_record(scene: Scene) -> str:
+    """kill -9 of `east run` when a shard is uploaded and its record is not"""
+    scene.furnish(before=SAMPLES)
+    _hold_record(scene, FIRST_SHARD, "stall")
+    run = scene.start()
+    wait_until(lambda: scene.proxy.seen, "the record's put")
+    _require_unrecorded(scene, FIRST_SHARD)
     told = _killed(scene, run)
     scene.proxy.hurt(None)
     return told
@@ -106,10 +119,10 @@ def engine_in_sampling(scene: Scene) -> str:
 def engine_before_the_record(scene: Scene) -> str:
     """kill -9 of the sampling engine when a shard is uploaded and its record is not"""
     scene.furnish(before=SAMPLES)
-    _hold_record(scene, f"{SAMPLES}/0000000-0000019", "hold")
+    _hold_record(scene, FIRST_SHARD, "hold")
     run = scene.start_on_server()
     wait_until(lambda: scene.proxy.seen, "the record's put")
-    _require_unrecorded(scene, f"{SAMPLES}/0000000-0000019")
+    _require_unrecorded(scene, FIRST_SHARD)
     return _engine_killed(scene, run)
 
 
@@ -143,6 +156,7 @@ KILLS: dict[str, Callable[[Scene], str]] = {
     "flow-start": flow_at_the_start,
     "flow-sampling": flow_in_sampling,
     "flow-training": flow_in_training,
+    "flow-publishing-shard": flow_before_a_shards_record,
     "flow-publishing": flow_before_the_record,
     "worker-start": worker_at_the_start,
     "worker-sampling": worker_in_sampling,
@@ -256,8 +270,8 @@ def _in_sampling(scene: Scene) -> bool:
 
 
 def _in_training(scene: Scene) -> bool:
-    """The first training checkpoint is there."""
-    return bool(scene.scratch("*checkpoint*/work/**/checkpoint-2"))
+    """The first training checkpoint is whole, for the second is begun."""
+    return bool(scene.scratch("*checkpoint*/work/**/checkpoint-4"))
 
 
 def _hold_record(scene: Scene, address: str, fault: str) -> None:
