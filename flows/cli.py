@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from east_core.errors import EastError
+from flows.plan_command import plan
 from flows.store_commands import lineage, prune, runs, verify
 from flows.study_commands import compare, report, sweep
 from flows.ui_commands import champions, rollback, up
@@ -92,6 +93,7 @@ def show(
         print_rounds(name, rounds)
 
 
+app.command()(plan)
 app.command()(runs)
 app.command()(lineage)
 app.command()(verify)
