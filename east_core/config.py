@@ -251,6 +251,9 @@ class KtoRecipe(PreferenceRecipe):
 Training = Annotated[SftRecipe | DpoRecipe | KtoRecipe, Field(discriminator="loss")]
 
 
+Retention = Literal["all", "best-and-last"] | Annotated[str, Field(pattern=r"^last:[1-9]\d*$")]
+
+
 class Resources(Frozen):
     """Where and how fast: nothing here changes what is learned, nor any fingerprint."""
 
@@ -311,6 +314,11 @@ class Resources(Frozen):
     grader_processes: int = Field(2, ge=1, description="Worker processes that compare answers.")
     stage_timeout_hours: float = Field(
         24.0, gt=0, description="Longest that one sampling or training process may take."
+    )
+    retention: Retention = Field(
+        "all",
+        description="Checkpoints whose weights stay in the store after each round: all, "
+        "best-and-last, or last:K (last:3). What others refer to, records and logs always stay.",
     )
 
     @property
