@@ -2,10 +2,13 @@
 
 Questions are sampled in steps. After each, a question is decided (and drawn no further) where
 
-    all alike or all wrong    and at least `settle_after` completions were drawn: it will most
-                              likely be dropped, whatever else is drawn;
-    D(n, N) <= tolerance_bits where D is the expected change of its entropy, were it sampled on
-                              from its n completions to the full N.
+    it is unanimous           and has `unanimous_after` completions: a rare other answer would give
+                              it a small weight at most;
+    it is all wrong           and has `all_wrong_after` completions, where that is set: otherwise it
+                              gets all N, for one correct completion among many wrong answers
+                              gives it one of the largest weights;
+    D(n, N) <= tolerance_bits where it is neither: D is the expected change of its entropy, were it
+                              sampled on from its n completions to the full N.
 
 For the plug-in entropy H of n draws with K answers and shares p (in nats; Miller 1955 for the bias,
 Basharin 1959 and Harris 1975 for the variance),
@@ -64,8 +67,10 @@ def is_decided(
     drawn = sum(sizes)
     if drawn >= most:
         return True
-    if len(sizes) == 1 or correct == 0:
-        return drawn >= recipe.settle_after
+    if correct == 0:
+        return recipe.all_wrong_after is not None and drawn >= recipe.all_wrong_after
+    if len(sizes) == 1:
+        return drawn >= recipe.unanimous_after
     return expected_change_bits(sizes, most) <= recipe.tolerance_bits
 
 

@@ -89,11 +89,14 @@ class AdaptiveRecipe(Frozen):
         description="A question is sampled on while its entropy is expected to change by more than "
         "this (root mean square, in bits) on the way to samples_per_question.",
     )
-    settle_after: int = Field(
-        32,
+    unanimous_after: int = Field(
+        16, ge=2, description="Completions after which a question with one answer only is decided."
+    )
+    all_wrong_after: int | None = Field(
+        None,
         ge=2,
-        description="Completions after which a question without a correct one, or with one answer "
-        "only, is sampled no further: it will most likely be dropped.",
+        description="Completions after which a question without a correct one is given up; None: "
+        "never, since the questions that are hardest to solve have the largest weights.",
     )
 
 

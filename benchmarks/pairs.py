@@ -1,0 +1,64 @@
+"""What the benchmarks share: paired runs, their ratio with its interval, and the result file.
+
+A benchmark writes rows, and a page of Markdown where there is more to tell, with `write_result`;
+`python -m benchmarks.run` gathers them.
+"""
+
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+KEPT = ROOT / ".east" / "bench"
+"""Where finished benchmarks, and what was drawn for them, wait for the next run."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One result: `ratio` with its interval, what it should be (`goal`), and of how many runs.
+
+    A goal of 1 or less on speed is a floor; on cost (tokens, memory, overhead) it is a ceiling.
+    """
+
+    name: str
+    ratio: float
+    low: float
+    high: float
+    goal: float
+    runs: int
+
+
+def alternate(
+    ours: Callable[[], float], plain: Callable[[], float], runs: int
+) -> list[tuple[float, float]]:
+    """Run both in turn, `runs` times; who goes first changes from pair to pair.
+
+    Each returns what it measured (seconds, or a rate); the pairs are (ours, plain).
+    """
+    pairs = []
+    for index in range(runs):
+        if index % 2 == 0:
+            first = ours()
+            pairs.append((first, plain()))
+        else:
+            second = plain()
+            pairs.append((ours(), second))
+    return pairs
+
+
+def median_row(name: str, ratios: Sequence[float], goal: float) -> Row:
+    """The median of the ratios with their extremes.
+
+    The extremes of n runs hold the median of all such runs with probability 1 - 2 / 2^n: 94% of
+    five runs, 97% of six.
+    """
+    return Row(name, statistics.median(ratios), min(ratios), max(ratios), goal, len(ratios))
+
+
+def write_result(path: Path, rows: Sequence[Row], page: str = "") -> None:
+    """Write a benchmark's rows and page as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    result = {"rows": [asdict(row) for row in rows], "page": page}
+    path.write_text(json.dumps(result, indent=1) + "\n")
