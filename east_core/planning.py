@@ -88,7 +88,7 @@ class Assumptions:
     device_baseline: float = 2.0 * GIB
     rank_baseline: float = 0.7 * GIB
     engine_baseline: float = 1.0 * GIB
-    allocator_slack: float = 0.2
+    allocator_slack: float = 0.1
     text_bytes: float = 1.5
     grading_rate: float = 10_000.0
     store_rate: float = 100e6
@@ -231,12 +231,14 @@ class Planner:
         yield told(
             "optimizer step", step, f"{FP32} B x (gradient + {STEP_COPIES}) x trained / {over}"
         )
-        model = weights + width * live + gradients + optimizer + max(kept + logits, step)
+        # On a GPU the step reuses the activations' blocks; a process on CPU keeps both.
+        passing = max(kept + logits, step) if self.device == "cuda" else kept + logits + step
+        model = weights + width * live + gradients + optimizer + passing
         slack = self.assumed.allocator_slack * model
         yield told("allocator slack", slack, f"{self.assumed.allocator_slack:.0%} of the above")
         baseline = self._rank_baseline()
         yield told("baseline", baseline, "libraries, and CUDA's context on a GPU")
-        formula = "sum, with the larger of activations + logits and the optimizer step"
+        formula = "sum; of activations + logits and the step only the larger, on a GPU"
         yield told("peak", model + slack + baseline, formula)
         host = self._host_bytes(states, t)
         yield Estimate("training node", "host memory", host, "bytes", self._host_formula())

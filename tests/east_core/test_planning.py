@@ -8,7 +8,7 @@ import pytest
 
 from east_core.config import DpoRecipe, Resources, RunConfig, SamplingRecipe, SftRecipe
 from east_core.config_file import load_config
-from east_core.model_shape import ModelShape, shape_of_size
+from east_core.model_shape import ModelShape, parse_shape, shape_of_size
 from east_core.planning import GPUS, Assumptions, Planner, Workload, human
 
 CONFIGS = Path(__file__).parents[2] / "infra" / "configs"
@@ -76,6 +76,30 @@ def test_a_layers_activations_by_hand() -> None:
     assert plan.value(RANK, "activations") == 2 * 1000 * 32 * per_token
     less = planner(micro_batch_size=2, gradient_checkpointing=True).plan()
     assert less.value(RANK, "activations") == 2 * 1000 * (32 * 4096 * 2 + per_token)
+
+
+def test_a_layers_activations_are_about_what_autograd_keeps() -> None:
+    torch = pytest.importorskip("torch")
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 4}
+    config = LlamaConfig(**sizes, num_attention_heads=4, num_key_value_heads=2, vocab_size=100)
+    model, ids = LlamaForCausalLM(config), torch.zeros((2, 100), dtype=torch.long)
+    parameters = {tensor.untyped_storage().data_ptr() for tensor in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Any) -> Any:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        held = model.model(input_ids=ids)
+    counted = sum(size for place, size in kept.items() if place not in parameters)
+    assert held.last_hidden_state.shape == (2, 100, 256)
+    config_of_plan = RunConfig(resources=Resources(micro_batch_size=2))
+    shape = parse_shape(config.to_dict(), "random")
+    made = Planner(config_of_plan, replace(shape, context=100), WORK, ASSUMED, "cpu").plan()
+    assert made.value(RANK, "activations") == pytest.approx(counted, rel=0.15)
 
 
 def test_a_pair_has_twice_the_activations_of_an_example() -> None:
