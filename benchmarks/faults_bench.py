@@ -408,9 +408,8 @@ def kill_owner(pid: int, wait: Callable[[], object]) -> str:
     wait()
     started = time.monotonic()
     wait_until(lambda: not any(map(_lives, below)), "the end of what was below it", 60)
-    return (
-        f"all {len(below)} processes below it were gone within {time.monotonic() - started:.0f} s"
-    )
+    seconds = time.monotonic() - started
+    return f"killed; its {len(below)} child processes ended with it, in {seconds:.1f} s"
 
 
 def matching(pid: int, module: str) -> list[psutil.Process]:

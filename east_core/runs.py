@@ -16,6 +16,7 @@ from east_core.manifest import LOGS, ArtifactRecord
 from east_core.store import PRUNED_NAME, Store
 
 _ROUND = re.compile(r"round-(\d+)/(.+)")
+_SHARD = re.compile(r"/samples/\d+-\d+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +183,17 @@ def _still_needed(
     }
     by_address = {record.address: number for number, record in checkpoints.items()}
     for address in store.addresses():
-        if not address.startswith(f"{run}/"):
-            for given in store.require(address).input_addresses.values():
-                if given in by_address:
-                    reasons[by_address[given]] = f"{address} was made from it"
+        # the shards of samples are made from what their samples are made from, and are many
+        if not address.startswith(f"{run}/") and not _SHARD.search(address):
+            for given in _referred(store.require(address)) & by_address.keys():
+                reasons[by_address[given]] = f"{address} was made from it"
     return reasons
+
+
+def _referred(record: ArtifactRecord) -> set[str]:
+    """The addresses that an artifact refers to: its inputs, and the champion of a promotion."""
+    champion = record.facts.get("champion")
+    return {*record.input_addresses.values(), *([champion] if isinstance(champion, str) else [])}
 
 
 def _best_round(store: Store, run: str, addresses: list[str]) -> int | None:

@@ -8,6 +8,7 @@ from east_core.config import RunConfig
 from east_core.errors import EastError
 from east_core.study import StudyConfig
 from flows.self_training import self_training
+from tasks.aws_credentials import use_aws_block
 from tasks.engines import engines_for
 from tasks.studies import publish_comparison, take_over_start
 
@@ -18,6 +19,7 @@ def compare(study: StudyConfig) -> ArtifactRecord:
 
     A run that fails is told and left out, and the flow fails after the comparison.
     """
+    use_aws_block()
     failed: list[EastError] = []
     earlier: list[RunConfig] = []
     with engines_for(next(study.runs())):

@@ -11,6 +11,7 @@ from east_core.stages import Run
 from flows.forms import NAME, opened
 from flows.self_training import score_checkpoint
 from tasks import stages
+from tasks.aws_credentials import use_aws_block
 from tasks.engines import engines_for
 from tasks.logging import quiet_known_errors
 from tasks.reporting import publish_scores
@@ -61,6 +62,7 @@ class EvaluationForm(Frozen):
 @flow(name="evaluate", flow_run_name="{form.name}")
 def evaluate(form: EvaluationForm) -> None:
     """Score a checkpoint on benchmarks, with intervals; the scores stay in the store."""
+    use_aws_block()
     config = form.run_config()
     stages.prepare_evaluation(config)
     with engines_for(config):

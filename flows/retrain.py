@@ -13,6 +13,7 @@ from east_core.config import RunConfig
 from east_core.promotion import Entry, Margin, PairedTest
 from flows.forms import RunForm
 from flows.self_training import self_training
+from tasks.aws_credentials import use_aws_block
 from tasks.logging import quiet_known_errors
 from tasks.promotions import publish_history, tell_decision
 
@@ -46,6 +47,7 @@ def retrain(form: RetrainForm) -> State[None]:
 
     Interrupted, it goes on with the same questions. Without new ones it ends at once.
     """
+    use_aws_block()
     settings = form.run_config()
     store = Store(settings.store)
     arrivals = gather(settings, form.least_questions)

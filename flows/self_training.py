@@ -5,6 +5,7 @@ from prefect import flow
 from east_core.config import RunConfig
 from flows.forms import RunForm
 from tasks import stages
+from tasks.aws_credentials import use_aws_block
 from tasks.engines import engines_for
 from tasks.logging import quiet_known_errors
 from tasks.reporting import publish_report
@@ -28,6 +29,7 @@ def self_training(config: RunConfig) -> None:
 
     Run again after any interruption, it goes on behind the last finished stage or shard.
     """
+    use_aws_block()
     stages.prepare(config)
     with engines_for(config):
         score_checkpoint(config, 0)
@@ -35,6 +37,7 @@ def self_training(config: RunConfig) -> None:
         for number in range(1, config.rounds + 1):
             self_training_round(config, number)
             publish_report(config, number)
+            prune_checkpoints(config, number)
 
 
 @flow(name="self-training", flow_run_name="{form.name}")
@@ -47,3 +50,9 @@ def score_checkpoint(config: RunConfig, number: int) -> None:
     """Score one checkpoint on every benchmark."""
     for benchmark in config.benchmarks:
         stages.score(config, number, benchmark)
+
+
+def prune_checkpoints(config: RunConfig, number: int) -> None:
+    """Delete the weights that the run's retention does not keep."""
+    if config.resources.retention != "all":
+        stages.prune(config, number)

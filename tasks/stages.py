@@ -12,9 +12,10 @@ from typing import Any
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.logging import get_run_logger
 from prefect.tasks import exponential_backoff
 
-from east_core import stages
+from east_core import runs, stages
 from east_core.artifacts import ArtifactRecord
 from east_core.config import RunConfig
 from east_core.errors import EngineError, TrainingDiverged
@@ -106,6 +107,26 @@ def train(config: RunConfig, number: int) -> ArtifactRecord:
     """Train the next checkpoint on the weighted examples."""
     engines = current()
     return stages.train(Run.open(config), number, engines.sampler, engines.trainer)
+
+
+@task(
+    name="prune",
+    task_run_name="round {number}: prune",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def prune(config: RunConfig, number: int) -> None:  # noqa: ARG001 names the task's run
+    """Delete the weights of the checkpoints that the run's retention does not keep."""
+    store = Run.open(config).store
+    steps = runs.plan_prune(store, config.name, config.resources.retention)
+    gone = [step.address for step in steps if step.reason is None]
+    freed = runs.prune(store, steps)
+    get_run_logger().info(
+        "%s: pruned %s, %.1f MiB freed",
+        config.resources.retention,
+        ", ".join(gone) or "nothing",
+        freed / 2**20,
+    )
 
 
 @stage("score {benchmark}")

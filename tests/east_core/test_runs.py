@@ -9,6 +9,7 @@ import pytest
 from east_core.artifacts import materialize
 from east_core.errors import ConfigError, StoreError
 from east_core.lineage import trace
+from east_core.promotion import Entry, record_entry
 from east_core.runs import list_runs, plan_prune, prune
 from east_core.stages import Run
 from east_core.testing import InstantTrainer, ScriptedSampler
@@ -76,6 +77,13 @@ def test_what_is_not_scored_or_is_used_elsewhere_stays(run: Run) -> None:
         2: "not scored yet",
         3: "last",
     }
+
+
+def test_a_champion_stays(run: Run) -> None:
+    """A promotion names its champion in its facts, and has no inputs."""
+    champion = "sums/round-01/checkpoint"
+    record_entry(run.store, "line", Entry(1, "promoted", champion, "sums", "better", {}))
+    assert stays(run, "last:1") == {1: "line/history/0001 was made from it", 2: None, 3: "last"}
 
 
 def test_pruning_keeps_records_lineage_and_resume(run: Run) -> None:
