@@ -191,7 +191,7 @@ def _complete(
         files=built.files,
         facts=built.facts,
         seconds=round(built.seconds, 3),
-        created_at=datetime.fromtimestamp(clock(), UTC).isoformat(timespec="seconds"),
+        created_at=datetime.fromtimestamp(clock(), UTC).isoformat(timespec="milliseconds"),
     )
     return dataclasses.replace(record, folder=store.place.folder_for(record))
 

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from east_core import figures
@@ -15,6 +16,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TRAINING_LOG = f"{LOGS}training.jsonl"
+OVERHEAD_LOG = f"{LOGS}overhead.json"
+
+
+@dataclass(frozen=True)
+class Lap:
+    """From when to when a process worked on a round, in seconds since 1970."""
+
+    began: float
+    ended: float
 
 
 @dataclass(frozen=True)
@@ -22,6 +32,7 @@ class RoundSummary:
     """One round's numbers; round 0 is the base model, which is only scored.
 
     `seconds` is the building time of each stage; None stands for what is not there (yet).
+    `overhead_seconds` is what the run took besides: Prefect, records, hashes, uploads.
     `entropy_histogram` counts questions in bins of `histogram_bin_bits`; `drop_reasons` counts the
     dropped ones. `losses` are of the first and the last optimizer step.
     """
@@ -38,6 +49,7 @@ class RoundSummary:
     effective_sample_size: float | None = None
     examples: int | None = None
     losses: tuple[float, float] | None = None
+    overhead_seconds: float | None = None
 
 
 def summarise(store: Store, run_name: str) -> list[RoundSummary]:
@@ -45,7 +57,32 @@ def summarise(store: Store, run_name: str) -> list[RoundSummary]:
 
     Raises DataError where there is no such run.
     """
-    return summarise_records(list(store.records(run_name)), run_name, store.root)
+    rounds = summarise_records(list(store.records(run_name)), run_name, store.root)
+    return [
+        replace(summary, overhead_seconds=_overhead(store, run_name, summary.round))
+        for summary in rounds
+    ]
+
+
+def overhead_seconds(records: Iterable[ArtifactRecord], lap: Lap) -> float:
+    """The part of a lap in which none of a run's artifacts was being built.
+
+    Prefect, records, hashing and publishing: what the run costs besides its stages' own work.
+    """
+    built = (r.seconds for r in records if lap.began <= _finished_at(r) <= lap.ended)
+    return round(lap.ended - lap.began - sum(built), 3)
+
+
+def _finished_at(record: ArtifactRecord) -> float:
+    return datetime.fromisoformat(record.created_at).timestamp()
+
+
+def _overhead(store: Store, run_name: str, number: int) -> float | None:
+    record = store.record(f"{run_name}/round-{number:02d}/report")
+    if record is None or not any(file.path == OVERHEAD_LOG for file in record.files):
+        return None
+    log = json.loads((store.fetch(record, [OVERHEAD_LOG]) / OVERHEAD_LOG).read_text())
+    return float(log["seconds"])
 
 
 def summarise_records(

@@ -41,7 +41,14 @@ from east_core.figures_entropy import draw_entropy_figure
 from east_core.grading import Grader
 from east_core.manifest import LOGS
 from east_core.records import AnswerClusters, Prediction, Question, SampledQuestion
-from east_core.report import curves, summarise, training_losses
+from east_core.report import (
+    OVERHEAD_LOG,
+    Lap,
+    curves,
+    overhead_seconds,
+    summarise,
+    training_losses,
+)
 from east_core.sampler import GenerationSettings, ModelSource, Sampler
 from east_core.seeds import derive_seed
 from east_core.tables import read_table, read_tables, write_table
@@ -582,11 +589,18 @@ def _scoring_settings(
     )
 
 
-def report(run: Run, number: int) -> ArtifactRecord:
-    """Draw the curves up to round `number`, and the round's questions (EAST, Figure 5)."""
+def report(run: Run, number: int, lap: Lap | None = None) -> ArtifactRecord:
+    """Draw the curves up to round `number`, and the round's questions (EAST, Figure 5).
+
+    `lap` is the time that the round took so far; the report's log tells the overhead in it.
+    """
     name = run.config.name
 
     def build(folder: Path) -> None:
+        if lap is not None:
+            seconds = overhead_seconds(run.store.records(name), lap)
+            (folder / LOGS).mkdir()
+            (folder / OVERHEAD_LOG).write_text(json.dumps({"seconds": seconds}))
         rounds = [past for past in summarise(run.store, name) if past.round <= number]
         losses = training_losses(run.store, name, range(1, number + 1))
         for drawn, figure in curves(rounds, losses, name).items():

@@ -16,7 +16,8 @@ from east_core.report import RoundSummary, summarise
 from east_core.stages import CURVE, round_name
 
 console = Console()
-BAR_WIDTH = 14
+BAR_WIDTH = 10
+COLUMNS = ("round", "accuracy \\[interval]", "", "kept", "dropped", "bits")
 JustifyMethod = Literal["left", "right"]
 
 
@@ -46,12 +47,15 @@ def print_end(config: RunConfig) -> None:
 
 
 def print_rounds(name: str, rounds: Sequence[RoundSummary]) -> None:
-    """The table of rounds with a bar for each accuracy; it fits 80 columns."""
+    """The table of rounds with a bar for each accuracy; it fits 80 columns.
+
+    "seconds" is the stages' work, "own" the run's own time beside it.
+    """
     table = Table(
         title=name, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False
     )
     several = len({benchmark for summary in rounds for benchmark in summary.accuracy}) > 1
-    for column in ("round", "accuracy \\[interval]", "", "kept", "dropped", "bits", "seconds"):
+    for column in (*COLUMNS, "seconds", "own"):
         justify: JustifyMethod = "left" if column in ("round", "") else "right"
         table.add_column(column, justify=justify, no_wrap=True)
     for summary in rounds:
@@ -64,13 +68,14 @@ def _add_rows(table: Table, summary: RoundSummary, with_names: bool) -> None:
     numbers = (
         _text(summary.kept),
         _text(summary.dropped),
-        "" if summary.mean_entropy_bits is None else f"{summary.mean_entropy_bits:.2f}",
+        _text(summary.mean_entropy_bits, ".2f"),
         f"{sum(summary.seconds.values()):.0f}",
+        _text(summary.overhead_seconds, ".1f"),
     )
     for index, (benchmark, accuracy) in enumerate(summary.accuracy.items()):
         bar = Bar(1.0, 0.0, accuracy.value, width=BAR_WIDTH)
         text = f"{benchmark} {_interval(accuracy)}" if with_names else _interval(accuracy)
-        table.add_row(label, text, bar, *(numbers if index == 0 else ("",) * 4))
+        table.add_row(label, text, bar, *(numbers if index == 0 else ("",) * len(numbers)))
     if not summary.accuracy:
         table.add_row(label, "not scored yet", "", *numbers)
 
@@ -79,5 +84,5 @@ def _interval(accuracy: Estimate) -> str:
     return f"{accuracy.value:.1%} [{accuracy.low * 100:.1f}, {accuracy.high * 100:.1f}]"
 
 
-def _text(value: int | None) -> str:
-    return "" if value is None else str(value)
+def _text(value: float | None, form: str = "") -> str:
+    return "" if value is None else format(value, form)

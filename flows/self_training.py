@@ -8,7 +8,7 @@ from tasks import stages
 from tasks.aws_credentials import use_aws_block
 from tasks.engines import engines_for
 from tasks.logging import quiet_known_errors
-from tasks.reporting import publish_report
+from tasks.reporting import Stopwatch, publish_report
 
 quiet_known_errors()
 
@@ -32,11 +32,12 @@ def self_training(config: RunConfig) -> None:
     use_aws_block()
     stages.prepare(config)
     with engines_for(config):
+        watch = Stopwatch()
         score_checkpoint(config, 0)
-        publish_report(config, 0)
+        publish_report(config, 0, watch.lap())
         for number in range(1, config.rounds + 1):
             self_training_round(config, number)
-            publish_report(config, number)
+            publish_report(config, number, watch.lap())
             prune_checkpoints(config, number)
 
 

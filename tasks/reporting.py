@@ -5,7 +5,9 @@ are published by the run and not by its rounds: a subflow's artifacts do not sho
 """
 
 import base64
+import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -16,7 +18,7 @@ from east_core.artifacts import ArtifactRecord
 from east_core.config import RunConfig
 from east_core.html_report import Solution, choose_solutions
 from east_core.records import Prediction, Question
-from east_core.report import RoundSummary, summarise
+from east_core.report import Lap, RoundSummary, summarise
 from east_core.stages import Run, round_name
 from east_core.tables import read_table, read_tables
 from east_core.weighing import WeighedQuestion
@@ -26,11 +28,24 @@ ROUND_COMPLETED = "east.round.completed"
 LONGEST_TEXT = 1200
 
 
+@dataclass
+class Stopwatch:
+    """Cuts a run's time into laps, one a round; the first starts here."""
+
+    began: float = field(default_factory=time.time)
+
+    def lap(self) -> Lap:
+        """The time since the last lap."""
+        lap = Lap(self.began, time.time())
+        self.began = lap.ended
+        return lap
+
+
 @stage("report")
-def publish_report(config: RunConfig, number: int) -> ArtifactRecord:
+def publish_report(config: RunConfig, number: int, lap: Lap) -> ArtifactRecord:
     """Publish the round's curves, table, weights and solutions, and tell that it is complete."""
     run = Run.open(config)
-    record = stages.report(run, number)
+    record = stages.report(run, number, lap)
     rounds = [past for past in summarise(run.store, config.name) if past.round <= number]
     pictures = sorted(run.store.fetch(record).glob("*.png"))
     link = f"{run.store.root}/{config.name}"

@@ -147,7 +147,7 @@ def test_a_run_tells_how_many_completions_it_took(fake_run) -> None:
         read_tables(stages.weight_files(run, run.record("round-01", "weights")), WeighedQuestion)
     )
     counts = [row.sample_count for row in rows]
-    assert 4 <= min(counts) < max(counts) == 24
+    assert 4 <= min(counts) < max(counts) <= 24
     assert facts["completions"] == sum(counts)
     assert facts["mean_samples"] == statistics.fmean(counts)
     assert facts["tokens_saved"] == facts["tokens"] / sum(counts) * (24 * 40 - sum(counts))

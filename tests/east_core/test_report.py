@@ -1,10 +1,22 @@
+import shutil
+import time
+from datetime import datetime
+from pathlib import Path
+
 import pytest
 
 from east_core import stages
 from east_core.config import EvaluationRecipe
 from east_core.evaluation import scores_from_facts
 from east_core.records import AnswerClusters, Prediction, SampledQuestion
-from east_core.report import curves, summarise, summary_json, training_losses
+from east_core.report import (
+    Lap,
+    curves,
+    overhead_seconds,
+    summarise,
+    summary_json,
+    training_losses,
+)
 from east_core.tables import read_table
 
 
@@ -83,3 +95,23 @@ def test_without_extra_samples_no_pass_at_k_is_told(fake_run):
     record = fake_run(rounds=1).record("round-01", "scores", "sums")
     assert {"accuracy", "mean_tokens", "truncated_share", "no_answer_share"} <= record.facts.keys()
     assert "pass_at" not in record.facts
+
+
+def test_overhead_is_the_part_of_a_lap_in_which_nothing_was_built(run):
+    records = list(run.store.records("sums"))
+    stamps = [datetime.fromisoformat(record.created_at).timestamp() for record in records]
+    lap = Lap(min(stamps) - 1000, max(stamps) + 1)
+    built = sum(record.seconds for record in records)
+    assert overhead_seconds(records, lap) == pytest.approx(lap.ended - lap.began - built, abs=0.01)
+    earlier = Lap(min(stamps) - 1000, min(stamps) - 900)  # what others built is not taken off
+    assert overhead_seconds(records, earlier) == 100
+
+
+def test_the_overhead_stands_in_the_reports_log_and_changes_no_identity(fake_run):
+    plain, timed = fake_run(rounds=1), fake_run(rounds=1)
+    shutil.rmtree(Path(timed.store.root) / "sums" / "round-01" / "report")
+    now = time.time()
+    again = stages.report(timed, 1, Lap(now, now + 7))
+    assert again.content == plain.record("round-01", "report").content
+    told = [summarise(run.store, "sums")[1].overhead_seconds for run in (plain, timed)]
+    assert told == [None, 7.0]

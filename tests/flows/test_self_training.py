@@ -1,6 +1,7 @@
 """The loop with a scripted sampler and an instant trainer; stages, records and Prefect are real."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,15 @@ def test_a_crashed_engine_is_retried_and_then_told(
     ):
         self_training(config(tmp_path))
     assert Crashing.calls == 1 + stages.RETRIES
+
+
+def test_each_round_tells_the_time_that_the_run_took_besides_its_stages(tmp_path: Path) -> None:
+    run = config(tmp_path, rounds=1)
+    begun = time.monotonic()
+    with place(Engines(ScriptedSampler(), InstantTrainer())):
+        self_training(run)
+    seconds = time.monotonic() - begun
+    rounds = summarise(Store(run.store), run.name)
+    overheads = [summary.overhead_seconds or 0.0 for summary in rounds]
+    assert all(overhead > 0 for overhead in overheads)
+    assert sum(overheads) + sum(sum(s.seconds.values()) for s in rounds) < seconds
