@@ -5,9 +5,10 @@ the science enters fingerprints, so a run may be resumed on another machine. All
 frozen and refuse unknown keys. Adding a loss or a data set format is one class here.
 """
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from east_core.weighting import DifficultyWeighting, EntropyWeighting, LabelFree, Weighting
 
@@ -20,12 +21,22 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _without_credentials(url: str) -> str:
+    """`url`, which must not hold user:password@: settings stay in records, logs and Prefect."""
+    if re.match(r"[\w+.:-]*://[^/\s]*@", url):
+        raise ValueError("leave user and password out of the URL; set them in the environment")
+    return url
+
+
+Location = Annotated[str, AfterValidator(_without_credentials)]
+
+
 class ModelConfig(Frozen):
     """The base model: round 0's checkpoint."""
 
     model_config = ConfigDict(title="Base model")
 
-    name: str = Field(
+    name: Location = Field(
         "builtin:seed_model",
         min_length=1,
         description="Hub id (meta-llama/Llama-3.2-1B-Instruct), local folder, fsspec URL "
@@ -44,7 +55,7 @@ class DatasetConfig(Frozen):
 
     model_config = ConfigDict(title="Questions")
 
-    path: str = Field(
+    path: Location = Field(
         "builtin:train.jsonl",
         min_length=1,
         description="JSONL or Parquet file, folder or glob, by path or fsspec URL; or a hub data "
@@ -290,7 +301,7 @@ class Resources(Frozen):
     checkpoint_every_minutes: float = Field(
         0.0, ge=0, description="Minutes between training checkpoints, besides the above; 0: none."
     )
-    checkpoint_store: str | None = Field(
+    checkpoint_store: Location | None = Field(
         None,
         description="fsspec URL to which training checkpoints are copied as well, so that another "
         "machine can go on from them; None: local disk only.",
@@ -358,7 +369,7 @@ class RunConfig(Frozen):
         description="Name of the run and of its folder in the store: lower-case letters, digits "
         "and dashes, at most 63. The same name goes on with the same run.",
     )
-    store: str = Field(
+    store: Location = Field(
         ".east/store",
         min_length=1,
         description="Where the artifacts live: an fsspec URL (s3://bucket/prefix, file:///path) "

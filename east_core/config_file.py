@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from east_core.config import RunConfig
 from east_core.errors import ConfigError
+from east_core.transport import redact
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -63,7 +64,7 @@ def _problem(detail: dict[str, Any]) -> str:
     message = detail["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     given = detail.get("input")
-    shown = f" (got {given!r})" if isinstance(given, str | int | float) else ""
+    shown = f" (got {redact(repr(given))})" if isinstance(given, str | int | float) else ""
     return f"{location}: {message}{shown}" if location else message
 
 

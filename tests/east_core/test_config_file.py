@@ -87,3 +87,27 @@ def test_files_that_are_not_there_or_not_toml(tmp_path: Path) -> None:
 def test_a_malformed_override_is_refused(override: str) -> None:
     with pytest.raises(ConfigError, match="--set"):
         parse_config({"rounds": 2}, [override])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"store": "s3://user:canary@bucket/runs"},
+        {"model": {"name": "https://user:canary@example.org/model"}},
+        {"questions": {"path": "https://canary@example.org/q.jsonl"}},
+        {"benchmarks": {"b": {"path": "simplecache::ftp://user:canary@example.org/q.jsonl"}}},
+        {"resources": {"checkpoint_store": "s3://user:canary@bucket/x"}},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_credentials_in_a_url_are_refused_and_not_repeated(settings: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="out of the URL") as caught:
+        parse_config(settings)
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "path", ["hub:openai/gsm8k", "s3://bucket/a@b.jsonl", "hf://datasets/org/name@v1/q.jsonl"]
+)
+def test_other_locations_may_hold_an_at_sign(path: str) -> None:
+    assert parse_config({"questions": {"path": path}}).questions.path == path
