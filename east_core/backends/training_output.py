@@ -1,11 +1,16 @@
-"""The trained checkpoint: one folder that vLLM and Transformers load, with its training log."""
+"""The trained checkpoint: one folder that vLLM and Transformers load, with its training log and
+the probe by which an engine's weights are known.
+"""
 
 import json
 import shutil
 from typing import Any
 
+import torch
 from torch import Tensor, distributed
+from transformers import PreTrainedTokenizerBase
 
+from east_core.backends.probe import SENTENCE, Probe
 from east_core.backends.training_job import RankJob
 from east_core.config import LoraRecipe
 from east_core.manifest import LOGS
@@ -15,11 +20,12 @@ _OF_THE_MODEL = ("config.json", "README.md", ".gitattributes")
 _ADAPTED = ".base_layer.weight"
 
 
-def save_checkpoint(trainer: Any, job: RankJob) -> None:
+def save_checkpoint(trainer: Any, tokenizer: PreTrainedTokenizerBase, job: RankJob) -> None:
     """Write a checkpoint that vLLM and Transformers load; all ranks take part.
 
     The tokenizer's files are copied byte for byte, so that no round changes a prompt's ids.
     """
+    probe = _probed(trainer, tokenizer)
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if distributed.get_rank() != 0:
         return
@@ -31,12 +37,22 @@ def save_checkpoint(trainer: Any, job: RankJob) -> None:
     for file in job.model.folder.iterdir():
         if file.is_file() and not file.name.endswith(_WEIGHTS) and file.name not in _OF_THE_MODEL:
             shutil.copyfile(file, job.out / file.name)
+    probe.write(job.out)
     log = (json.dumps(entry) + "\n" for entry in trainer.state.log_history)
     logs = job.out / LOGS
-    logs.mkdir(exist_ok=True)
     (logs / "training.jsonl").write_text("".join(log))
     if job.tensorboard.exists():
         shutil.copytree(job.tensorboard, logs / "tensorboard", dirs_exist_ok=True)
+
+
+@torch.no_grad()
+def _probed(trainer: Any, tokenizer: PreTrainedTokenizerBase) -> Probe:
+    """The log-probabilities of the probe's sentence; every rank computes them (ZeRO-3)."""
+    model = trainer.model_wrapped.eval()
+    ids = torch.tensor([tokenizer(SENTENCE)["input_ids"]], device=trainer.args.device)
+    logits = model(input_ids=ids).logits[0, :-1].float()
+    chosen = logits.log_softmax(-1).gather(-1, ids[0, 1:, None])[:, 0]
+    return Probe(ids[0].tolist(), [round(value, 6) for value in chosen.tolist()])
 
 
 def merge_lora(state: dict[str, Tensor], lora: LoraRecipe) -> dict[str, Tensor]:

@@ -110,7 +110,7 @@ def train(job: RankJob) -> None:
     trainer = build_trainer(job, tokenizer, data)
     checkpoint = _resume_point(job)
     trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
-    save_checkpoint(trainer, job)
+    save_checkpoint(trainer, tokenizer, job)
     if _is_first():
         emit({"result": dataclasses.asdict(_result(trainer.state, data))})
     distributed.barrier()

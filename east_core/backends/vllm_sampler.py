@@ -12,6 +12,7 @@ they please; there the next batches are always queued, and an engine never runs 
 
 import dataclasses
 import json
+import logging
 import math
 import os
 import queue
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from east_core.backends.probe import TOLERANCE_BF16, TOLERANCE_FP32
 from east_core.backends.vllm_options import EngineOptions
 from east_core.config import Resources
 from east_core.devices import device_of, visible_gpus
@@ -32,6 +34,7 @@ from east_core.sampler import GenerationSettings, ModelSource, SamplingProgress
 
 # Entries of config.json that training rewrites and that vLLM does not build an engine from.
 BOOKKEEPING = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache")
+log = logging.getLogger(__name__)
 Inbox = queue.SimpleQueue[tuple[int, dict[str, Any] | None]]
 Ask = tuple[str, str, str]  # key "shard:position", question's id, prompt
 
@@ -117,24 +120,42 @@ class VllmSampler:
         self._engines, self._loaded, self._inbox = [], None, queue.SimpleQueue()
 
     def _serve(self, model: ModelSource) -> None:
-        """Make sure that every engine serves `model`."""
+        """Make sure that every engine serves `model`.
+
+        It is loaded in place where it fits; an engine that does not speak like the checkpoint then
+        is started anew.
+        """
         if self._loaded == model:
             return
-        if self._loaded is None or not _same_architecture(self._loaded, model):
+        before, self._loaded = self._loaded, None
+        in_place = before is not None and _same_architecture(before, model)
+        if not (in_place and self._load(model)):
             self.close()
             self._start(model)
-        self._loaded = None
-        for engine in self._engines:
-            engine.child.send({"load": str(model.folder)})
-        for _ in self._engines:
-            self._expect_loaded(model)
+            self._load(model)
         self._loaded = model
 
-    def _expect_loaded(self, model: ModelSource) -> None:
+    def _load(self, model: ModelSource) -> bool:
+        """Load `model` into every engine; whether all of them speak like it."""
+        for engine in self._engines:
+            engine.child.send({"load": str(model.folder)})
+        answers = [self._speaks_like(model) for _ in self._engines]  # all of them, not the first
+        return all(answers)
+
+    def _speaks_like(self, model: ModelSource) -> bool:
         while "loaded" not in (message := self._next_message()[1]):
             continue
         if message["loaded"] != str(model.folder):
             raise EngineError(f"the engine serves {message['loaded']}, not {model.folder}")
+        drift, limit = message["drift"], TOLERANCE_FP32 if message["is_fp32"] else TOLERANCE_BF16
+        if drift > limit:
+            log.warning(
+                "an engine's log-probabilities are %.2g nats a token from those that training saw, "
+                "where rounding explains %g",
+                drift,
+                limit,
+            )
+        return bool(drift <= limit)
 
     def _start(self, model: ModelSource) -> None:
         for index in range(self._resources.engines):

@@ -3,7 +3,8 @@
     python -m east_core.backends.vllm_worker '{"device": "cpu", ...}'
 
 Messages in (JSON lines): {"load": FOLDER}, {"settings": {...}}, {"ask": [[KEY, ID, PROMPT], ...]}.
-Messages out: {"loaded": FOLDER}, {"answer": KEY, "completions": [[text, reason, tokens, logprob]]}.
+Messages out: {"loaded": FOLDER, "drift": NATS, "is_fp32": BOOL} (see east_core.backends.probe) and
+{"answer": KEY, "completions": [[text, reason, tokens, logprob], ...]}.
 A batch's questions are all in the engine before it steps, so a question's n samples share its
 prompt's KV cache, and equal batches are scheduled equally.
 """
@@ -13,6 +14,7 @@ import queue
 import sys
 import threading
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from transformers import AutoTokenizer
@@ -21,6 +23,7 @@ from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind
 
+from east_core.backends.probe import Probe
 from east_core.backends.vllm_options import EngineOptions
 from east_core.chat import prompt_token_ids
 from east_core.processes import emit
@@ -51,7 +54,18 @@ class Worker:
         self.tokenizer = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=self.options.trust_remote_code
         )
-        emit({"loaded": folder})
+        drift = self.drift_from(Probe.read(Path(folder)))
+        emit({"loaded": folder, "drift": drift, "is_fp32": self._is_fp32})
+
+    def drift_from(self, probe: Probe | None) -> float:
+        """How far the engine's log-probabilities are from the checkpoint's own, in nats a token."""
+        if probe is None:
+            return 0.0
+        assert self.llm is not None
+        asked = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0)
+        (output,) = self.llm.generate({"prompt_token_ids": probe.ids}, asked, use_tqdm=False)
+        given = zip(probe.ids[1:], (output.prompt_logprobs or [])[1:], strict=True)
+        return probe.drift([entry[token].logprob for token, entry in given if entry])
 
     def begin(self, questions: list[tuple[str, str, str]]) -> None:
         """Queue a batch; an idle engine forgets its cached prompts first.
@@ -90,6 +104,10 @@ class Worker:
     def is_busy(self) -> bool:
         """Whether the engine has unfinished requests."""
         return self.llm is not None and self.llm.llm_engine.has_unfinished_requests()
+
+    @property
+    def _is_fp32(self) -> bool:
+        return self.llm is not None and str(self.llm.llm_engine.model_config.dtype).endswith("32")
 
     def _answer(self, key: str, completions: list[Completion]) -> None:
         emit({"answer": key, "completions": [list(asdict(c).values()) for c in completions]})

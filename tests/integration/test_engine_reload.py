@@ -1,16 +1,18 @@
 """An engine that loads another checkpoint in place answers as one that was started with it."""
 
+import dataclasses
+import logging
 import shutil
 from pathlib import Path
 
 import pytest
 
+from east_core.backends.probe import SENTENCE, Probe
 from east_core.backends.vllm_sampler import VllmSampler
 from east_core.config import DatasetConfig, Resources
 from east_core.datasets import WithGold, builtin_path
 from east_core.sampler import GenerationSettings, ModelSource
 
-pytestmark = pytest.mark.slow
 RESOURCES = Resources(device="cpu", kv_cache_gib=0.25)
 GREEDY = GenerationSettings(1, 0.0, 1.0, 48, None, (), 0)
 QUESTIONS = list(WithGold(DatasetConfig(path="builtin:test.jsonl", limit=12)))
@@ -30,7 +32,20 @@ def other_model(tmp_path_factory: pytest.TempPathFactory) -> ModelSource:
         for name, tensor in load_file(folder / "model.safetensors").items()
     }
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    true_probe(folder).write(folder)
     return ModelSource(Path(folder), "other")
+
+
+def true_probe(folder: Path) -> Probe:
+    """What training writes: the log-probabilities by Transformers."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    ids = AutoTokenizer.from_pretrained(folder)(SENTENCE)["input_ids"]
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    with torch.no_grad():
+        told = model(torch.tensor([ids])).logits[0, :-1].log_softmax(-1)
+    return Probe(ids, told[torch.arange(len(ids) - 1), ids[1:]].tolist())
 
 
 def answers(sampler: VllmSampler, model: ModelSource) -> list[tuple[str, float]]:
@@ -39,13 +54,38 @@ def answers(sampler: VllmSampler, model: ModelSource) -> list[tuple[str, float]]
     return [(s.completions[0].text, s.completions[0].mean_logprob) for s in shard]
 
 
-def test_loaded_in_place_or_at_the_start_makes_no_difference(other_model: ModelSource) -> None:
-    base = ModelSource(Path(builtin_path("seed_model")), "base")
+def engine_of(sampler: VllmSampler) -> int:
+    return sampler._engines[0].child.pid
+
+
+def test_loaded_in_place_or_at_the_start_makes_no_difference(
+    other_model: ModelSource, caplog: pytest.LogCaptureFixture
+) -> None:
+    base = ModelSource(builtin_path("seed_model"), "base")
     with VllmSampler(RESOURCES) as sampler:
         first = answers(sampler, base)
+        engine = engine_of(sampler)
         in_place = answers(sampler, other_model)
         assert answers(sampler, base) == first
+        assert engine_of(sampler) == engine, "the engine was started anew"
+    assert not caplog.records, "the checkpoint's own log-probabilities were not recognised"
     with VllmSampler(RESOURCES) as sampler:
         from_the_start = answers(sampler, other_model)
     assert from_the_start != first
     assert in_place == from_the_start
+
+
+def test_an_engine_that_speaks_otherwise_than_the_checkpoint_is_started_anew(
+    other_model: ModelSource, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A probe of other weights stands for weights that did not arrive."""
+    folder = tmp_path / "odd"
+    shutil.copytree(other_model.folder, folder)
+    true_probe(builtin_path("seed_model")).write(folder)
+    odd = dataclasses.replace(other_model, folder=folder, fingerprint="odd")
+    with VllmSampler(RESOURCES) as sampler, caplog.at_level(logging.WARNING):
+        answers(sampler, ModelSource(builtin_path("seed_model"), "base"))
+        engine = engine_of(sampler)
+        answers(sampler, odd)
+        assert engine_of(sampler) != engine
+    assert "nats a token" in caplog.text
