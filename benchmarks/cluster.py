@@ -42,7 +42,7 @@ class Costs:
     reading: float = 14e-6
     shard: float = 0.3
     grading: float = 14_500.0
-    hashing: float = 1.5e9
+    hashing: float = 1.8e9
     publisher: float = 100e6
     node_download: float = 1e9
     store_download: float = 20e9
