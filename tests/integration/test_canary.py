@@ -40,7 +40,7 @@ def written(tmp_path_factory: pytest.TempPathFactory, server: S3Server) -> dict[
     broken = write_config(folder, "s3://east-no-such-bucket/canary")
     said = {
         "run": east(folder, env, "run", whole),
-        "check": east(folder, env, "check", whole),
+        "verify": east(folder, env, "verify", f"s3://{BUCKET}/canary/sums"),
         "report": east(folder, env, "report", f"s3://{BUCKET}/canary/sums"),
         "a run without a bucket": east(
             folder, env | {"AWS_ENDPOINT_URL": server.endpoint}, "run", broken, fails=True
