@@ -1,6 +1,6 @@
 """`east plan` against what was measured: memory of ranks and engines, tokens, bytes and seconds.
 
-    python -m benchmarks.plan [--only memory | run] [--out FILE]
+    python -m benchmarks.plan [--only ranks | engine | run] [--out FILE]
 
 Memory: the peak resident size of real training ranks and of a real vLLM engine on CPU, for a
 random Llama of 30 M parameters in several layouts. What a process needs for its libraries alone is
@@ -43,6 +43,7 @@ from east_core.sampler import GenerationSettings, ModelSource
 
 RANK, ENGINE = "east_core.backends.trl_trainer", "east_core.backends.vllm_worker"
 SMALL: dict[str, int] = {}
+SMALL_ENGINE = {"num_attention_heads": 2}  # vLLM on CPU has no heads of size 16
 LARGE = {
     "hidden_size": 512,
     "intermediate_size": 1408,
@@ -75,14 +76,14 @@ Row = dict[str, Any]
 def main() -> int:
     """Measure, plan, print the rows as JSON lines."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=("memory", "run"))
+    parser.add_argument("--only", choices=("ranks", "engine", "run"))
     parser.add_argument("--out", type=Path, help="write the rows to this JSON file")
     options = parser.parse_args()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="east-plan-") as name:
         work = Path(name)
         os.environ.setdefault("EAST_DEVICE_LOCK", str(work / "device.lock"))
-        for part, measure in (("memory", memory_rows), ("run", run_rows)):
+        for part, measure in PARTS.items():
             if options.only in (None, part):
                 for row in measure(work):
                     rows.append(row)
@@ -98,8 +99,8 @@ def row(what: str, planned: float, measured: float) -> Row:
     return {"what": what, "planned": round(planned), "measured": round(measured), "ratio": ratio}
 
 
-def memory_rows(work: Path) -> Iterator[Row]:
-    """Peak memory of ranks and of an engine, planned and measured, in bytes."""
+def rank_rows(work: Path) -> Iterator[Row]:
+    """Peak memory of training ranks, planned and measured, in bytes."""
     small = {"zero_stage": 2, "processes": 1, "micro_batch_size": 1}
     baseline, _ = rank_peak(work / "small", SMALL, small)
     for number, (what, layout) in enumerate(LAYOUTS):
@@ -108,7 +109,6 @@ def memory_rows(work: Path) -> Iterator[Row]:
         planned = plan.value("training rank", "peak")
         yield row(f"rank: {what}", planned, peak)
         yield row(f"rank: {what}, above the baseline", planned - baseline, peak - baseline)
-    yield from engine_rows(work)
 
 
 def rank_peak(
@@ -149,7 +149,7 @@ def longest_row(data_file: Path) -> int:
 def engine_rows(work: Path) -> Iterator[Row]:
     """Peak memory of a vLLM engine on CPU; its baseline comes from the small model."""
     resources = Resources(device="cpu", kv_cache_gib=0.25, engines=1)
-    small = tiny_model(work / "engine-small")
+    small = tiny_model(work / "engine-small", **SMALL_ENGINE)
     large = tiny_model(work / "engine-large", **LARGE)
     cache = resources.kv_cache_gib * 2**30
     baseline = engine_peak(small, resources) - cache
@@ -326,6 +326,13 @@ def run_round(work: Path, questions: int) -> MeasuredRound:
     )
     config = load_config(builtin_path("demo.toml"), settings)
     return MeasuredRound(Store(str(store)), config)
+
+
+PARTS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    "ranks": rank_rows,
+    "engine": engine_rows,
+    "run": run_rows,
+}
 
 
 def ignore(_: object) -> None:

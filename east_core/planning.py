@@ -338,8 +338,9 @@ class Planner:
         yield told("sequences at full length", fit / longest, "number", f"of {longest} tokens")
         yield told("sequences at a time", self.concurrency(fit), "number", self._fit_formula())
         if not on_gpu:
-            total = weights + cache + assumed.engine_baseline
-            yield told("peak", total, "bytes", "weights + cache + libraries")
+            total = 2 * weights + cache + assumed.engine_baseline
+            formula = "weights, the file that they are read from, cache, libraries"
+            yield told("peak", total, "bytes", formula)
 
     @property
     def mean_context(self) -> float:
