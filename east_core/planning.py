@@ -535,7 +535,7 @@ def human(value: float, kind: Kind) -> str:
         return _duration(value)
     if kind == "share":
         return f"{value:.0%}"
-    return _scaled(value, 1000, ("", "K", "M", "G", "T"))
+    return _scaled(value, 1000, ("", "K", "M", "B", "T"))
 
 
 def _scaled(value: float, base: int, units: tuple[str, ...]) -> str:
