@@ -17,7 +17,7 @@ ifeq ($(EXTRA)-$(UV_FIND_LINKS),cpu-)
 TORCH_BACKEND := --torch-backend=cpu
 endif
 
-.PHONY: help install demo test test-slow lint format ui bench exactness requirements clean
+.PHONY: help install demo test test-slow lint format ui bench exactness faults requirements clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -57,6 +57,9 @@ format: install  ## Format the code.
 
 exactness: install  ## Prove the training weights: docs/exactness.md (a quarter of an hour).
 	$(BIN)/python -m benchmarks.exactness --out docs/exactness.md
+
+faults: install  ## Disturb runs in every way: docs/reliability.md (half an hour; goes on if stopped).
+	$(BIN)/python -m benchmarks.faults --out docs/reliability.md
 
 requirements:  ## Resolve pyproject.toml into requirements/*.txt, without download addresses.
 	@# CUDA's torch comes from the index alone: a folder of wheels may hold the CPU's, without NCCL.
