@@ -48,7 +48,8 @@ def save_checkpoint(trainer: Any, tokenizer: PreTrainedTokenizerBase, job: RankJ
 @torch.no_grad()
 def _probed(trainer: Any, tokenizer: PreTrainedTokenizerBase) -> Probe:
     """The log-probabilities of the probe's sentence; every rank computes them (ZeRO-3)."""
-    model = trainer.model_wrapped.eval()
+    model = trainer.model_wrapped
+    model.eval()  # DeepSpeed's engine does not return itself
     ids = torch.tensor([tokenizer(SENTENCE)["input_ids"]], device=trainer.args.device)
     logits = model(input_ids=ids).logits[0, :-1].float()
     chosen = logits.log_softmax(-1).gather(-1, ids[0, 1:, None])[:, 0]
