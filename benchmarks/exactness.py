@@ -140,6 +140,8 @@ def _layouts(bench: Bench, job: TrainingJob, base: Parameters) -> Iterator[Row]:
     for stage, name in enumerate(("DDP", "ZeRO-1", "ZeRO-2", "ZeRO-3")):
         other = bench.layout(job, **TWO_RANKS, zero_stage=stage)
         yield bench.row(f"2 ranks, {name}", base, other)
+    grouped = bench.layout(job, group_by_length=True)
+    yield bench.row("micro-batches grouped by length", base, grouped)
     checkpointed = bench.layout(job, gradient_checkpointing=True)
     yield bench.row("gradient checkpointing", base, checkpointed)
 

@@ -38,7 +38,10 @@ RECIPES: dict[str, Any] = {
     "dpo": DpoRecipe(learning_rate=0.1, beta=0.5, **PLAIN),
     "kto": KtoRecipe(learning_rate=0.1, beta=0.5, **PLAIN),
 }
-ONE_RANK = Resources(device="cpu", processes=1, micro_batch_size=4, zero_stage=0)
+# rows in the order that TRL's own trainers give them, for comparisons to the last bit
+ONE_RANK = Resources(
+    device="cpu", processes=1, micro_batch_size=4, zero_stage=0, group_by_length=False
+)
 
 
 def tiny_model(folder: Path, seed: int = 0, **sizes: Any) -> ModelSource:

@@ -295,6 +295,11 @@ class Resources(Frozen):
     gradient_checkpointing: bool = Field(
         False, description="Recompute activations in the backward pass: less memory, slower."
     )
+    group_by_length: bool = Field(
+        True,
+        description="Sort each global batch by length, so that micro-batches hold less padding. "
+        "The batches themselves stay, and with them what is learned.",
+    )
     checkpoint_every_steps: int = Field(
         0, ge=0, description="Optimizer steps between training checkpoints; 0: none."
     )

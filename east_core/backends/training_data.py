@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from east_core.backends.training_job import longest_sequence
 from east_core.chat import ChatTokenizer, check_tokenizer, completion_token_ids, prompt_token_ids
@@ -91,6 +92,22 @@ def prepare_data(job: TrainingJob, tokenizer: ChatTokenizer, path: Path) -> Trai
 def read_summary(path: Path) -> TrainingData:
     """What `prepare_data` told when it wrote `path`."""
     return TrainingData(**json.loads(path.with_suffix(".json").read_text()))
+
+
+def row_lengths(path: Path) -> list[int]:
+    """Tokens of the longest sequence of every row of `path`, the filler's last."""
+    table = pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
+    counts = {
+        name: pc.list_value_length(table[name]).to_numpy()
+        for name in table.column_names
+        if name == "input_ids" or name in _COMPLETION_COLUMNS or name == "prompt_ids"
+    }
+    if "input_ids" in counts:
+        lengths: npt.NDArray[np.int64] = counts["input_ids"]
+    else:
+        prompts = counts.pop("prompt_ids")
+        lengths = prompts + np.maximum.reduce(list(counts.values()))
+    return lengths.tolist()
 
 
 def _rows(job: TrainingJob, tokenizer: ChatTokenizer, tally: _Tally) -> Iterator[Row]:

@@ -28,7 +28,14 @@ MEMORY_KNOBS = (
     "lower resources.micro_batch_size or training.max_length, set "
     "resources.gradient_checkpointing, raise resources.zero_stage, or set resources.offload"
 )
-_LAYOUT = ("processes", "micro_batch_size", "zero_stage", "offload", "gradient_checkpointing")
+_LAYOUT = (
+    "processes",
+    "micro_batch_size",
+    "zero_stage",
+    "offload",
+    "gradient_checkpointing",
+    "group_by_length",
+)
 _ENGINES = ("torch", "transformers", "trl", "deepspeed")
 
 

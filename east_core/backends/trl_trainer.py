@@ -47,7 +47,7 @@ from east_core.backends.training_checkpoints import (
     latest_checkpoint,
     seal_checkpoint,
 )
-from east_core.backends.training_data import TrainingData, prepare_data, read_summary
+from east_core.backends.training_data import TrainingData, prepare_data, read_summary, row_lengths
 from east_core.backends.training_job import MEMORY_KNOBS, RankJob, read_job
 from east_core.backends.training_output import save_checkpoint
 from east_core.backends.weighted_trainers import (
@@ -148,8 +148,13 @@ def build_trainer(job: RankJob, tokenizer: PreTrainedTokenizerBase, data: Traini
     """The weighted trainer of the job's loss, ready to train."""
     recipe = job.recipe
     in_order = isinstance(recipe, KtoRecipe) and recipe.kl == "trl"
+    is_grouped = job.resources.group_by_length and not in_order
     sampler = GlobalBatchSampler(
-        data.examples, recipe.global_batch_size, recipe.epochs, None if in_order else job.seed
+        data.examples,
+        recipe.global_batch_size,
+        recipe.epochs,
+        None if in_order else job.seed,
+        row_lengths(job.data_file) if is_grouped else None,
     )
     arguments = training_arguments(job, sampler.steps)  # before the model: ZeRO-3 reads them
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id

@@ -42,10 +42,22 @@ class GlobalBatchSampler(Sampler[int]):
     stream, so that resuming means skipping rows and nothing else; the permutations are those of
     accelerate's seedable sampler, so the order is the stock trainers'. `seed` None keeps the
     rows' own order, which TRL's KTO needs for its pairs within a micro-batch.
+
+    With `lengths` (tokens of every row, the filler last) each global batch is sorted, longest
+    first: micro-batches then hold rows of like length and less padding, a step still sees the same
+    rows, and what does not fit into memory fails at the first micro-batch.
     """
 
-    def __init__(self, examples: int, batch_size: int, epochs: float, seed: int | None) -> None:
+    def __init__(
+        self,
+        examples: int,
+        batch_size: int,
+        epochs: float,
+        seed: int | None,
+        lengths: Sequence[int] | None = None,
+    ) -> None:
         self.examples, self.batch_size, self.seed = examples, batch_size, seed
+        self.lengths = lengths
         self.steps = math.ceil(epochs * math.ceil(examples / batch_size))
 
     def __len__(self) -> int:
@@ -63,7 +75,13 @@ class GlobalBatchSampler(Sampler[int]):
         if self.seed is not None:
             generator = torch.Generator().manual_seed(self.seed + epoch)
             order = torch.randperm(self.examples, generator=generator).tolist()
-        return [*order, *[self.examples] * (-self.examples % self.batch_size)]
+        order += [self.examples] * (-self.examples % self.batch_size)
+        return order if self.lengths is None else self._grouped(order, self.lengths)
+
+    def _grouped(self, order: list[int], lengths: Sequence[int]) -> list[int]:
+        starts = range(0, len(order), self.batch_size)
+        batches = (order[start : start + self.batch_size] for start in starts)
+        return [row for batch in batches for row in sorted(batch, key=lambda row: -lengths[row])]
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from east_core.chat import prompt_token_ids
 from east_core.config import LoraRecipe
 from east_core.errors import ConfigError, DataError, EngineError, TrainingDiverged
 
-TWO_RANKS = {"processes": 2, "micro_batch_size": 2}
+TWO_RANKS = {"processes": 2, "micro_batch_size": 2, "group_by_length": True}
 
 
 def changed(recipe, **update):

@@ -3,7 +3,7 @@ import math
 import pyarrow as pa
 import pytest
 
-from east_core.backends.training_data import prepare_data, read_summary
+from east_core.backends.training_data import prepare_data, read_summary, row_lengths
 from east_core.config import DpoRecipe, KtoRecipe, Resources, SftRecipe
 from east_core.errors import DataError, NothingToLearn
 from east_core.examples import example_type
@@ -142,3 +142,11 @@ def test_only_zero_weights_teach_nothing(tmp_path):
     rows = [*sft_rows(0.0), TrainingExample("long", "?", "x" * 50, 2.0)]
     with pytest.raises(NothingToLearn, match="weight 0"):
         prepared(tmp_path, SftRecipe(global_batch_size=1, max_length=20), rows)
+
+
+def test_a_rows_length_is_its_longest_sequence(tmp_path):
+    prepared(tmp_path, SftRecipe(global_batch_size=2), sft_rows(1.0, 1.0))
+    assert row_lengths(tmp_path / "data.arrow") == [7, 7, 2]  # "<0?>ok" and EOS; the filler
+    pairs = [PreferencePair(f"q{i}", "?", "short", "much longer"[:i], 1.0) for i in (3, 11)]
+    prepared(tmp_path, DpoRecipe(global_batch_size=2), pairs)
+    assert row_lengths(tmp_path / "data.arrow") == [9, 15, 2]

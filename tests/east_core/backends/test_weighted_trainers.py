@@ -51,6 +51,18 @@ def test_without_a_seed_rows_keep_their_order():
     assert list(sampler) == [0, 1, 2, 3]
 
 
+def test_grouping_by_length_sorts_within_a_step_and_moves_nothing_between_steps():
+    lengths = [5, 9, 2, 7, 7, 30, 1, 4, 8, 3, 2]  # of ten rows, then the filler's
+    plain, grouped = (
+        GlobalBatchSampler(examples=10, batch_size=4, epochs=2.0, seed=5, lengths=given)
+        for given in (None, lengths)
+    )
+    assert [sorted(batch) for batch in batches(plain)] == [sorted(b) for b in batches(grouped)]
+    for batch in batches(grouped):
+        told = [lengths[row] for row in batch]
+        assert told == sorted(told, reverse=True)
+
+
 def test_the_collator_keeps_weights_beside_the_rows():
     collate = WeightedCollator(lambda rows: {"rows": rows}, weight_scale=2.0)
     batch = collate([{"x": 1, "weight": 0.25, "is_counted": True}])
