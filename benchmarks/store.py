@@ -1,7 +1,7 @@
 """Publishing and reading back a checkpoint, against plain s3fs.put and s3fs.get.
 
     python -m benchmarks.store                      # 2 GB, Ceph's radosgw on loopback
-    python -m benchmarks.store --server moto --gib 0.5 --repeats 3
+    python -m benchmarks.store --server moto --gib 0.5 --repeats 3 --json rows.json
 
 Every operation runs in a process of its own, so that its peak memory is its own; the order
 alternates. "east publish" hashes, uploads in parts, checks the listing and puts the record;
@@ -22,10 +22,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from benchmarks.pairs import Row, median_row, write_result
 from tests.integration.radosgw import radosgw_server, why_not
 from tests.integration.s3_servers import BUCKET, S3Server, moto_server
 
 OPERATIONS = ("s3fs put", "east publish", "s3fs get", "east fetch")
+PAIRS = (("east publish", "s3fs put"), ("east fetch", "s3fs get"))
+GOAL = 0.9
+Measured = dict[str, list[dict[str, float]]]
 NAME = "model.safetensors"
 
 
@@ -40,7 +44,11 @@ def main() -> None:
         (folder / "ceph").mkdir()
         with _server(arguments.server, folder / "ceph") as server:
             server.create_bucket()
-            _report(_all(arguments, folder, server), arguments)
+            measured = _all(arguments, folder, server)
+    page = _page(measured, arguments)
+    print(page)
+    if arguments.json:
+        write_result(arguments.json, _rows(measured, arguments.server), page)
 
 
 def _arguments() -> argparse.Namespace:
@@ -48,6 +56,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--server", choices=("radosgw", "moto"), default="radosgw")
     parser.add_argument("--gib", type=float, default=2.0, help="size of the checkpoint")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="write the rows here")
     parser.add_argument("--operation", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -61,11 +70,9 @@ def _server(name: str, folder: Path) -> AbstractContextManager[S3Server]:
     return radosgw_server(folder)
 
 
-def _all(
-    arguments: argparse.Namespace, folder: Path, server: S3Server
-) -> dict[str, list[dict[str, float]]]:
+def _all(arguments: argparse.Namespace, folder: Path, server: S3Server) -> Measured:
     _write_checkpoint(folder / NAME, int(arguments.gib * 2**30))
-    measured: dict[str, list[dict[str, float]]] = {operation: [] for operation in OPERATIONS}
+    measured: Measured = {operation: [] for operation in OPERATIONS}
     for repeat in range(arguments.repeats):
         for operation in OPERATIONS if repeat % 2 == 0 else _swapped():
             measured[operation].append(_in_a_process(operation, folder, server))
@@ -165,13 +172,33 @@ def _tidy(folder: Path, server: S3Server) -> None:
     (folder / "got").unlink(missing_ok=True)
 
 
-def _report(measured: dict[str, list[dict[str, float]]], arguments: argparse.Namespace) -> None:
-    print(f"\n{arguments.gib} GiB, {arguments.server}, median of {arguments.repeats}")
-    print("| | MiB/s | peak memory, MiB |\n|---|---|---|")
+def _rows(measured: Measured, server: str) -> list[Row]:
+    """Our rate over the plain one, repeat by repeat."""
+    return [
+        median_row(
+            f"store: {ours} / {plain}, MiB/s ({server})",
+            [
+                one["mib_per_s"] / other["mib_per_s"]
+                for one, other in zip(measured[ours], measured[plain], strict=True)
+            ],
+            GOAL,
+        )
+        for ours, plain in PAIRS
+    ]
+
+
+def _page(measured: Measured, arguments: argparse.Namespace) -> str:
+    lines = [
+        f"### Store: {arguments.gib:g} GiB, {arguments.server}, median of {arguments.repeats}",
+        "",
+        "| | MiB/s | peak memory, MiB |",
+        "|---|---|---|",
+    ]
     for operation in OPERATIONS:
         rates = statistics.median(run["mib_per_s"] for run in measured[operation])
         peak = max(run["peak_mib"] for run in measured[operation])
-        print(f"| {operation} | {rates:.0f} | {peak:.0f} |")
+        lines.append(f"| {operation} | {rates:.0f} | {peak:.0f} |")
+    return "\n".join([*lines, ""])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,179 @@
+"""The sampling stage against bare vLLM: tokens a second, in pairs.
+
+    python -m benchmarks.sampling --json rows.json
+
+Ours is the whole stage as a run has it: `stages.sample` hands questions to the engine's process and
+writes Parquet shards and records to a local store. The bare side is a script with `LLM.generate`
+over the same prompts with the same parameters and the same engine options, in a process of its own.
+Both engines are started, and have sampled once, before the clock runs; they take turns.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.pairs import ROOT, alternate, median_row, write_result
+from east_core import stages
+from east_core.backends import vllm_sampler
+from east_core.backends.vllm_options import EngineOptions
+from east_core.config import DatasetConfig, Resources, RunConfig, SamplingRecipe
+from east_core.datasets import WithGold, builtin_path
+from east_core.sampler import GenerationSettings
+from east_core.stages import Run
+
+GOAL = 0.97
+ROUND = 1
+
+
+def run_config(store: Path, name: str, questions: int, resources: Resources) -> RunConfig:
+    """A run whose first round samples the built-in training questions as the demo does."""
+    return RunConfig(
+        name=name,
+        store=str(store),
+        questions=DatasetConfig(limit=questions),
+        sampling=SamplingRecipe(samples_per_question=8, max_tokens=96),
+        resources=resources,
+    )
+
+
+def prepared(config: RunConfig) -> Run:
+    """The run with all that its sampling stage needs."""
+    run = Run.open(config)
+    stages.claim(run)
+    stages.register_base_model(run)
+    stages.freeze_questions(run, "questions", config.questions)
+    return run
+
+
+def time_stage(run: Run, sampler: vllm_sampler.VllmSampler) -> float:
+    """Tokens a second of the sampling stage."""
+    begun = time.perf_counter()
+    record = stages.sample(run, ROUND, sampler)
+    seconds = time.perf_counter() - begun
+    return int(str(record.facts["tokens"])) / seconds
+
+
+# ---------------------------------------------------------------- the bare side
+
+
+def serve_bare(job: dict[str, Any]) -> None:
+    """In a process of its own: build an engine, then generate once for each line of stdin."""
+    from transformers import AutoTokenizer
+    from vllm import LLM
+
+    from east_core.backends.vllm_worker import sampling_params
+    from east_core.chat import prompt_token_ids
+
+    folder = str(builtin_path("seed_model"))
+    settings = GenerationSettings(**{**job["settings"], "stop": tuple(job["settings"]["stop"])})
+    llm = LLM(model=folder, **EngineOptions(**job["options"]).llm_arguments())
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    questions = list(WithGold(DatasetConfig(limit=job["questions"])))
+    for _ in sys.stdin:
+        llm.reset_prefix_cache()
+        begun = time.perf_counter()
+        prompts = [
+            prompt_token_ids(tokenizer, system_prompt=settings.system_prompt, question=q.prompt)
+            for q in questions
+        ]
+        rooms = [llm.llm_engine.model_config.max_model_len - len(ids) for ids in prompts]
+        params = [
+            sampling_params(settings, q.id, room) for q, room in zip(questions, rooms, strict=True)
+        ]
+        asked: Any = [{"prompt_token_ids": ids} for ids in prompts]
+        outputs = llm.generate(asked, params, use_tqdm=False)
+        seconds = time.perf_counter() - begun
+        tokens = sum(len(sample.token_ids) for output in outputs for sample in output.outputs)
+        print(json.dumps({"rate": tokens / seconds}), flush=True)
+
+
+@contextlib.contextmanager
+def bare_engine(run: Run, questions: int) -> Iterator["subprocess.Popen[str]"]:
+    """The process of `serve_bare`, with the environment that our engines get."""
+    resources = run.config.resources
+    settings = stages._sampling_settings(run, ROUND)
+    job = {
+        "options": dataclasses.asdict(EngineOptions.from_resources(resources, False)),
+        "settings": dataclasses.asdict(settings),
+        "questions": questions,
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.sampling", "--bare", json.dumps(job)],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            **vllm_sampler._environment(0, resources),
+            "VLLM_LOGGING_LEVEL": "ERROR",
+        },
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait()
+
+
+def time_bare(process: "subprocess.Popen[str]") -> float:
+    """Tokens a second of `LLM.generate`."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    print("go", file=process.stdin, flush=True)
+    for line in process.stdout:
+        if line.startswith('{"rate"'):
+            return float(json.loads(line)["rate"])
+    raise RuntimeError(f"the bare engine ended with status {process.wait()}")
+
+
+def main() -> None:
+    """Measure pairs and write the row."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--questions", type=int, default=256)
+    parser.add_argument("--shard", type=int, default=128, help="questions in a shard")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--json", type=Path, help="write the row here")
+    parser.add_argument("--bare", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.bare:
+        serve_bare(json.loads(options.bare))
+        return
+    resources = Resources(device=options.device, kv_cache_gib=0.25, shard_questions=options.shard)
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        runs = (
+            prepared(run_config(Path(folder), f"bench-{number}", options.questions, resources))
+            for number in itertools.count()
+        )
+        sampler = stack.enter_context(vllm_sampler.VllmSampler(resources))
+        first = next(runs)
+        time_stage(first, sampler)
+        bare = stack.enter_context(bare_engine(first, options.questions))
+        time_bare(bare)
+        pairs = alternate(
+            lambda: time_stage(next(runs), sampler), lambda: time_bare(bare), options.runs
+        )
+    row = median_row(
+        f"sampling: stage / bare vLLM generate, tokens a second ({options.device})",
+        [ours / plain for ours, plain in pairs],
+        GOAL,
+    )
+    print(row, [(round(ours), round(plain)) for ours, plain in pairs], file=sys.stderr)
+    if options.json:
+        write_result(options.json, [row])
+
+
+if __name__ == "__main__":
+    main()
