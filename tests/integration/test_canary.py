@@ -1,5 +1,6 @@
 """Secrets of the environment appear nowhere: artifacts, logs, Prefect's database, reports."""
 
+import json
 import os
 import subprocess
 import sys
@@ -21,7 +22,21 @@ SECRETS = {
     "OPENAI_API_KEY": "sk-canary-93c1b2",
 }
 USERINFO = "canary-userinfo-4c1a"
+BLOCK_SECRET = "canary-block-6e2d90aa17"
 EAST = [sys.executable, "-m", "benchmarks.faults_flow"]
+MAKE_BLOCK = """
+import json, sys
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import BlockDocumentCreate
+from flows.server import prefect_api
+
+with prefect_api(), get_client(sync_client=True) as client:
+    kind = client.read_block_type_by_slug("aws-credentials")
+    schema = client.get_most_recent_block_schema_for_block_type(kind.id)
+    client.create_block_document(BlockDocumentCreate(
+        name="team-bucket", data=json.loads(sys.stdin.read()),
+        block_schema_id=schema.id, block_type_id=kind.id))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +132,31 @@ def test_what_should_have_been_written_was(written: dict[str, bytes]) -> None:
 def test_no_secret_is_anywhere(written: dict[str, bytes], name: str) -> None:
     secret = SECRETS.get(name, USERINFO).encode()
     assert [where for where, data in written.items() if secret in data] == []
+
+
+def test_a_run_finds_its_credentials_in_a_block_and_leaves_none(
+    tmp_path: Path, server: S3Server
+) -> None:
+    aws = server.environment()
+    env = {
+        name: value
+        for name, value in environment(tmp_path, server).items()
+        if not name.startswith("AWS_")
+    } | {"AWS_EC2_METADATA_DISABLED": "true"}
+    block = {
+        "aws_access_key_id": aws["AWS_ACCESS_KEY_ID"],
+        "aws_secret_access_key": BLOCK_SECRET,
+        "region_name": aws["AWS_DEFAULT_REGION"],
+        "aws_client_parameters": {"endpoint_url": server.endpoint},
+    }
+    subprocess.run(
+        [sys.executable, "-c", MAKE_BLOCK],
+        input=json.dumps(block), text=True, cwd=tmp_path, env=env, check=True, timeout=300,
+    )  # fmt: skip
+    config = write_config(tmp_path, f"s3://{BUCKET}/block")
+    said = east(tmp_path, env | {"EAST_AWS_CREDENTIALS": "team-bucket"}, "run", config)
+    stored = objects(server)
+    assert "s3://block/sums/round-01/checkpoint/_record.json" in stored
+    files = {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    everything = {"terminal": said, **files, **stored}
+    assert [name for name, data in everything.items() if BLOCK_SECRET.encode() in data] == []
