@@ -55,6 +55,9 @@ format: install  ## Format the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench: install  ## Measure speed and memory as ratios: docs/benchmarks.md (about 25 minutes).
+	$(BIN)/python -m benchmarks.run
+
 exactness: install  ## Prove the training weights: docs/exactness.md (a quarter of an hour).
 	$(BIN)/python -m benchmarks.exactness --out docs/exactness.md
 

@@ -107,7 +107,7 @@ def row_lengths(path: Path) -> list[int]:
     else:
         prompts = counts.pop("prompt_ids")
         lengths = prompts + np.maximum.reduce(list(counts.values()))
-    return lengths.tolist()
+    return [int(length) for length in lengths]
 
 
 def _rows(job: TrainingJob, tokenizer: ChatTokenizer, tally: _Tally) -> Iterator[Row]:
