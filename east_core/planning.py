@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from east_core.config import DpoRecipe, RunConfig, SftRecipe
+from east_core.config import DpoRecipe, KtoRecipe, RunConfig, SftRecipe
 from east_core.devices import Device
 from east_core.model_shape import ModelShape
 
@@ -439,12 +439,26 @@ class Planner:
         assumed = self.assumed
         if assumed.training_rate is not None or self.device == "cpu":
             return assumed.training_rate
-        resources, p = self.config.resources, self.shape.parameters
-        work = (8 if resources.gradient_checkpointing else 6) * p  # FLOP a token
-        compute = work / (assumed.flops_share * assumed.gpu.flops)
+        resources = self.config.resources
+        compute = self._flops_a_token() / (assumed.flops_share * assumed.gpu.flops)
         length = self.work.prompt_tokens + self.work.completion_tokens
         tokens = resources.micro_batch_size * self.sequences * length
         return resources.processes / max(compute, self._traffic() / assumed.network_rate / tokens)
+
+    def _flops_a_token(self) -> float:
+        """FLOP for a trained token: 2 a parameter forwards, 4 backwards, 2 to recompute.
+
+        DPO and KTO pass every example through the reference once, KTO with a mismatched completion
+        besides, and with that through the model in every step.
+        """
+        recipe = self.config.training
+        each = 8.0 if self.config.resources.gradient_checkpointing else 6.0
+        match recipe:
+            case DpoRecipe():
+                each += 2 / recipe.epochs
+            case KtoRecipe():
+                each += 2 + 4 / recipe.epochs
+        return each * self.shape.parameters
 
     def _traffic(self) -> float:
         """Bytes that a rank receives over the network for one micro-batch, or its share of a step.

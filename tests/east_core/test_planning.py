@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from east_core.config import DpoRecipe, Resources, RunConfig, SamplingRecipe, SftRecipe
+from east_core.config import DpoRecipe, KtoRecipe, Resources, RunConfig, SamplingRecipe, SftRecipe
 from east_core.config_file import load_config
 from east_core.model_shape import ModelShape, parse_shape, shape_of_size
 from east_core.planning import GPUS, Assumptions, Planner, Workload, human
@@ -133,6 +133,19 @@ def test_training_over_nodes_waits_for_the_network_when_micro_batches_are_small(
     seconds = 3 * 2 * SEVENTY_B.parameters * 0.75 / 50e9
     assert apart.training_rate() == pytest.approx(32 * 300 / seconds)
     assert here.training_rate() == pytest.approx(32 * 0.2 * 989e12 / (6 * SEVENTY_B.parameters))
+
+
+def test_references_and_recomputation_cost_arithmetic() -> None:
+    def flops(training: Any, **resources: Any) -> float:
+        rate = planner(training=training, **resources).training_rate()
+        assert rate is not None
+        return 0.2 * 989e12 / rate / EIGHT_B.parameters
+
+    batch = {"global_batch_size": 64, "epochs": 2.0}
+    assert flops(SftRecipe(**batch)) == pytest.approx(6)
+    assert flops(SftRecipe(**batch), gradient_checkpointing=True) == pytest.approx(8)
+    assert flops(DpoRecipe(**batch)) == pytest.approx(6 + 1)
+    assert flops(KtoRecipe(**batch)) == pytest.approx(6 + 2 + 2)
 
 
 def test_hours_on_cpu_need_measured_rates() -> None:

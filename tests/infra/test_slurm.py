@@ -31,6 +31,7 @@ def allocation(tmp_path: Path) -> tuple[dict[str, str], Path]:
         "PREFECT_API_URL": "http://prefect.example.org/api",
         "SLURM_JOB_ID": "17",
         "SLURM_NNODES": "1",
+        "SLURMD_NODENAME": "node-1",
         "SLURM_SUBMIT_DIR": str(tmp_path),
         "TMPDIR": str(tmp_path / "disk"),
     }
@@ -82,7 +83,8 @@ def test_several_nodes_are_one_ray_cluster_behind_a_token(
     assert "ray start --head --block" in head
     assert "--dashboard-host=127.0.0.1" in head
     assert "--nodes=3" in others
-    assert "--exclude=" in others
+    assert "--nodelist=node-1" in head
+    assert "--exclude=node-1" in others
     assert head.count("TOKEN=set") == others.count("TOKEN=set") == 1
     [worker] = (line for line in told.splitlines() if line.startswith("prefect"))
     assert ":6379" in worker
