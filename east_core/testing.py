@@ -24,7 +24,7 @@ def write_model(folder: Path, skill: float = 0.4) -> Path:
     """A model folder that passes the base model's checks and that only these fakes can use."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(b"")
+    (folder / "model.safetensors").write_bytes(b"no tensors: the skill is all")
     (folder / "chat_template.jinja").write_text("{{ messages }}")
     (folder / SKILL_FILE).write_text(json.dumps(skill))
     return folder
