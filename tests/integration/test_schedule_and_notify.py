@@ -6,13 +6,16 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from east_core.datasets import builtin_path
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
+RUN_SECONDS = 900
 EXAMPLE = Path(__file__).parents[2] / "examples" / "notify_on_promotion.py"
 EMIT = """
 from prefect.events import emit_event
@@ -55,21 +58,65 @@ def test_a_promotion_reaches_the_webhook(east_up: Any, webhook: tuple[str, list[
     assert "0.25" in text
 
 
-def test_the_schedule_starts_retraining_which_finds_no_new_questions(east_up: Any) -> None:
-    (east_up.folder / ".east" / "questions").mkdir(parents=True)
-    few = (east_up.folder / "train.jsonl").read_text().splitlines(keepends=True)[:3]
-    (east_up.folder / ".east" / "questions" / "few.jsonl").write_text("".join(few))
-    deployment = east_up.deployment("retrain")
-    path = f"deployments/{deployment['id']}/schedules"
-    assert not any(schedule["active"] for schedule in deployment["schedules"])
+def test_the_schedule_retrains_promotes_keeps_and_rests(
+    east_up: Any, small_form: Callable[..., dict[str, Any]]
+) -> None:
+    """Every run here is started by the deployment's schedule, on the real engines."""
+    form = small_form("line", questions="arrivals", least_questions=16)["form"]
+    add_questions(east_up, 0, 3)
+    rested = scheduled_run(east_up, form)
+    assert rested["name"] == "No new questions"
+    assert "fewer than 16 new questions" in rested["message"]
+
+    add_questions(east_up, 3, 40)
+    ruinous = {**form, "training": {"loss": "sft", "learning_rate": 0.02}}
+    assert scheduled_run(east_up, ruinous)["name"] == "Kept"
+
+    add_questions(east_up, 43, 240)
+    learning = {"loss": "sft", "learning_rate": 2e-4}
+    better = {**form, "training": learning, "rule": {"kind": "margin", "points": 1.0}}
+    promoted = scheduled_run(east_up, better)
+    assert promoted["name"] == "Promoted", promoted["message"]
+    assert scheduled_run(east_up, better)["name"] == "No new questions"
+
+    assert "line-0002/round-01/checkpoint" in east(east_up, "champions").splitlines()[-2]
+    assert "champion is now the base model" in east(east_up, "rollback")
+    assert "rolled back" in east(east_up, "champions").splitlines()[-2]
+
+
+def add_questions(up: Any, first: int, count: int) -> None:
+    """Put some of the built-in training questions where the line looks for new ones."""
+    folder = up.folder / "arrivals"
+    folder.mkdir(exist_ok=True)
+    rows = builtin_path("train.jsonl").read_text().splitlines(keepends=True)
+    (folder / f"{first:04d}.jsonl").write_text("".join(rows[first : first + count]))
+
+
+def scheduled_run(up: Any, form: dict[str, Any]) -> dict[str, Any]:
+    """The last state of the next run that the schedule starts with these parameters."""
+    deployment = up.deployment("retrain")
+    path = f"deployments/{deployment['id']}"
+    mine = {"deployments": {"id": {"any_": [deployment["id"]]}}}
+    ended = mine | {"flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}}}
+    before = {run["id"] for run in up.api("flow_runs/filter", ended)}
+    up.api(path, {"parameters": {"form": form}}, method="PATCH")
     every = {"schedule": {"interval": 15.0}, "active": True}
-    east_up.api(path, [every])
-    wanted = {
-        "deployments": {"id": {"any_": [deployment["id"]]}},
-        "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}},
-    }
-    runs = east_up.wait_until(lambda: east_up.api("flow_runs/filter", wanted), 240, "a run")
-    assert runs[0]["state"]["name"] == "No new questions"
-    assert "fewer than 64 new questions" in runs[0]["state"]["message"]
-    for schedule in east_up.deployment("retrain")["schedules"]:
-        east_up.api(f"{path}/{schedule['id']}", {"active": False}, method="PATCH")
+    (schedule,) = up.api(f"{path}/schedules", [every])
+    new = up.wait_until(
+        lambda: [r for r in up.api("flow_runs/filter", ended) if r["id"] not in before],
+        RUN_SECONDS, "a scheduled run",
+    )  # fmt: skip
+    up.api(f"{path}/schedules/{schedule['id']}", method="DELETE")
+    assert len(new) == 1
+    return dict(new[0]["state"])
+
+
+def east(up: Any, command: str) -> str:
+    """What `east COMMAND` says of the line."""
+    program = Path(sys.executable).with_name("east")
+    done = subprocess.run(
+        [program, command, ".east/store/line"],
+        cwd=up.folder, env=os.environ | {"PREFECT_API_URL": f"{up.url}/api"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout
