@@ -248,6 +248,18 @@ def test_the_commands_of_the_manifests_exist() -> None:
     assert (ROOT / "east_core" / "backends" / "trl_trainer.py").is_file()
 
 
+def test_prefects_settings_in_the_manifests_are_known_to_prefect() -> None:
+    from prefect.settings import Settings
+    from prefect.settings.legacy import _get_settings_fields
+    from prefect_kubernetes.settings import KubernetesSettings
+
+    files = (*K8S.iterdir(), *DOCKER.iterdir(), *(ROOT / "infra" / "slurm").iterdir())
+    text = "".join(path.read_text() for path in files if path.is_file())
+    named = set(re.findall(r"(?<![${])\bPREFECT_[A-Z_]+", text)) - {"PREFECT_AUTH_STRING"}
+    assert "PREFECT_SERVER_DATABASE_PASSWORD" in named
+    assert named <= {*_get_settings_fields(Settings), *_get_settings_fields(KubernetesSettings)}
+
+
 @pytest.mark.parametrize("image", ["cpu", "gpu"])
 def test_dockerfiles_pass_hadolint_and_leave_root(image: str) -> None:
     path = DOCKER / f"{image}.Dockerfile"
