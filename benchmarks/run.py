@@ -32,6 +32,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "clustering": ("benchmarks.clustering", "--json", OUT),
     "store": ("benchmarks.store", "--gib", "0.5", "--repeats", "5", "--json", OUT),
     "demo": ("benchmarks.demo", "--json", OUT),
+    "padding": ("benchmarks.padding", "--json", OUT),
     "adaptive": ("benchmarks.adaptive", "--json", OUT),
     "linear": ("benchmarks.linear", "--json", OUT),
 }
