@@ -1,8 +1,8 @@
 r"""How fast are a million responses clustered and weighed, and is it what math-verify says?
 
-    python benchmarks/clustering.py                      7,500 questions x 128, as in the issue
-    python benchmarks/clustering.py --questions 500      a quick look
-    python benchmarks/clustering.py --json rows.json     the rows for programs
+    python -m benchmarks.clustering                      7,500 questions x 128, as in the issue
+    python -m benchmarks.clustering --questions 500      a quick look
+    python -m benchmarks.clustering --json rows.json     the rows for programs
 
 The questions and answers are real (GSM8K and MATH, from $EAST_SHARED_DATA or ../shared/data): a
 response is the beginning of a real solution with a final answer in a box, which is the gold answer
@@ -35,7 +35,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks.pairs import ROOT, write_result
+from benchmarks.pairs import Row as Ratio
+
 DATA = Path(os.environ.get("EAST_SHARED_DATA", ROOT.parent / "shared" / "data"))
 SHARD = 250
 GOAL_RATIO, GOAL_SECONDS = 20.0, 180.0
@@ -173,11 +175,11 @@ def weigh_apart(count: int, n: int) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         write_shards(Path(folder), count, n)
         done = subprocess.run(
-            [sys.executable, __file__, "--weigh", folder],
+            [sys.executable, "-m", "benchmarks.clustering", "--weigh", folder],
             check=True,
             stdout=subprocess.PIPE,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
     measured: Row = json.loads(done.stdout)
     return measured
@@ -263,7 +265,7 @@ def bootstrap_mean(values: Sequence[float], repeats: int = 2000) -> tuple[float,
     return means[int(0.025 * repeats)], means[int(0.975 * repeats)]
 
 
-def measure(questions: int, n: int, sample: int) -> list[Row]:
+def measure(questions: int, n: int, sample: int) -> list[Ratio]:
     """All rows: speed against the loop, total time, agreement, and memory at a quarter and all."""
     quarter, whole = weigh_apart(questions // 4, n), weigh_apart(questions, n)
     chosen = (
@@ -301,9 +303,9 @@ def _row(
     low: float | None = None,
     high: float | None = None,
     runs: int = 1,
-) -> Row:
-    bounds = {"low": ratio if low is None else low, "high": ratio if high is None else high}
-    return {"name": name, "ratio": ratio, **bounds, "goal": goal, "runs": runs}
+) -> Ratio:
+    low, high = ratio if low is None else low, ratio if high is None else high
+    return Ratio(name, ratio, low, high, goal, runs)
 
 
 def _sample(questions: int, n: int, sample: int) -> list[Any]:
@@ -330,10 +332,11 @@ def main() -> None:
     rows = measure(options.questions, options.responses, options.sample)
     for row in rows:
         print(
-            "{name:52} {ratio:8.3f} [{low:.3f}, {high:.3f}]  goal {goal:g}  n={runs}".format(**row)
+            f"{row.name:52} {row.ratio:8.3f} [{row.low:.3f}, {row.high:.3f}]  goal {row.goal:g}  "
+            f"n={row.runs}"
         )
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+        write_result(options.json, rows)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 OUT = "OUT"  # stands for the result file in the commands below
 BENCHMARKS: dict[str, tuple[str, ...]] = {
     "sampling": ("benchmarks.sampling", "--json", OUT),
-    "training": ("benchmarks.training", "--runs", "5", "--out", OUT),
+    "training": ("benchmarks.training", "--json", OUT),
     "clustering": ("benchmarks.clustering", "--json", OUT),
     "store": ("benchmarks.store", "--gib", "0.5", "--repeats", "5", "--json", OUT),
     "demo": ("benchmarks.demo", "--json", OUT),
@@ -80,9 +80,8 @@ def _finished(name: str, is_asked: bool) -> bool:
     subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False)
     if not out.is_file():
         return False
-    found = json.loads(out.read_text())
+    result: Result = json.loads(out.read_text())
     out.unlink()
-    result = found if isinstance(found, dict) else {"rows": found, "page": ""}
     commit, device = _here()
     result |= {
         "commit": commit,

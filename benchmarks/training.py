@@ -1,12 +1,11 @@
 """Tokens a second of the weighted trainers against TRL's own, in one run.
 
-    python -m benchmarks.training [--device cuda --hidden 2048 --layers 16] [--runs 5] [--out FILE]
+    python -m benchmarks.training [--device cuda --hidden 2048 --layers 16] [--runs 5] [--json FILE]
 
 Each run trains the same job twice in this process, weighted then stock, or stock then weighted in
 turn. On CPU the clock is this process's CPU time, which a busy machine disturbs little; on a GPU it
-is the wall's. Ours runs as shipped, with a log line a step; TRL's with
-its own default of a line every ten. A row tells weighted / stock, which should be at least 0.98:
-{"name", "ratio" (median), "low", "high" (extremes), "goal", "runs"}.
+is the wall's. Ours runs as shipped, with a log line a step; TRL's with its own default of a line
+every ten. Neither groups rows by length. A row tells weighted / stock.
 """
 
 import argparse
@@ -14,10 +13,10 @@ import contextlib
 import io
 import json
 import os
-import statistics
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from torch import distributed
 from transformers import AutoTokenizer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
+from benchmarks.pairs import Row, alternate, median_row, write_result
 from benchmarks.small_jobs import ONE_RANK, RECIPES, small_job, tiny_model
 from benchmarks.trainers import stock_trainer
 from east_core.backends import trl_trainer as ours
@@ -72,14 +72,7 @@ def measure(job: RankJob, is_weighted: bool) -> float:
     return clock.seconds
 
 
-def ratio(job: RankJob, index: int) -> float:
-    """Tokens a second, weighted / stock, of one run; who goes first changes from run to run."""
-    order = (True, False) if index % 2 == 0 else (False, True)
-    seconds = {is_weighted: measure(job, is_weighted) for is_weighted in order}
-    return seconds[False] / seconds[True]
-
-
-def benchmark(loss: str, options: argparse.Namespace, work: Path) -> dict[str, Any]:
+def benchmark(loss: str, options: argparse.Namespace, work: Path) -> Row:
     """One loss's row."""
     sizes = {"hidden_size": options.hidden, "num_hidden_layers": options.layers}
     model = tiny_model(
@@ -94,15 +87,9 @@ def benchmark(loss: str, options: argparse.Namespace, work: Path) -> dict[str, A
     small = small_job(work, recipe, model=model, examples=EXAMPLES, resources=resources)
     job = rank_job(small, work / "out", options.device)
     job.work.mkdir(parents=True)
-    ratios = [ratio(job, index) for index in range(options.runs)]
-    return {
-        "name": f"training: {loss}, weighted / stock TRL, tokens a second ({options.device})",
-        "ratio": statistics.median(ratios),
-        "low": min(ratios),
-        "high": max(ratios),
-        "goal": GOAL,
-        "runs": len(ratios),
-    }
+    pairs = alternate(lambda: measure(job, True), lambda: measure(job, False), options.runs)
+    name = f"training: {loss}, weighted / stock TRL, tokens a second ({options.device})"
+    return median_row(name, [stock / ours for ours, stock in pairs], GOAL)
 
 
 def _alone(device: str) -> None:
@@ -119,24 +106,24 @@ def _alone(device: str) -> None:
 
 def main() -> int:
     """Measure all losses and print the rows as JSON lines."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--hidden", type=int, default=256, help="hidden size of the random model")
     parser.add_argument("--layers", type=int, default=4, help="its layers")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--out", type=Path, help="write the rows to this JSON file")
+    parser.add_argument("--json", type=Path, help="write the rows here")
     options = parser.parse_args()
     _alone(options.device)
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         for loss in RECIPES:
             work = Path(folder) / loss
             work.mkdir()
             rows.append(benchmark(loss, options, work))
-            print(json.dumps(rows[-1]), flush=True)
-    if options.out:
-        options.out.write_text(json.dumps(rows, indent=2) + "\n")
-    return 0 if all(row["ratio"] >= GOAL for row in rows) else 1
+            print(json.dumps(asdict(rows[-1])), flush=True)
+    if options.json:
+        write_result(options.json, rows)
+    return 0 if all(row.ratio >= GOAL for row in rows) else 1
 
 
 if __name__ == "__main__":
