@@ -1,10 +1,9 @@
 """The demo's time by stage, and the run's own time beside its stages (its overhead).
 
-    python -m benchmarks.demo [--rounds 5] --json rows.json
+    python -m benchmarks.demo --json rows.json
 
-Runs `east demo` in an empty folder, as a user does, with more rounds than the demo's three for more
-measurements of the overhead. The stages' seconds come from the records, each round's own time from
-its report's log (east_core.report.overhead_seconds).
+Runs `east demo` in an empty folder, as a user does. The stages' seconds come from the records, each
+round's own time from its report's log (east_core.report.overhead_seconds).
 """
 
 import argparse
@@ -96,7 +95,7 @@ def page_of(rounds: Rounds, wall: float, outside: float) -> str:
 def main() -> None:
     """Run the demo and write rows and table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=DEMO_ROUNDS)
     parser.add_argument("--json", type=Path, required=True, help="write rows and table here")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="east-bench-") as folder:
