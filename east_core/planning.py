@@ -114,7 +114,7 @@ class Assumptions:
             f"{self.allocator_slack:.0%} lost to the allocator",
             "measured on CPU, assumed on GPUs",
         )
-        yield f"{self.text_bytes:g} B stored a token", "measured on the built-in task"
+        yield f"{self.text_bytes:g} B stored a token", "measured: 0.39 B a character of GSM8K"
         yield f"{self.grading_rate:,.0f} answers graded a second", "measured (docs/answers.md)"
         yield f"{self.store_rate / 1e6:,.0f} MB/s to the store", "measured (docs/reliability.md)"
         starts = f"{self.engine_start:g} s to start engines, {self.training_start:g} s for training"
