@@ -11,7 +11,10 @@ from east_core.datasets import builtin_path
 from east_core.testing import write_model
 
 EAST = [sys.executable, "-c", "from flows.cli import main; main()"]
-HEAVY = ("torch", "prefect", "pandas", "pyarrow", "transformers", "vllm", "matplotlib", "scipy")
+HEAVY = (
+    "torch", "transformers", "trl", "deepspeed", "vllm", "datasets", "prefect", "pandas", "pyarrow",
+    "numpy", "scipy", "sympy", "math_verify", "matplotlib", "fsspec", "s3fs",
+)  # fmt: skip
 
 
 def east(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
