@@ -190,10 +190,15 @@ def sample(run: Run, number: int, sampler: Sampler) -> ArtifactRecord:
 
 
 def _lost(run: Run, samples: ArtifactRecord) -> list[range]:
-    """The bounds of the shards that recorded samples list, and that are not there any more."""
-    there = set(run.store.addresses(samples.address))
-    names = (shard.rsplit("/", 1)[1] for shard in _listed(run, samples) if shard not in there)
-    numbers = ([int(number) for number in name.split("-")] for name in names)
+    """The bounds of the shards that recorded samples list, and that are not there any more.
+
+    Only of shards of their own: those that were taken over from another run stay that run's.
+    """
+    own, there = f"{samples.address}/", set(run.store.addresses(samples.address))
+    lost = [
+        shard for shard in _listed(run, samples) if shard.startswith(own) and shard not in there
+    ]
+    numbers = ([int(number) for number in shard.removeprefix(own).split("-")] for shard in lost)
     return [range(first, last + 1) for first, last in numbers]
 
 
