@@ -175,8 +175,12 @@ def _verdict(result: Result) -> str:
 def table(chosen: Sequence[Row], results: Mapping[str, Result]) -> str:
     """The rows as Markdown."""
     head = [("fault", "engines", "store", "what is told", "a rerun", "hashes"), ("---",) * 6]
-    body = [_cells(row, results[row.name]) for row in chosen if row.name in results]
-    return lines_of([*head, *body])
+    done = [row for row in chosen if row.name in results]
+    body = [_cells(row, results[row.name]) for row in done]
+    versions = ", ".join(sorted({results[row.name].code_version for row in done}))
+    missing = [row.name for row in chosen if row.name not in results]
+    left = f" Not carried out yet: {', '.join(missing)}." if missing else ""
+    return f"{lines_of([*head, *body])}\n\n{len(done)} rows, measured with {versions}.{left}"
 
 
 def _cells(row: Row, result: Result) -> tuple[str, ...]:

@@ -147,7 +147,7 @@ def other_machine(scene: Scene) -> str:
     scene.strike()
     scene.proxy.hurt(None)
     assert [one.end().status, other.end().status] == [0, 0]
-    return "both finish; each shard is the first one's, the other writer uses it"
+    return "both finish, with one record for each artifact"
 
 
 def other_settings(scene: Scene) -> str:
