@@ -1,6 +1,6 @@
 """What becomes of a run when something fails: the fault table of docs/reliability.md.
 
-    python -m benchmarks.faults [--only NAME ...] [--fresh] [--out docs/reliability.md]
+    python -m benchmarks.faults [--only NAME ...] [--fresh | --kept] [--out docs/reliability.md]
 
 Each row disturbs a run at one place, then runs it again to its end, and compares with an
 undisturbed run: no record that stood when the fault struck may be made again, and every artifact
@@ -130,16 +130,20 @@ def _repeated(before: Records, after: Records) -> list[str]:
     return sorted(address for address, data in before.items() if after.get(address) != data)
 
 
+def kept_rows(work: Path, chosen: Sequence[Row]) -> dict[str, Result]:
+    """The results of earlier calls; only rows that hold are kept."""
+    notes = ((row.name, work / "results" / f"{row.name}.json") for row in chosen)
+    return {name: Result(**json.loads(note.read_text())) for name, note in notes if note.exists()}
+
+
 def run_rows(work: Path, chosen: Sequence[Row]) -> dict[str, Result]:
-    """The results of the chosen rows, from earlier calls where they are there and hold."""
+    """The results of the chosen rows, from earlier calls where they are there."""
     results = work / "results"
     results.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Result] = {}
+    found = kept_rows(work, chosen)
     with Bench(work) as bench:
         for row in chosen:
-            note = results / f"{row.name}.json"
-            if note.exists():
-                found[row.name] = Result(**json.loads(note.read_text()))
+            if row.name in found:
                 continue
             print(f"{row.name:24} ...", flush=True)
             result = _result(bench, row)
@@ -147,6 +151,7 @@ def run_rows(work: Path, chosen: Sequence[Row]) -> dict[str, Result]:
                 continue
             found[row.name] = result
             if result.holds:
+                note = results / f"{row.name}.json"
                 note.write_text(json.dumps(asdict(result), indent=1))
             print(f"{row.name:24} {_verdict(result)} {result.seconds:5.0f} s  {result.outcome}",
                   flush=True)  # fmt: skip
@@ -205,6 +210,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these rows only")
     parser.add_argument("--list", action="store_true", help="print the rows' names")
     parser.add_argument("--fresh", action="store_true", help="forget the rows of earlier calls")
+    parser.add_argument("--kept", action="store_true", help="run nothing: rows of earlier calls")
     parser.add_argument("--work", type=Path, default=Path(".east/faults"), help="runs and results")
     parser.add_argument("--out", type=Path, help="write the table into this Markdown file")
     options = parser.parse_args()
@@ -218,7 +224,7 @@ def main() -> int:
         return 0
     if options.fresh:
         shutil.rmtree(options.work, ignore_errors=True)
-    results = run_rows(options.work, chosen)
+    results = (kept_rows if options.kept else run_rows)(options.work, chosen)
     if options.out:
         write_table(options.out, table(chosen, results))
     return 0 if all(result.holds for result in results.values()) else 1
