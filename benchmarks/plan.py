@@ -314,7 +314,8 @@ class MeasuredRound:
 def run_round(work: Path, questions: int) -> MeasuredRound:
     """One round of the demo on so many questions, through the command line."""
     store, name = work / "store", f"demo-{questions}"
-    settings = [f'name="{name}"', "rounds=1", f"questions.limit={questions}"]
+    scored = 'benchmarks={word-problems={path="builtin:test.jsonl",limit=50}}'  # not compared
+    settings = [f'name="{name}"', "rounds=1", f"questions.limit={questions}", scored]
     options = [word for setting in settings for word in ("--set", setting)]
     command = [sys.executable, "-c", "from flows.cli import main; main()", "demo"]
     subprocess.run(
