@@ -5,7 +5,8 @@
 Every measurement is a process of its own, so that its peak memory (resident set) is its own; an
 engine's and the grading workers' memory is told apart. Engines are started before the clock runs.
 A row tells the growth of the time from 1x to 16x over 16: 1 is linear, below 1 there are fixed
-costs; and the growth of the memory of our process from 1x to 16x.
+costs; and the growth of the memory of our process from 4x to 16x, where buffers and caches that are
+bounded are full.
 """
 
 import argparse
@@ -117,12 +118,13 @@ def apart(name: str, factor: int) -> Cost:
 def rows_of(costs: dict[str, list[Cost]]) -> list[Row]:
     """Growth of time and of memory from the least work to the most."""
     rows = []
-    for name, (least, *_, most) in costs.items():
+    for name, (least, middle, most) in costs.items():
         seconds = most["seconds"] / least["seconds"] / FACTORS[-1]
-        memory = most["mib"] / least["mib"]
-        what = f"growth from 1x to {FACTORS[-1]}x"
-        rows.append(Row(f"{name}: time, {what} over {FACTORS[-1]}", *[seconds] * 3, TIME_GOAL, 1))
-        rows.append(Row(f"{name}: memory, {what}", *[memory] * 3, MEMORY_GOAL, 1))
+        memory = most["mib"] / middle["mib"]
+        rows.append(
+            Row(f"{name}: time, growth from 1x to 16x over 16", *[seconds] * 3, TIME_GOAL, 1)
+        )
+        rows.append(Row(f"{name}: memory, growth from 4x to 16x", *[memory] * 3, MEMORY_GOAL, 1))
     return rows
 
 
