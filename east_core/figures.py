@@ -56,7 +56,7 @@ def estimates_by_round(curves: Mapping[str, Curve], title: str) -> "Figure":
     figure, axes = _figure(title, "round (0: base model)", "greedy accuracy")
     for index, (label, curve) in enumerate(curves.items()):
         spread = 0.06 * (index - (len(curves) - 1) / 2)  # intervals stand beside each other
-        _draw_curve(axes, curve, label, index, spread)
+        _draw_curve(axes, curve, label, index, spread, is_alone=len(curves) == 1)
     _whole_numbers(axes)
     axes.yaxis.set_major_formatter("{x:.0%}")
     axes.legend(loc="best", frameon=False)
@@ -66,7 +66,7 @@ def estimates_by_round(curves: Mapping[str, Curve], title: str) -> "Figure":
 def estimates_by_exponent(curve: Curve, baseline: Estimate | None, title: str) -> "Figure":
     """Accuracy against the exponent a, the baseline's interval as a band (EAST, Figure 3)."""
     figure, axes = _figure(title, "exponent a (0: all weights 1)", "greedy accuracy")
-    _draw_curve(axes, curve, "weight ∝ Hᵃ", 0, 0.0)
+    _draw_curve(axes, curve, "weight ∝ Hᵃ", 0, 0.0, is_alone=True)
     if baseline is not None:
         axes.axhspan(baseline.low, baseline.high, color="#999999", alpha=0.25, lw=0)
         axes.axhline(baseline.value, color="#666666", ls="--", lw=1, label="baseline")
@@ -156,7 +156,9 @@ def _plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _draw_curve(axes: "Axes", curve: Curve, label: str, index: int, shift: float) -> None:
+def _draw_curve(
+    axes: "Axes", curve: Curve, label: str, index: int, shift: float, is_alone: bool
+) -> None:
     x = [number + shift for number in curve]
     y = [estimate.value for estimate in curve.values()]
     below = [estimate.value - estimate.low for estimate in curve.values()]
@@ -166,6 +168,8 @@ def _draw_curve(axes: "Axes", curve: Curve, label: str, index: int, shift: float
     axes.errorbar(
         x, y, yerr=(below, above), marker=marker, capsize=4, color=colour, label=_plain(label)
     )
+    if not is_alone:  # the numbers of several curves would cover one another
+        return
     for end in sorted({0, len(x) - 1}) if x else ():
         axes.annotate(
             f"{y[end]:.1%}",
