@@ -61,7 +61,7 @@ bench: install  ## Measure speed and memory as ratios: docs/benchmarks.md (about
 exactness: install  ## Prove the training weights: docs/exactness.md (a quarter of an hour).
 	$(BIN)/python -m benchmarks.exactness --out docs/exactness.md
 
-faults: install  ## Disturb runs in every way: docs/reliability.md (half an hour; goes on if stopped).
+faults: install  ## Disturb runs in every way: docs/reliability.md (goes on if stopped).
 	$(BIN)/python -m benchmarks.faults --out docs/reliability.md
 
 requirements:  ## Resolve pyproject.toml into requirements/*.txt, without download addresses.

@@ -260,7 +260,8 @@ def _rank_killed(scene: Scene, reached: Callable[[Started], object]) -> str:
 def _tried_again(ended: Ended) -> str:
     assert ended.status == 0, ended.line
     told = ended.told(r"EngineError\(.*?[;)]")
-    return f"{told.removeprefix('EngineError(').strip(chr(39) + ';)')}; tried again, finishes"
+    reason = told.removeprefix("EngineError(").strip("\"';)")
+    return f"{reason}; tried again, finishes"
 
 
 def _in_sampling(scene: Scene) -> bool:
