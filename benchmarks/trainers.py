@@ -68,7 +68,7 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(job.model.folder)
     trainer = stock_trainer(job, tokenizer, ours.prepared_data(job, tokenizer))
     trainer.train()
-    save_checkpoint(trainer, job)
+    save_checkpoint(trainer, tokenizer, job)
 
 
 if __name__ == "__main__":
