@@ -33,7 +33,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.pairs import ROOT, write_result
 from benchmarks.pairs import Row as Ratio
@@ -51,6 +51,7 @@ def load_solutions() -> list[tuple[str, str, str]]:
     """(data set, solution, gold answer) of GSM8K train and MATH test, alternating."""
     from east_core.answers import gold_answer
 
+    kinds: tuple[tuple[str, Literal["gsm8k", "boxed"]], ...]
     kinds = (("gsm8k_train", "gsm8k"), ("math_test", "boxed"))
     columns = []
     for name, form in kinds:

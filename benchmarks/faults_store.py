@@ -212,7 +212,7 @@ def small_disk(scene: Scene, size: str, name: str = "disk") -> Iterator[Path]:
     disk = scene.folder / name
     disk.mkdir(exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], check=True)
-    scene.bench.ends.callback(subprocess.run, ["umount", "--lazy", disk], check=True)
+    scene.bench.ends.callback(lambda: subprocess.run(["umount", "--lazy", disk], check=True))
     yield disk
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.clustering import weigh_apart
-from benchmarks.pairs import ROOT, Row, write_result
+from benchmarks.pairs import ROOT, Row, single_row, write_result
 
 FACTORS = (1, 4, 16)
 SAMPLED, WEIGHED, PUBLISHED_MIB = 24, 150, 32  # questions, questions, MiB at 1x
@@ -121,10 +121,8 @@ def rows_of(costs: dict[str, list[Cost]]) -> list[Row]:
     for name, (least, middle, most) in costs.items():
         seconds = most["seconds"] / least["seconds"] / FACTORS[-1]
         memory = most["mib"] / middle["mib"]
-        rows.append(
-            Row(f"{name}: time, growth from 1x to 16x over 16", *[seconds] * 3, TIME_GOAL, 1)
-        )
-        rows.append(Row(f"{name}: memory, growth from 4x to 16x", *[memory] * 3, MEMORY_GOAL, 1))
+        rows.append(single_row(f"{name}: time, growth from 1x to 16x over 16", seconds, TIME_GOAL))
+        rows.append(single_row(f"{name}: memory, growth from 4x to 16x", memory, MEMORY_GOAL))
     return rows
 
 

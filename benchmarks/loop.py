@@ -38,14 +38,14 @@ def train_by_hand(job: TrainingJob, work: Path) -> dict[str, Tensor]:
         batch = [rows[i] for i in indices[step * size : (step + 1) * size] if i < len(rows)]
         loss = _step_loss(model, reference, batch, recipe)
         model.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         _descend(model, _learning_rate(recipe, step, order.steps))
     return {name: tensor.detach() for name, tensor in model.state_dict().items()}
 
 
 def _learning_rate(recipe: Any, step: int, steps: int) -> float:
     """Linear warm-up, then linear decay to 0."""
-    warmup = math.ceil(recipe.warmup_ratio * steps)
+    warmup: int = math.ceil(recipe.warmup_ratio * steps)
     if step < warmup:
         return float(recipe.learning_rate) * step / warmup
     return float(recipe.learning_rate) * (steps - step) / (steps - warmup)

@@ -18,7 +18,7 @@ from pathlib import Path
 from transformers import AutoTokenizer
 
 from benchmarks.clustering import DATA
-from benchmarks.pairs import Row, write_result
+from benchmarks.pairs import single_row, write_result
 from east_core.backends.weighted_trainers import GlobalBatchSampler
 from east_core.chat import completion_token_ids, prompt_token_ids
 from east_core.config import SYSTEM_PROMPT
@@ -89,7 +89,7 @@ def main() -> None:
             tokens, slowest = grouped[0] / plain[0], grouped[1] / plain[1]
             lines.append(f"| {name} | {size} | {micro} x {ranks} | {tokens:.3f} | {slowest:.3f} |")
         ratio = slowest  # of the layout with accumulation on one rank
-        rows.append(Row(f"padding: tokens with grouping, {name}", *[ratio] * 3, GOAL, 1))
+        rows.append(single_row(f"padding: tokens with grouping, {name}", ratio, GOAL))
     page = "\n".join([*lines, ""])
     print(page)
     if options.json:

@@ -57,6 +57,11 @@ def median_row(name: str, ratios: Sequence[float], goal: float) -> Row:
     return Row(name, statistics.median(ratios), min(ratios), max(ratios), goal, len(ratios))
 
 
+def single_row(name: str, ratio: float, goal: float) -> Row:
+    """A ratio that was measured once, or that does not vary."""
+    return Row(name, ratio, ratio, ratio, goal, 1)
+
+
 def write_result(path: Path, rows: Sequence[Row], page: str = "") -> None:
     """Write a benchmark's rows and page as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)

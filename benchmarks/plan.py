@@ -302,7 +302,7 @@ class MeasuredRound:
         """Tokens that passed through the model in training."""
         [record] = self.records("checkpoint")
         log = (self.store.fetch(record) / "logs" / "training.jsonl").read_text()
-        return sum(json.loads(line).get("tokens", 0) for line in log.splitlines())
+        return float(sum(json.loads(line).get("tokens", 0) for line in log.splitlines()))
 
     @property
     def prompt_tokens(self) -> int:

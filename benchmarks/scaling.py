@@ -255,8 +255,10 @@ def sizes_table(rounds: Mapping[int, Round], price: float) -> str:
 
 def memory_table(models: Sequence[Model]) -> str:
     """GiB a GPU of training and sampling, by `east plan`."""
-    head = ("model", "training ranks", "GiB a GPU in training", "GiB of host memory a node")
-    head += ("GPUs an engine", "sequences at a time", "fits 80 GB")
+    head = [
+        *("model", "training ranks", "GiB a GPU in training", "GiB of host memory a node"),
+        *("GPUs an engine", "sequences at a time", "fits 80 GB"),
+    ]
     rows = [_memory_row(model, ranks * model.smallest) for model in models for ranks in (1, 4, 16)]
     return table(head, rows)
 

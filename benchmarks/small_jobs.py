@@ -57,7 +57,7 @@ def tiny_model(folder: Path, seed: int = 0, **sizes: Any) -> ModelSource:
         "tie_word_embeddings": True,
     }
     torch.manual_seed(seed)
-    model = LlamaForCausalLM(LlamaConfig(**{**defaults, **sizes}))
+    model = LlamaForCausalLM(LlamaConfig(**{**defaults, **sizes}))  # type: ignore[no-untyped-call]
     model.save_pretrained(folder)
     for file in SEED_MODEL.iterdir():
         if file.name not in ("config.json", "model.safetensors"):

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from torch import distributed
+from torch.distributed import HashStore  # type: ignore[attr-defined]
 from transformers import AutoTokenizer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
@@ -98,7 +99,7 @@ def _alone(device: str) -> None:
     os.environ.update(alone)
     distributed.init_process_group(
         "nccl" if device == "cuda" else "gloo",
-        store=distributed.HashStore(),
+        store=HashStore(),
         rank=0,
         world_size=1,
     )
