@@ -281,7 +281,7 @@ class Resources(Frozen):
         1,
         ge=1,
         description="Machines that the training ranks are spread over evenly: processes / nodes "
-        "on each. 1: all on this machine.",
+        "on each. 1: all on this machine. More is for `east plan` so far; `east run` refuses it.",
     )
     micro_batch_size: int = Field(
         2, ge=1, description="Examples a rank handles at once; lower it when memory runs out."

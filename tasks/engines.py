@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from east_core.config import RunConfig
+from east_core.devices import require_one_machine
 from east_core.sampler import Sampler
 from east_core.trainer import Trainer
 from tasks.devices import device_slot
@@ -36,6 +37,7 @@ def engines_for(config: RunConfig) -> Iterator[Engines]:
     if placed is not None:
         yield placed
         return
+    require_one_machine(config.resources)
     from east_core.backends.torchrun import TorchrunTrainer
     from east_core.backends.vllm_sampler import VllmSampler
 
