@@ -136,11 +136,6 @@ def rank_in_training(scene: Scene) -> str:
     return _rank_killed(scene, lambda _: _in_training(scene))
 
 
-def rank_before_the_record(scene: Scene) -> str:
-    """kill -9 of a training rank when the new weights are written and the record is not"""
-    return _rank_killed(scene, lambda _: scene.scratch("*checkpoint*/out/model.safetensors"))
-
-
 def server_restarted(scene: Scene) -> str:
     """kill -9 of Prefect's server in mid-run, and another start"""
     run = scene.start_on_server()
@@ -167,7 +162,6 @@ KILLS: dict[str, Callable[[Scene], str]] = {
     "engine-publishing": engine_before_the_record,
     "rank-start": rank_at_the_start,
     "rank-training": rank_in_training,
-    "rank-publishing": rank_before_the_record,
     "server-restart": server_restarted,
 }
 

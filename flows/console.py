@@ -16,7 +16,7 @@ from east_core.report import RoundSummary, summarise
 from east_core.stages import CURVE, round_name
 
 console = Console()
-BAR_WIDTH = 10
+BAR_WIDTH = 6
 COLUMNS = ("round", "accuracy \\[interval]", "", "kept", "dropped", "bits")
 JustifyMethod = Literal["left", "right"]
 
