@@ -74,7 +74,10 @@ def test_the_studies_of_the_built_in_task_load(name):
     demo = load_config(builtin_path("demo.toml"))
     assert runs[0].training == demo.training
     assert (runs[0].sampling, runs[0].evaluation) == (demo.sampling, demo.evaluation)
-    assert (runs[0].resources, runs[0].questions) == (demo.resources, demo.questions)
+    assert runs[0].questions == demo.questions
+    # one study keeps the order of rows in which docs/results.md was measured
+    grouped = runs[0].resources.model_copy(update={"group_by_length": True})
+    assert grouped == demo.resources
 
 
 def test_overrides_reach_the_shared_settings():
