@@ -266,7 +266,7 @@ def _in_sampling(scene: Scene) -> bool:
 
 def _in_training(scene: Scene) -> bool:
     """The first training checkpoint is whole, for the second is begun."""
-    return bool(scene.scratch("*checkpoint*/work/**/checkpoint-4"))
+    return bool(scene.scratch("*checkpoint*/**/checkpoint-4"))
 
 
 def _hold_record(scene: Scene, address: str, fault: str) -> None:

@@ -26,18 +26,18 @@ ARG CODE_VERSION=unknown
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev libnuma1 tini \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --user-group --create-home east \
-    && install --directory --owner=east --group=east /work /var/cache/east /var/tmp/east
+    && install --directory --owner=east --group=east /srv/east /var/cache/east /var/tmp/east
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /opt/east /opt/east
 # The device lock is the container's own: with EAST_CACHE on a shared volume it must not be shared.
 ENV PATH=/opt/venv/bin:$PATH \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility \
-    EAST_CODE_VERSION=$CODE_VERSION EAST_WORKDIR=/work EAST_CACHE=/var/cache/east \
+    EAST_CODE_VERSION=$CODE_VERSION EAST_WORKDIR=/srv/east EAST_CACHE=/var/cache/east \
     EAST_SCRATCH=/var/tmp/east EAST_DEVICE_LOCK=/tmp/east-device.lock \
     HF_HUB_DISABLE_TELEMETRY=1 VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1 \
     PREFECT_SERVER_ANALYTICS_ENABLED=false PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT=false \
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30
 USER 10001
-WORKDIR /work
+WORKDIR /srv/east
 ENTRYPOINT ["tini", "--"]
 CMD ["east", "--help"]
