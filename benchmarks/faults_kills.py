@@ -51,27 +51,13 @@ def flow_in_training(scene: Scene) -> str:
 
 def flow_before_the_record(scene: Scene) -> str:
     """kill -9 of `east run` when the checkpoint is uploaded and its record is not"""
-    scene.furnish(before=CHECKPOINT)
-    _hold_record(scene, CHECKPOINT, "stall")
-    run = scene.start()
-    wait_until(lambda: scene.proxy.seen, "the record's put")
-    _require_unrecorded(scene, CHECKPOINT)
     scene.unrepeated = TRAINING
-    told = _killed(scene, run)
-    scene.proxy.hurt(None)
-    return told
+    return _flow_killed_before_the_record(scene, CHECKPOINT, before=CHECKPOINT)
 
 
 def flow_before_a_shards_record(scene: Scene) -> str:
     """kill -9 of `east run` when a shard is uploaded and its record is not"""
-    scene.furnish(before=SAMPLES)
-    _hold_record(scene, FIRST_SHARD, "stall")
-    run = scene.start()
-    wait_until(lambda: scene.proxy.seen, "the record's put")
-    _require_unrecorded(scene, FIRST_SHARD)
-    told = _killed(scene, run)
-    scene.proxy.hurt(None)
-    return told
+    return _flow_killed_before_the_record(scene, FIRST_SHARD, before=SAMPLES)
 
 
 def worker_at_the_start(scene: Scene) -> str:
@@ -256,6 +242,17 @@ def _tried_again(ended: Ended) -> str:
     told = ended.told(r"EngineError\(.*?[;)]")
     reason = told.removeprefix("EngineError(").strip("\"';)")
     return f"{reason}; tried again, finishes"
+
+
+def _flow_killed_before_the_record(scene: Scene, address: str, before: str) -> str:
+    scene.furnish(before=before)
+    _hold_record(scene, address, "stall")
+    run = scene.start()
+    wait_until(lambda: scene.proxy.seen, "the record's put")
+    _require_unrecorded(scene, address)
+    told = _killed(scene, run)
+    scene.proxy.hurt(None)
+    return told
 
 
 def _in_sampling(scene: Scene) -> bool:

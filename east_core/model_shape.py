@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,18 +77,16 @@ def shape_of_size(parameters: float, hidden: int, layers: int) -> ModelShape:
             f"--params {parameters:.3g} are too few for --hidden {hidden} and --layers {layers} "
             f"with a vocabulary of {VOCABULARY:,}; check the three"
         )
-    return ModelShape(
-        hidden=hidden,
-        layers=layers,
-        intermediate=intermediate,
-        heads=heads,
-        kv_heads=kv_heads,
-        head_size=HEAD_SIZE,
-        vocabulary=VOCABULARY,
-        context=CONTEXT,
-        tied=False,
-        parameters=round(parameters),
-    )
+    told = {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "head_dim": HEAD_SIZE,
+        "intermediate_size": intermediate,
+        "vocab_size": VOCABULARY,
+    }
+    return replace(_parsed(told), parameters=round(parameters))
 
 
 def parse_shape(told: Mapping[str, Any], name: str) -> ModelShape:

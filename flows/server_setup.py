@@ -1,4 +1,4 @@
-"""What a Prefect server needs for this project: pool, device limit, crash detection, deployments.
+"""What a Prefect server needs for this project: pool, crash detection, deployments.
 
 What a user has changed on the server stays, until the file of deployments or the code changes.
 """

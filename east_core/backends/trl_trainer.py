@@ -9,6 +9,7 @@ Reads the job that east_core.backends.torchrun wrote, trains, and leaves a compl
 """
 
 import dataclasses
+import errno
 import math
 import os
 import sys
@@ -58,7 +59,7 @@ from east_core.backends.weighted_trainers import (
     WeightedSFTTrainer,
 )
 from east_core.config import DpoRecipe, KtoRecipe, SftRecipe
-from east_core.errors import EastError, EngineError, TrainingDiverged
+from east_core.errors import EastError, EngineError, StoreError, TrainingDiverged
 from east_core.processes import emit
 from east_core.trainer import TrainingResult
 
@@ -76,19 +77,24 @@ def main() -> None:
         train(read_job(Path(sys.argv[1])))
         status = 0
     except Exception as error:
-        failure = _as_east_error(error)
+        failure = as_east_error(error)
         emit({"error": type(failure).__name__, "message": str(failure)})
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
 
 
-def _as_east_error(error: Exception) -> EastError:
+def as_east_error(error: Exception) -> EastError:
     """The error itself where it is ours, a cure where there is one, else its traceback's end."""
     if isinstance(error, EastError):
         return error
     if _is_out_of_memory(error):
         return EngineError(f"training ran out of memory; {MEMORY_KNOBS}")
+    if _is_full_disk(error):
+        return StoreError(
+            "a training checkpoint can't be written: no space is left on the local disk; free "
+            "some, or point EAST_SCRATCH at a larger one, and run again: finished work is kept"
+        )
     traceback.print_exc()
     lines = str(error).splitlines() or [""]
     return EngineError(f"a training rank failed: {type(error).__name__}: {lines[0]}")
@@ -98,6 +104,14 @@ def _is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def _is_full_disk(error: Exception) -> bool:
+    """Whether a file could not be written; torch and safetensors wrap the system's error."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    signs = ("unexpected pos", "PytorchStreamWriter failed", os.strerror(errno.ENOSPC))
+    return any(sign in str(error) for sign in signs)
 
 
 def train(job: RankJob) -> None:

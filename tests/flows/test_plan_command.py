@@ -2,32 +2,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-
-from flows.cli import main
 
 CONFIGS = Path(__file__).parents[2] / "infra" / "configs"
 HEAVY = ("torch", "prefect", "pandas", "pyarrow", "transformers", "vllm", "datasets")
 EIGHT_B = ("--params", "8.03e9", "--hidden", "4096", "--layers", "32")
 GSM8K = ("--questions", "7473", "--test-questions", "1319")
-
-
-@pytest.fixture
-def east(monkeypatch, capsys):
-    """Run the command line in this process."""
-
-    def east(*arguments):
-        monkeypatch.setattr(sys, "argv", ["east", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        printed = capsys.readouterr()
-        return SimpleNamespace(
-            returncode=exit_.value.code or 0, stdout=printed.out, stderr=printed.err
-        )
-
-    return east
 
 
 @pytest.fixture

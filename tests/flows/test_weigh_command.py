@@ -1,29 +1,9 @@
 import json
-import sys
-from types import SimpleNamespace
 
 import pytest
 
-from flows.cli import main
-
 STRATEGIES = ["uniform", "entropy", "accuracy", "rejected", "perplexity", "variance", "difficulty"]
 ROW = {"id": "a", "gold": "72", "responses": ["#### 72", "#### 7"], "mean_logprobs": [-1, -2]}
-
-
-@pytest.fixture
-def east(monkeypatch, capsys):
-    """Run the command line in this process."""
-
-    def east(*arguments):
-        monkeypatch.setattr(sys, "argv", ["east", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        printed = capsys.readouterr()
-        return SimpleNamespace(
-            returncode=exit_.value.code or 0, stdout=printed.out, stderr=printed.err
-        )
-
-    return east
 
 
 @pytest.fixture

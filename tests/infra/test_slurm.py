@@ -44,6 +44,13 @@ def start(environment: dict[str, str]) -> "subprocess.Popen[str]":
     )
 
 
+def secrets_file(folder: Path, mode: int) -> str:
+    file = folder / "secrets"
+    file.write_text("HF_TOKEN=abc\n")
+    file.chmod(mode)
+    return str(file)
+
+
 def wait_for(heard: Path, word: str) -> str:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
@@ -57,10 +64,7 @@ def test_a_worker_serves_until_slurm_ends_it_and_leaves_nothing(
     allocation: tuple[dict[str, str], Path], tmp_path: Path
 ) -> None:
     environment, heard = allocation
-    secrets = tmp_path / "secrets"
-    secrets.write_text("HF_TOKEN=abc\n")
-    secrets.chmod(0o600)
-    running = start({**environment, "EAST_SECRETS": str(secrets)})
+    running = start({**environment, "EAST_SECRETS": secrets_file(tmp_path, 0o600)})
     told = wait_for(heard, "prefect worker start")
     assert "--pool east --name slurm-17 --limit 1" in told
     assert "KEY=abc" in told
@@ -95,10 +99,7 @@ def test_secrets_that_others_can_read_are_refused(
     allocation: tuple[dict[str, str], Path], tmp_path: Path
 ) -> None:
     environment, heard = allocation
-    secrets = tmp_path / "secrets"
-    secrets.write_text("HF_TOKEN=abc\n")
-    secrets.chmod(0o644)
-    running = start({**environment, "EAST_SECRETS": str(secrets)})
+    running = start({**environment, "EAST_SECRETS": secrets_file(tmp_path, 0o644)})
     _, errors = running.communicate(timeout=30)
     assert running.returncode == 2
     assert "chmod 600" in errors
