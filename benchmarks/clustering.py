@@ -147,13 +147,13 @@ def write_shards(folder: Path, count: int, n: int) -> list[Path]:
 def weigh_here(folder: Path) -> Row:
     """Weigh the shards of `folder` in this process and tell time and peak memory."""
     from east_core.grading import Grader
-    from east_core.weighing import weigh_samples
+    from east_core.weighing import Rules, weigh_samples
     from east_core.weighting import EntropyWeighting
 
     shards = sorted(folder.glob("*.parquet"))
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as out, Grader(processes=2) as grader:
-        facts = weigh_samples(shards, Path(out), EntropyWeighting(), grader)
+        facts = weigh_samples(shards, Path(out), Rules(EntropyWeighting()), grader)
     usage = [resource.getrusage(who) for who in _WHO]
     peaks = [use.ru_maxrss / 1024 for use in usage]
     return {

@@ -281,7 +281,12 @@ class Resources(Frozen):
         1,
         ge=1,
         description="Machines that the training ranks are spread over evenly: processes / nodes "
-        "on each. 1: all on this machine. More is for `east plan` so far; `east run` refuses it.",
+        "on each. More than 1 needs `ray`.",
+    )
+    ray: Annotated[str, Field(pattern=r"^(auto|[\w.-]+:\d+)$")] | None = Field(
+        None,
+        description="Ray cluster that samples, weighs and trains: host:port of its head, or auto "
+        "for the one of RAY_ADDRESS or of this machine; needs the extra `ray`. None: this machine.",
     )
     micro_batch_size: int = Field(
         2, ge=1, description="Examples a rank handles at once; lower it when memory runs out."
@@ -351,6 +356,19 @@ class Resources(Frozen):
             raise ValueError(
                 f"processes {self.processes} counts the ranks of all {self.nodes} nodes, so it "
                 "must be a multiple of nodes; change one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _cluster_is_told(self) -> "Resources":
+        if self.nodes > 1 and self.ray is None:
+            raise ValueError(
+                f"nodes {self.nodes} needs a Ray cluster to find them: set ray to host:port of its "
+                "head, or to auto (docs/clusters.md)"
+            )
+        if self.ray is not None and self.device == "auto":
+            raise ValueError(
+                "ray needs device 'cuda' or 'cpu': what the cluster has can't be seen from here"
             )
         return self
 

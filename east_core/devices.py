@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Literal
 
 from east_core.config import Resources
-from east_core.errors import ConfigError
 
 Device = Literal["cpu", "cuda"]
 
@@ -16,18 +15,6 @@ def device_of(resources: Resources) -> Device:
         return resources.device
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     return "cuda" if Path("/dev/nvidiactl").exists() and not hidden else "cpu"
-
-
-def require_one_machine(resources: Resources) -> None:
-    """Refuse settings that `east plan` understands and this version can't run yet.
-
-    Raises ConfigError.
-    """
-    if resources.nodes > 1:
-        raise ConfigError(
-            f"resources.nodes {resources.nodes}: runs train on one machine so far; set it to 1, "
-            "with the processes that one machine has GPUs for (east plan tells what fits)"
-        )
 
 
 def visible_gpus(engine: int, per_engine: int) -> str:

@@ -53,7 +53,7 @@ from east_core.sampler import GenerationSettings, ModelSource, Sampler
 from east_core.seeds import derive_seed
 from east_core.tables import read_table, read_tables, write_table
 from east_core.trainer import Trainer, TrainingJob
-from east_core.weighing import WeighedQuestion, weigh_samples
+from east_core.weighing import Judge, Rules, WeighedQuestion, judge_here, weigh_samples
 
 QUESTIONS, SAMPLES, EXAMPLES = "questions.parquet", "samples.parquet", "examples.parquet"
 SHARDS, WEIGHTS = "shards.json", "weights"
@@ -367,10 +367,11 @@ def _write_index(shards: Sequence[ArtifactRecord], folder: Path) -> dict[str, An
     return sums
 
 
-def weigh(run: Run, number: int) -> ArtifactRecord:
+def weigh(run: Run, number: int, judge: Judge = judge_here) -> ArtifactRecord:
     """Cluster every question's completions by final answer and weigh the questions.
 
-    The facts are the round's statistics (`RoundStatistics`).
+    `judge` clusters them, here or elsewhere. The facts are the round's statistics
+    (`RoundStatistics`).
     """
     samples = run.record(round_name(number), "samples")
     config = run.config
@@ -379,13 +380,8 @@ def weigh(run: Run, number: int) -> ArtifactRecord:
         out = folder / WEIGHTS
         out.mkdir()
         with Grader(processes=config.resources.grader_processes) as grader:
-            statistics = weigh_samples(
-                sample_files(run, samples),
-                out,
-                config.weighting,
-                grader,
-                label_free=config.label_free,
-            )
+            rules = Rules(config.weighting, label_free=config.label_free)
+            statistics = weigh_samples(sample_files(run, samples), out, rules, grader, judge)
         return dataclasses.asdict(statistics)
 
     return materialize(

@@ -10,7 +10,7 @@ import types
 import typing
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,7 +30,7 @@ def schema_of(record: type[Any]) -> pa.Schema:
     return pa.schema(list(_fields_of(record)))
 
 
-def write_table(path: Path, record: type[Row], rows: Iterable[Row]) -> int:
+def write_table(path: Path | BinaryIO, record: type[Row], rows: Iterable[Row]) -> int:
     """Write `rows` as one Parquet file and return their number; never holds more than a group."""
     schema, count, stream = schema_of(record), 0, iter(rows)
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
@@ -41,7 +41,7 @@ def write_table(path: Path, record: type[Row], rows: Iterable[Row]) -> int:
     return count
 
 
-def read_table(path: Path, record: type[Row]) -> Iterator[Row]:
+def read_table(path: Path | BinaryIO, record: type[Row]) -> Iterator[Row]:
     """Yield the records of a Parquet file written by `write_table`, a row group at a time."""
     build = _builder(record)
     with pq.ParquetFile(path) as parquet:

@@ -24,7 +24,7 @@ from east_core.errors import DataError
 from east_core.grading import Grader
 from east_core.records import Completion, FinishReason, Question, SampledQuestion
 from east_core.tables import read_table, write_table
-from east_core.weighing import RoundStatistics, Tally, WeighedQuestion, Weigher
+from east_core.weighing import RoundStatistics, Rules, Tally, WeighedQuestion, Weigher, finish
 from east_core.weighting import DifficultyWeighting, LabelFree, Weighting
 
 FINISH_REASONS: tuple[FinishReason, ...] = ("stop", "length", "unknown")
@@ -89,13 +89,13 @@ def weigh_file(
     is_label_free = label_free is not None
     line = _line_builder(weighting, is_label_free)
     with Grader(processes) as grader, _scratch(out) as folder:
-        tally, weigher = Tally(grader), Weigher(weighting, grader, policy, label_free)
+        tally, weigher = Tally(grader), Weigher(Rules(weighting, policy, label_free), grader)
         judged, finished = Path(folder, "judged"), Path(folder, out.name)
         questions = (_question(where, row, is_label_free) for where, row in lines)
         write_table(judged, WeighedQuestion, tally.counting(weigher.judge(questions)))
         if not tally.questions:
             raise DataError(f"{source} holds no questions; {_EXPECTED}")
-        rows = map(weigher.finish(tally.raw), read_table(judged, WeighedQuestion))
+        rows = map(finish(weighting, tally.raw), read_table(judged, WeighedQuestion))
         write(finished, line.kind, map(line.build, tally.weighing(rows)))
         finished.replace(out)
     return tally.statistics(is_label_free)

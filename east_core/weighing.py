@@ -98,51 +98,67 @@ class RoundStatistics:
     label_free: bool
 
 
+@dataclass(frozen=True)
+class Rules:
+    """What makes a question's answers its weight.
+
+    `policy` says which final answers count: "boxed" for what is trained on. With `label_free` the
+    gold answers are not looked at.
+    """
+
+    weighting: Weighting
+    policy: AnswerPolicy = "boxed"
+    label_free: LabelFree | None = None
+
+
+# Judges the questions of each shard (Weigher.judge), here or elsewhere; yields them by shard.
+Judge = Callable[[Sequence[Path], Rules, Grader], Iterator[Iterable["WeighedQuestion"]]]
+
+
+def judge_here(
+    shards: Sequence[Path], rules: Rules, grader: Grader
+) -> Iterator[Iterable[WeighedQuestion]]:
+    """Judge the shards in this process, whose `grader` compares the answers."""
+    weigher = Weigher(rules, grader)
+    for shard in shards:
+        yield weigher.judge(read_table(shard, SampledQuestion))
+
+
 def weigh_samples(
     shards: Sequence[Path],
     out_dir: Path,
-    weighting: Weighting,
+    rules: Rules,
     grader: Grader,
-    policy: AnswerPolicy = "boxed",
-    label_free: LabelFree | None = None,
+    judge: Judge = judge_here,
 ) -> RoundStatistics:
     """Weigh the questions of `shards`; one shard of WeighedQuestion rows for each, in its order.
 
-    The files are named 00000.parquet, 00001.parquet, ... in the order of `shards`. `policy` says
-    which final answers count: "boxed" for what is trained on. With `label_free` the gold answers
-    are not looked at. Raises NothingToLearn where no question is kept, ConfigError where the
+    The files are named 00000.parquet, 00001.parquet, ... in the order of `shards`. `judge` does
+    what takes time. Raises NothingToLearn where no question is kept, ConfigError where the
     weighting is undefined for those that are.
     """
     tally = Tally(grader)
-    weigher = Weigher(weighting, grader, policy, label_free)
     names = [f"{index:05d}.parquet" for index in range(len(shards))]
     with tempfile.TemporaryDirectory(dir=out_dir, prefix=".unweighed-") as folder:
-        for shard, name in zip(shards, names, strict=True):
-            rows = tally.counting(weigher.judge(read_table(shard, SampledQuestion)))
-            write_table(Path(folder) / name, WeighedQuestion, rows)
+        for judged, name in zip(judge(shards, rules, grader), names, strict=True):
+            write_table(Path(folder) / name, WeighedQuestion, tally.counting(judged))
         if not tally.kept:
             raise NothingToLearn(_nothing_kept(tally))
-        weigh = weigher.finish(tally.raw)
+        weigh = finish(rules.weighting, tally.raw)
         for name in names:
             rows = tally.weighing(map(weigh, read_table(Path(folder) / name, WeighedQuestion)))
             write_table(out_dir / name, WeighedQuestion, rows)
-    return tally.statistics(label_free is not None)
+    return tally.statistics(rules.label_free is not None)
 
 
 class Weigher:
-    """Turns sampled questions into weighed ones: `judge` is the first pass, `finish` the second."""
+    """The first pass: clusters sampled questions, and decides which are kept."""
 
-    def __init__(
-        self,
-        weighting: Weighting,
-        grader: Grader,
-        policy: AnswerPolicy,
-        label_free: LabelFree | None = None,
-    ) -> None:
-        self._weighting = weighting
+    def __init__(self, rules: Rules, grader: Grader) -> None:
+        self._weighting = rules.weighting
         self._grader = grader
-        self._policy = policy
-        self._label_free = label_free
+        self._policy = rules.policy
+        self._label_free = rules.label_free
 
     def judge(self, questions: Iterable[SampledQuestion]) -> Iterator[WeighedQuestion]:
         """The questions with their clusters, kept or dropped, and their raw weights."""
@@ -172,13 +188,16 @@ class Weigher:
             return "unanimous"
         return None
 
-    def finish(self, raw: Sequence[float]) -> Callable[[WeighedQuestion], WeighedQuestion]:
-        """The function that gives a judged question its weight; `raw` are all raw weights.
 
-        Raises ConfigError where weights of mean 1 are undefined.
-        """
-        scale = scaling(raw, self._weighting.max_weight)
-        return lambda row: replace(row, weight=scale(row.weight)) if row.kept else row
+def finish(
+    weighting: Weighting, raw: Sequence[float]
+) -> Callable[[WeighedQuestion], WeighedQuestion]:
+    """The second pass: what gives a judged question its weight; `raw` are all raw weights.
+
+    Raises ConfigError where weights of mean 1 are undefined.
+    """
+    scale = scaling(raw, weighting.max_weight)
+    return lambda row: replace(row, weight=scale(row.weight)) if row.kept else row
 
 
 def _without_gold(sampled: SampledQuestion) -> SampledQuestion:

@@ -8,20 +8,21 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from east_core.config import RunConfig
-from east_core.devices import require_one_machine
+from east_core.config import Resources, RunConfig
 from east_core.sampler import Sampler
 from east_core.trainer import Trainer
-from tasks.devices import device_slot
+from east_core.weighing import Judge, judge_here
+from tasks.devices import device_slot, end_with_worker
 from tasks.progress import report_engine, report_sampling, report_training
 
 
 @dataclass(frozen=True)
 class Engines:
-    """What samples and what trains in this process."""
+    """What samples, what weighs and what trains for this process."""
 
     sampler: Sampler
     trainer: Trainer
+    judge: Judge = judge_here
 
 
 _current: ContextVar[Engines | None] = ContextVar("engines", default=None)
@@ -31,23 +32,40 @@ _current: ContextVar[Engines | None] = ContextVar("engines", default=None)
 def engines_for(config: RunConfig) -> Iterator[Engines]:
     """The engines in place, or vLLM and TRL under torchrun, which are ended on leaving.
 
-    The machine's engines belong to one run at a time; this waits for its turn.
+    This machine's engines belong to one run at a time, and this waits for its turn; those of a
+    cluster are Ray's to share out.
     """
     placed = _current.get()
     if placed is not None:
         yield placed
         return
-    require_one_machine(config.resources)
     from east_core.backends.torchrun import TorchrunTrainer
-    from east_core.backends.vllm_sampler import VllmSampler
 
     trainer = TorchrunTrainer(on_step=report_training, on_log=report_engine)
-    with (
-        device_slot(),
-        VllmSampler(config.resources, on_progress=report_sampling) as sampler,
-        place(Engines(sampler, trainer)) as engines,
-    ):
+    opened = _here(config.resources) if config.resources.ray is None else _there(config.resources)
+    with opened as (sampler, judge), place(Engines(sampler, trainer, judge)) as engines:
         yield engines
+
+
+@contextmanager
+def _here(resources: Resources) -> Iterator[tuple[Sampler, Judge]]:
+    from east_core.backends.vllm_sampler import VllmSampler
+
+    with device_slot(), VllmSampler(resources, on_progress=report_sampling) as sampler:
+        yield sampler, judge_here
+
+
+@contextmanager
+def _there(resources: Resources) -> Iterator[tuple[Sampler, Judge]]:
+    from east_core.backends.ray_cluster import connect
+    from east_core.backends.ray_sampler import RaySampler
+    from east_core.backends.ray_weighing import RayJudge
+
+    assert resources.ray is not None
+    connect(resources.ray)
+    end_with_worker()
+    with RaySampler(resources, on_progress=report_sampling) as sampler:
+        yield sampler, RayJudge(resources, sampler)
 
 
 @contextmanager

@@ -93,7 +93,7 @@ def sample(config: RunConfig, number: int) -> ArtifactRecord:
 @stage("weigh")
 def weigh(config: RunConfig, number: int) -> ArtifactRecord:
     """Cluster the completions by final answer and weigh the questions."""
-    return stages.weigh(Run.open(config), number)
+    return stages.weigh(Run.open(config), number, current().judge)
 
 
 @stage("choose examples")

@@ -7,12 +7,14 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from east_core import errors
+from east_core.backends.ray_cluster import Lost
+from east_core.backends.ray_training import Launch, run_agents
 from east_core.backends.training_job import JOB_FILE, MEMORY_KNOBS, RankJob, rank_job, write_job
 from east_core.devices import device_of
 from east_core.errors import EastError, EngineError
@@ -20,7 +22,7 @@ from east_core.processes import parse_message, run_child
 from east_core.trainer import TrainingJob, TrainingResult
 
 # One thread a rank: two OpenMP teams on shared cores spend their time waiting for each other.
-_RANK_ENVIRONMENT = {
+_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "TQDM_DISABLE": "1",
     "PYTHONWARNINGS": "ignore::FutureWarning",  # DeepSpeed's, about torch, at every collective
@@ -114,7 +116,7 @@ def _told(message: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class TorchrunTrainer:
-    """TRL with DeepSpeed under torchrun, on one machine; implements trainer.Trainer.
+    """TRL with DeepSpeed under torchrun, here or on a Ray cluster; implements trainer.Trainer.
 
     `on_step` hears of every optimizer step, `on_log` every other line of the ranks' output.
     """
@@ -134,35 +136,31 @@ class TorchrunTrainer:
         write_job(whole, path)
         talk = _Conversation(self.on_step, self.on_log)
         try:
-            run_child(
-                _command(whole, path),
-                env=_RANK_ENVIRONMENT,
-                on_line=talk.hear,
-                timeout=_timeout(job),
-            )
+            _launch(whole, path, talk.hear)
         except EngineError as failure:
-            raise talk.killed or talk.error or failure from failure
+            lost = failure if isinstance(failure, Lost) else None
+            raise talk.killed or lost or talk.error or failure from failure
         if talk.result is None:
             raise EngineError(f"training ended without a result; see {whole.work}")
         return talk.result
 
 
-def _command(job: RankJob, path: Path) -> list[str]:
-    ranks = str(job.resources.processes)
-    launcher = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--max-restarts",
-        "0",
-    ]
-    return [*launcher, "--nproc-per-node", ranks, "-m", "east_core.backends.trl_trainer", str(path)]
+def _launch(job: RankJob, path: Path, on_line: Callable[[str], None]) -> None:
+    """Run the ranks to their end. Raises EngineError where one fails, ConfigError."""
+    resources = job.resources
+    timeout = resources.stage_timeout_hours * 3600
 
+    def command(rendezvous: Sequence[str]) -> list[str]:
+        ranks = f"--nproc-per-node={resources.processes_per_node}"
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--max-restarts=0", ranks]
+        return [*launcher, *rendezvous, "-m", "east_core.backends.trl_trainer", str(path)]
 
-def _timeout(job: TrainingJob) -> float:
-    """The longest that training may take, in seconds."""
-    return job.resources.stage_timeout_hours * 3600
+    if resources.ray is None:
+        run_child(command(["--standalone"]), env=_ENVIRONMENT, on_line=on_line, timeout=timeout)
+        return
+    models = [source.folder for source in (job.model, job.reference) if source is not None]
+    folders = [job.work, job.out, *models]
+    run_agents(Launch(command, _ENVIRONMENT, path, folders), resources, on_line, timeout)
 
 
 def _clear_others(job: RankJob) -> None:

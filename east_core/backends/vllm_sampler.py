@@ -102,7 +102,7 @@ class VllmSampler:
             for engine in self._engines:
                 engine.child.send({"settings": dataclasses.asdict(settings)})
             queueing = Queueing.of(self._resources, settings.samples_per_question)
-            yield from self._answer_all(shards, queueing, _Meter(total, self._on_progress))
+            yield from self._answer_all(shards, queueing, Meter(total, self._on_progress))
             is_done = True
         finally:
             if not is_done:  # an engine with half-answered questions is of no use to the next call
@@ -187,7 +187,7 @@ class VllmSampler:
         return index, message
 
     def _answer_all(
-        self, shards: Iterable[Sequence[Question]], queueing: "Queueing", meter: "_Meter"
+        self, shards: Iterable[Sequence[Question]], queueing: "Queueing", meter: "Meter"
     ) -> Iterator[list[SampledQuestion]]:
         """Keep the engines busy, and yield each shard as soon as it is whole."""
         waiting: dict[int, Shard] = {}
@@ -196,9 +196,9 @@ class VllmSampler:
         self._hand_out(batches, queueing.room)
         while any(engine.outstanding for engine in self._engines):
             index, message = self._next_message()
-            meter.count(message)
             if "answer" not in message:
                 continue
+            meter.count(1, sum(row[2] for row in message["completions"]))
             _file_answer(waiting, message)
             self._engines[index].outstanding -= 1
             self._hand_out(batches, queueing.room)
@@ -217,21 +217,23 @@ class VllmSampler:
             engine.outstanding += len(batch)
 
 
-class _Meter:
-    """Counts answers and tokens, and reports them about once a second."""
+class Meter:
+    """Counts questions answered and tokens, and reports them about once a second."""
 
     def __init__(self, total: int, on_progress: Callable[[SamplingProgress], None]) -> None:
         self._total, self._on_progress = total, on_progress
         self._start = self._reported = time.monotonic()
         self._questions = self._tokens = 0
 
-    def count(self, message: dict[str, Any]) -> None:
-        self._questions += "answer" in message
-        self._tokens += sum(row[2] for row in message.get("completions", ()))
+    def count(self, questions: int, tokens: int) -> None:
+        """Add what was just answered."""
+        self._questions += questions
+        self._tokens += tokens
         if time.monotonic() - self._reported > 1:
             self.report()
 
     def report(self) -> None:
+        """Tell how far it has come."""
         self._reported = time.monotonic()
         seconds = self._reported - self._start
         self._on_progress(SamplingProgress(self._questions, self._total, self._tokens, seconds))

@@ -8,7 +8,7 @@ from east_core.errors import ConfigError, NothingToLearn
 from east_core.grading import Grader
 from east_core.records import Completion, Question, SampledQuestion
 from east_core.tables import read_table, write_table
-from east_core.weighing import WeighedQuestion, weigh_samples
+from east_core.weighing import Rules, WeighedQuestion, weigh_samples
 from east_core.weighting import (
     DifficultyWeighting,
     EntropyWeighting,
@@ -49,7 +49,7 @@ def weigh(tmp_path):
         out = tmp_path / "out"
         out.mkdir(exist_ok=True)
         with Grader(processes=1) as grader:
-            statistics = weigh_samples(paths, out, weighting, grader, **settings)
+            statistics = weigh_samples(paths, out, Rules(weighting, **settings), grader)
         written = [list(read_table(path, WeighedQuestion)) for path in sorted(out.iterdir())]
         return statistics, written
 

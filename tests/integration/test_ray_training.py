@@ -1,0 +1,104 @@
+"""Training on two Ray nodes, an agent of torchrun on each with an address of its own."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from safetensors.torch import load_file
+
+from benchmarks.small_jobs import RECIPES, max_difference, on_ranks, small_job
+from east_core.backends.torchrun import TorchrunTrainer, TrainingStep
+from east_core.errors import ConfigError, EngineError
+from east_core.trainer import TrainingJob
+from tests.integration.ray_nodes import ray_nodes
+
+TWO_RANKS = {"processes": 2, "micro_batch_size": 2, "group_by_length": True}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    with ray_nodes(2, cores=1) as nodes:
+        yield nodes
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> TrainingJob:
+    return small_job(tmp_path, RECIPES["sft"], examples=21)
+
+
+def parameters(job: TrainingJob, out: Path, lines: list[str] | None = None) -> dict[str, Any]:
+    told: list[str] = [] if lines is None else lines
+    TorchrunTrainer(on_step=lambda _: None, on_log=told.append).train(job, out)
+    return load_file(out / "model.safetensors")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [2, 3])
+def test_two_machines_train_what_one_machine_trains(
+    cluster: Any, job: TrainingJob, tmp_path: Path, stage: int
+) -> None:
+    here = on_ranks(job, tmp_path / "here", **TWO_RANKS, zero_stage=stage)
+    there = on_ranks(here, tmp_path / "there", nodes=2, ray=cluster.address)
+    trained = parameters(there, tmp_path / "out-there")
+    assert max_difference(trained, parameters(here, tmp_path / "out-here")) == 0
+
+
+@pytest.mark.slow
+def test_a_killed_agent_ends_training_at_once_and_a_retry_goes_on(
+    cluster: Any, job: TrainingJob, tmp_path: Path
+) -> None:
+    here = on_ranks(job, tmp_path / "here", **TWO_RANKS, zero_stage=2)
+    undisturbed = parameters(here, tmp_path / "undisturbed")
+    there = on_ranks(
+        here, tmp_path / "there", nodes=2, ray=cluster.address, checkpoint_every_steps=1
+    )
+    killed: list[float] = []
+
+    def kill_the_second_agent(step: TrainingStep) -> None:
+        if step.step == 4:
+            _agent(tmp_path / "there", "127.0.0.4").kill()
+            killed.append(time.monotonic())
+
+    with pytest.raises(
+        EngineError, match=r"^machine 127\.0\.0\.4: torchrun was killed by SIGKILL$"
+    ):
+        TorchrunTrainer(kill_the_second_agent, lambda _: None).train(there, tmp_path / "out")
+    assert time.monotonic() - killed[0] < 60
+    assert not [each for each in psutil.process_iter() if _works_in(each, tmp_path / "there")]
+    lines: list[str] = []
+    trained = parameters(there, tmp_path / "out", lines)
+    assert any("training resumes from checkpoint-" in line for line in lines)
+    assert max_difference(trained, undisturbed) == 0
+
+
+@pytest.mark.slow
+def test_machines_that_do_not_share_the_disk_are_refused(
+    cluster: Any, job: TrainingJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = on_ranks(job, tmp_path / "there", ray=cluster.address)
+    elsewhere = replace(there.model, folder=tmp_path / "only-here")
+    with pytest.raises(ConfigError, match=r"machine 127.* does not see .*only-here: put EAST_"):
+        parameters(replace(there, model=elsewhere), tmp_path / "out")
+
+
+def _works_in(process: psutil.Process, scratch: Path) -> bool:
+    try:
+        return any(str(scratch) in word for word in process.cmdline())
+    except psutil.Error:
+        return False
+
+
+def _agent(scratch: Path, address: str) -> psutil.Process:
+    """The torchrun of one machine."""
+    (found,) = (
+        process
+        for process in psutil.process_iter()
+        if _works_in(process, scratch)
+        and f"--local-addr={address}" in process.cmdline()
+        and "east_core.supervise" not in process.cmdline()
+    )
+    return found
