@@ -200,7 +200,7 @@ REAL_LOCAL: dict[str, tuple[str, Callable[[Scene], str]]] = {
 
 def told(ended: Ended) -> str:
     """The user's line, without the names of this machine."""
-    line = re.sub(r"\S*/faults/runs/[\w-]+/", "…/", ended.line)
+    line = re.sub(r"\S*/runs/[\w-]+/", "…/", ended.line)
     line = re.sub(r"s3://[\w-]+/[\w-]+", "s3://bucket", line)
     line = re.sub(r"http://127\.0\.0\.1:\d+", "http://s3", line)
     return re.sub(r"pid \d+", "pid N", line)

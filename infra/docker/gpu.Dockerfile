@@ -3,7 +3,7 @@
 #   docker build -f infra/docker/gpu.Dockerfile --build-arg CODE_VERSION="$(git rev-parse HEAD)" \
 #     -t east:gpu .
 FROM python:3.11.14-slim-bookworm AS build
-ARG EXTRAS="gpu kubernetes"
+ARG EXTRAS="gpu kubernetes ray"
 WORKDIR /opt/east
 RUN python -m pip install --no-cache-dir uv==0.13.9 && python -m venv /opt/venv
 ENV VIRTUAL_ENV=/opt/venv UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1

@@ -40,7 +40,7 @@ def native() -> list[dict[str, Any]]:
 
 
 def ray_cluster() -> dict[str, Any]:
-    return yaml.safe_load((K8S / "sampling-raycluster.yaml").read_text())
+    return yaml.safe_load((K8S / "raycluster.yaml").read_text())
 
 
 def ray_templates(cluster: dict[str, Any]) -> list[dict[str, Any]]:
@@ -76,7 +76,7 @@ def pods() -> Iterator[tuple[str, dict[str, Any]]]:
         if template:
             yield document["metadata"]["name"], template["spec"]
     for number, wrapped in enumerate(ray_templates(ray_cluster())):
-        yield f"east-sampling[{number}]", wrapped["template"]["spec"]
+        yield f"raycluster[{number}]", wrapped["template"]["spec"]
     yield "work pool", job()["spec"]["template"]["spec"]
 
 
@@ -178,26 +178,36 @@ def test_pods_are_small_targets(name: str, pod: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("name", "pod"), pods(), ids=lambda value: str(value)[:20])
 def test_pods_with_gpus_have_shared_memory(name: str, pod: dict[str, Any]) -> None:
-    [container] = pod["containers"]
-    if not container["resources"]["limits"].get("nvidia.com/gpu"):
-        return
-    mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
-    [volume] = [found for found in pod["volumes"] if found["name"] == mounts["/dev/shm"]]
-    assert volume["emptyDir"]["medium"] == "Memory", name
+    for container in pod["containers"]:
+        if not container["resources"]["limits"].get("nvidia.com/gpu"):
+            continue
+        mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+        [volume] = [found for found in pod["volumes"] if found["name"] == mounts["/dev/shm"]]
+        assert volume["emptyDir"]["medium"] == "Memory", name
 
 
-def test_the_training_agents_meet_at_a_pod_that_exists() -> None:
-    found = {document["kind"]: document for document in native() if "training" in str(document)}
-    service, training = found["Service"], found["Job"]
-    pod = training["spec"]["template"]["spec"]
-    arguments = pod["containers"][0]["args"]
-    endpoint = f"{training['metadata']['name']}-0.{service['metadata']['name']}:29400"
-    assert f"--rdzv-endpoint={endpoint}" in arguments
+def test_the_pods_of_a_multi_node_run_meet_at_one_that_exists() -> None:
+    documents = yaml.safe_load_all((K8S / "multi-node-run.yaml").read_text())
+    service, run = sorted(documents, key=lambda found: found["kind"], reverse=True)
+    pod = run["spec"]["template"]["spec"]
+    head = f"{run['metadata']['name']}-0.{service['metadata']['name']}"
+    assert f"--address={head}:{service['spec']['ports'][0]['port']}" in str(pod["containers"])
     assert pod["subdomain"] == service["metadata"]["name"]
-    assert f"--nnodes={training['spec']['completions']}" in arguments
-    gpus = pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"]
-    assert f"--nproc-per-node={gpus}" in arguments
-    assert training["spec"]["parallelism"] == training["spec"]["completions"]
+    assert service["spec"]["selector"] == {"job-name": run["metadata"]["name"]}
+    assert run["spec"]["parallelism"] == run["spec"]["completions"]
+
+
+def test_a_driver_shares_rays_session_and_memory_with_the_head_beside_it() -> None:
+    head, worker = ray_cluster()["spec"]["headGroupSpec"]["template"]["spec"]["containers"]
+    needed = {"/dev/shm", "/tmp/ray"}
+    assert needed <= {mount["mountPath"] for mount in head["volumeMounts"]}
+    assert needed <= {mount["mountPath"] for mount in worker["volumeMounts"]}
+
+
+def test_the_image_has_the_clusters_ray() -> None:
+    pinned = (ROOT / "requirements" / "gpu.txt").read_text().splitlines()
+    assert f"ray=={ray_cluster()['spec']['rayVersion']}" in pinned
+    assert re.search(r'^ARG EXTRAS="[^"]*\bray\b', (DOCKER / "gpu.Dockerfile").read_text(), re.M)
 
 
 def test_compose_files_fit_the_compose_specification(tmp_path: Path) -> None:

@@ -12,8 +12,18 @@ from safetensors.torch import load_file
 
 from benchmarks.small_jobs import RECIPES, max_difference, on_ranks, small_job
 from east_core.backends.torchrun import TorchrunTrainer, TrainingStep
+from east_core.config import (
+    DatasetConfig,
+    EvaluationRecipe,
+    Resources,
+    RunConfig,
+    SamplingRecipe,
+    SftRecipe,
+)
 from east_core.errors import ConfigError, EngineError
+from east_core.stages import Run
 from east_core.trainer import TrainingJob
+from flows.self_training import self_training
 from tests.integration.ray_nodes import ray_nodes
 
 TWO_RANKS = {"processes": 2, "micro_batch_size": 2, "group_by_length": True}
@@ -83,6 +93,36 @@ def test_machines_that_do_not_share_the_disk_are_refused(
     elsewhere = replace(there.model, folder=tmp_path / "only-here")
     with pytest.raises(ConfigError, match=r"machine 127.* does not see .*only-here: put EAST_"):
         parameters(replace(there, model=elsewhere), tmp_path / "out")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_api")
+def test_a_round_on_two_machines_is_the_round_of_one(cluster: Any, tmp_path: Path) -> None:
+    """The flow itself: base scores, sampling, weighing, ZeRO-2 training over two agents, scores."""
+
+    def contents(name: str, **resources: Any) -> dict[str, str]:
+        config = RunConfig(
+            name="spread",
+            store=str(tmp_path / name),
+            rounds=1,
+            questions=DatasetConfig(limit=80),
+            benchmarks={"problems": DatasetConfig(path="builtin:test.jsonl", limit=40)},
+            sampling=SamplingRecipe(samples_per_question=4, max_tokens=96),
+            evaluation=EvaluationRecipe(max_tokens=96),
+            training=SftRecipe(learning_rate=1e-4, global_batch_size=8),
+            resources=Resources(
+                device="cpu", processes=2, kv_cache_gib=0.25, shard_questions=20, **resources
+            ),
+        )
+        self_training(config)
+        records = Run.open(config).store.records("spread")
+        contents = {record.address: record.content for record in records}
+        del contents["spread/config"]  # tells the resources too
+        return contents
+
+    here = contents("here")
+    assert len(here) == 15
+    assert contents("there", ray=cluster.address, engines=2, nodes=2) == here
 
 
 def _works_in(process: psutil.Process, scratch: Path) -> bool:
