@@ -18,6 +18,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -165,11 +166,16 @@ def _made(
     with claim_scratch(store.scratch(), store.root, wanted.address, wanted.fingerprint) as scratch:
         if published := _found(store, wanted):  # by another process, while we waited our turn
             return published
-        built = scratch.finished() or _built(scratch, build, clock)
-        return _published(store, _complete(store, wanted, built, clock), scratch.out)
+        built = scratch.finished() or _built(store, wanted.address, scratch, build, clock)
+        record = _complete(wanted, built, clock)
+        whole = dataclasses.replace(record, folder=store.place.folder_for(record, scratch.attempt))
+        return _published(store, whole, scratch.out)
 
 
-def _built(scratch: Scratch, build: Build, clock: Callable[[], float]) -> Built:
+def _built(
+    store: Store, address: str, scratch: Scratch, build: Build, clock: Callable[[], float]
+) -> Built:
+    """Build; the files are hashed while they are already on their way to a remote store."""
     started = clock()
     try:
         facts = build(scratch.fresh_out())
@@ -180,20 +186,22 @@ def _built(scratch: Scratch, build: Build, clock: Callable[[], float]) -> Built:
             f"no space is left where {scratch.root.parent} is; free some, or point EAST_SCRATCH at "
             "a larger disk, and run again: finished work is kept"
         ) from error
-    return scratch.finish(json.loads(canonical_json(dict(facts or {}))), clock() - started)
+    plain, seconds = json.loads(canonical_json(dict(facts or {}))), clock() - started
+    with ThreadPoolExecutor(1, "east-send") as aside:
+        sending = aside.submit(store.place.send, address, scratch.attempt, scratch.out)
+        built = scratch.finish(plain, seconds)
+    sending.result()
+    return built
 
 
-def _complete(
-    store: Store, wanted: ArtifactRecord, built: Built, clock: Callable[[], float]
-) -> ArtifactRecord:
-    record = dataclasses.replace(
+def _complete(wanted: ArtifactRecord, built: Built, clock: Callable[[], float]) -> ArtifactRecord:
+    return dataclasses.replace(
         wanted,
         files=built.files,
         facts=built.facts,
         seconds=round(built.seconds, 3),
         created_at=datetime.fromtimestamp(clock(), UTC).isoformat(timespec="milliseconds"),
     )
-    return dataclasses.replace(record, folder=store.place.folder_for(record))
 
 
 def _published(store: Store, record: ArtifactRecord, folder: Path) -> ArtifactRecord:

@@ -68,7 +68,10 @@ class LocalPlace:
         """SHA-256 of a file, read now."""
         return file_hash(self.root / path)
 
-    def folder_for(self, record: ArtifactRecord) -> str:
+    def send(self, address: str, attempt: str, folder: Path) -> None:
+        """Nothing to send: publishing is a rename."""
+
+    def folder_for(self, record: ArtifactRecord, attempt: str) -> str:  # noqa: ARG002
         """Files lie directly at the address, or in a content folder where others are below it."""
         return record.content_folder if _entries(self.root / record.address) else ""
 

@@ -51,7 +51,7 @@ class ArtifactRecord:
     content hash (or, for what is no artifact, to the fingerprint given), and `input_addresses`
     tells where it stands. `facts` are small results (counts, accuracy), free of times.
     `folder` is where the files lie under the address: "" in local stores (mostly), and named after
-    the content in remote ones, so that racing writers never touch each other's files.
+    the build in remote ones, so that racing writers never touch each other's files.
     `seconds` is the build's wall time; `created_at` is UTC, ISO 8601.
     """
 

@@ -1,10 +1,10 @@
 """A store behind fsspec (S3 and others): files are uploaded first, the record is put last.
 
-Files go to `<address>/<start of the content hash>/`, so two writers of different results never
-touch each other's files, writers of the same result write the same bytes, and an interrupted
-upload goes on at the file, from any machine. One small put, refused where a record already
-stands, publishes them. (Multipart uploads can't be relied on for that: Ceph ignores the
-condition on their completion.)
+Files go to `<address>/<name of the build>/`, a name that no other build has, so two writers never
+touch each other's files, and they can be on their way before their hashes are known. A killed
+upload of a finished build goes on at the file. One small put, refused where a record already
+stands, publishes them. (Multipart uploads can't be relied on for that: Ceph ignores the condition
+on their completion.)
 """
 
 import hashlib
@@ -59,9 +59,9 @@ class RemotePlace:
             digest.update(data)
         return digest.hexdigest()
 
-    def folder_for(self, record: ArtifactRecord) -> str:
-        """Files lie in a folder named after their content."""
-        return record.content_folder
+    def folder_for(self, record: ArtifactRecord, attempt: str) -> str:  # noqa: ARG002
+        """Files lie in a folder named after their build."""
+        return attempt
 
     def fetch(self, record: ArtifactRecord, files: Sequence[ArtifactFile]) -> Path:
         """A local folder with `files`, from the cache or downloaded into it."""
@@ -81,16 +81,21 @@ class RemotePlace:
     def require_free(self, address: str) -> None:
         """Nothing can stand in the way: files are never at a name that another writer uses."""
 
+    def send(self, address: str, attempt: str, folder: Path) -> None:
+        """Upload what is not there yet of the build in `folder`."""
+        target = f"{address}/{attempt}"
+        there = self.sizes(target)
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            path = f"{target}/{file.relative_to(folder).as_posix()}"
+            if there.get(path) != file.stat().st_size:
+                self.transport.upload(file, path)
+
     def publish(self, record: ArtifactRecord, folder: Path) -> None:
         """Upload what is not there yet, then put the record.
 
         Raises FileExistsError where the address is taken.
         """
-        there = self.sizes(record.path_of(""))
-        for file in record.files:
-            path = record.path_of(file.path)
-            if there.get(path) != file.size:
-                self.transport.upload(folder / file.path, path)
+        self.send(record.address, record.folder, folder)
         self._require_whole(record)
         path = f"{record.address}/{RECORD_NAME}"
         try:

@@ -3,6 +3,7 @@
 One folder for each store, address and fingerprint, so a rerun finds what the killed one left:
 
     out/         the artifact being built; cleared before a build starts
+    attempt      a name that no other build has; a remote store keeps this one's files under it
     work/        the stage's own notes (training checkpoints); kept until the artifact is published
     built.json   written when a build is complete: then only the upload is left to do
 
@@ -15,15 +16,16 @@ import hashlib
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from east_core.errors import ArtifactConflict
 from east_core.files import file_hash
-from east_core.manifest import ArtifactFile, Json, check_name
+from east_core.manifest import FOLDER_DIGITS, ArtifactFile, Json, check_name
 
-BUILT_NAME = "built.json"
+BUILT_NAME, ATTEMPT_NAME = "built.json", "attempt"
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,16 @@ class Scratch:
         """Where the artifact's files are built."""
         return self.root / "out"
 
+    @property
+    def attempt(self) -> str:
+        """The name of the build that `out` is of."""
+        return (self.root / ATTEMPT_NAME).read_text()
+
     def fresh_out(self) -> Path:
         """An empty `out`; what a killed build left in it is half an artifact."""
         shutil.rmtree(self.out, ignore_errors=True)
         self.out.mkdir(parents=True)
+        (self.root / ATTEMPT_NAME).write_text(uuid.uuid4().hex[:FOLDER_DIGITS])
         return self.out
 
     def finish(self, facts: Mapping[str, Json], seconds: float) -> Built:

@@ -45,7 +45,8 @@ class Place(Protocol):
     def sizes(self, prefix: str) -> dict[str, int]: ...  # noqa: D102
     def url(self, path: str) -> str: ...  # noqa: D102
     def hash_of(self, path: str, size: int) -> str: ...  # noqa: D102
-    def folder_for(self, record: ArtifactRecord) -> str: ...  # noqa: D102
+    def send(self, address: str, attempt: str, folder: Path) -> None: ...  # noqa: D102
+    def folder_for(self, record: ArtifactRecord, attempt: str) -> str: ...  # noqa: D102
     def fetch(self, record: ArtifactRecord, files: Sequence[ArtifactFile]) -> Path: ...  # noqa: D102
     def require_free(self, address: str) -> None: ...  # noqa: D102
     def publish(self, record: ArtifactRecord, folder: Path) -> None: ...  # noqa: D102

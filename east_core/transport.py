@@ -341,6 +341,9 @@ def _s3_settings(transfer: Transfer) -> dict[str, Any]:
     return {
         "use_listings_cache": False,
         "config_kwargs": {
+            # every file's SHA-256 is in its record, and older servers know no newer checksums
+            "request_checksum_calculation": "when_required",
+            "response_checksum_validation": "when_required",
             "connect_timeout": 10,
             "read_timeout": transfer.stall_s,
             "retries": {"total_max_attempts": transfer.request_attempts, "mode": "standard"},

@@ -13,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from east_core.errors import EngineError
 from east_core.supervise import die_with_parent
@@ -49,16 +50,22 @@ def prefect_api() -> Iterator[None]:
     or a server of our own for as long as this lasts, with the same history.
     """
     use_project_settings()
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect import settings
 
-    if PREFECT_API_URL.value():
+    if settings.PREFECT_API_URL.value():
         yield
         return
-    with own_server() as url, temporary_settings({PREFECT_API_URL: f"{url}/api"}):
-        try:
-            yield
-        finally:
-            _send_the_rest()
+    with own_server() as url:
+        ours: dict[Any, object] = {
+            settings.PREFECT_API_URL: f"{url}/api",
+            # nobody hears them, and each flow's end would wait up to a second for their thread
+            settings.PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+        }
+        with settings.temporary_settings(ours):
+            try:
+                yield
+            finally:
+                _send_the_rest()
 
 
 def _send_the_rest() -> None:
