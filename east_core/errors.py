@@ -10,6 +10,7 @@
         ArtifactConflict       another writer published at this address first
       EngineError              a sampling or training process ended badly (a retry may cure it)
         TrainingDiverged       the loss is NaN or infinite (a retry will not cure it)
+        MachineLost            a machine of the cluster went away, and its work with it
 
 Bad input is an error; a bad completion is data (an answer of None, a count in the statistics).
 The command line prints an `EastError` as one line and exits with `exit_code`; any other
@@ -65,3 +66,7 @@ class EngineError(EastError):
 
 class TrainingDiverged(EngineError):
     """The training loss became NaN or infinite."""
+
+
+class MachineLost(EngineError):
+    """A machine of the cluster, or our process on it, went away with its work."""

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from east_core.errors import ConfigError, EastError, EngineError
+from east_core.errors import ConfigError, EastError, EngineError, MachineLost
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
@@ -95,7 +95,7 @@ def outcome(ref: Any) -> Any:
     """What a finished call gave.
 
     Raises the EastError that it raised, EngineError for any other failure of our code there, and
-    Lost where its machine (or its process) is gone.
+    MachineLost where its machine (or its process) is gone.
     """
     import ray
     from ray.exceptions import RayError, RayTaskError
@@ -108,7 +108,7 @@ def outcome(ref: Any) -> Any:
             raise cause from error
         raise EngineError(f"on a node of the cluster: {type(cause).__name__}: {cause}") from error
     except RayError as error:
-        raise Lost((str(error).strip().splitlines() or [type(error).__name__])[0]) from error
+        raise MachineLost((str(error).strip().splitlines() or [type(error).__name__])[0]) from error
 
 
 def end(owner: Any) -> None:
@@ -116,10 +116,6 @@ def end(owner: Any) -> None:
     import ray
 
     ray.kill(owner)
-
-
-class Lost(EngineError):
-    """A machine of the cluster went away, and what it was doing with it."""
 
 
 @dataclass
@@ -224,7 +220,7 @@ class Pool(Generic[Work, Result]):
         owner, turn = self._running.pop(ref)
         try:
             result = outcome(ref)
-        except Lost as loss:
+        except MachineLost as loss:
             self._give_up(owner, turn, loss)
             return {}
         self._idle.append(owner)
@@ -234,7 +230,7 @@ class Pool(Generic[Work, Result]):
         owner = self._starting.pop(ref)
         try:
             outcome(ref)
-        except Lost as loss:
+        except MachineLost as loss:
             self._failed_starts += 1
             if self._failed_starts > LOSSES * self._size:
                 raise EngineError(f"workers of the cluster do not start: {loss}") from loss
@@ -242,7 +238,7 @@ class Pool(Generic[Work, Result]):
         self._failed_starts = 0
         self._idle.append(owner)
 
-    def _give_up(self, owner: Any, turn: Turn[Work], loss: Lost) -> None:
+    def _give_up(self, owner: Any, turn: Turn[Work], loss: MachineLost) -> None:
         """Let another machine do what a lost one had."""
         end(owner)  # it may only be out of reach, and must not come back
         turn.losses += 1

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from east_core.backends.ray_cluster import WAIT_SECONDS, Lost, connect, end, outcome
+from east_core.backends.ray_cluster import WAIT_SECONDS, connect, end, outcome
 from east_core.config import Resources
-from east_core.errors import ConfigError, EngineError
+from east_core.errors import ConfigError, EngineError, MachineLost
 from east_core.processes import ChildProcess
 
 LAST_WORDS_SECONDS = 10.0
@@ -50,13 +50,13 @@ class Agent:
     def run(self, command: list[str], environment: Mapping[str, str]) -> Iterator[str]:
         """Run torchrun and yield its output line by line.
 
-        Raises Lost where it was killed, EngineError where it fails otherwise.
+        Raises MachineLost where it was killed, EngineError where it fails otherwise.
         """
         with ChildProcess(command, environment) as child:
             yield from child.lines()
             status = child.wait()
         if status > KILLED:
-            raise Lost(f"torchrun was killed by {signal.Signals(status - KILLED).name}")
+            raise MachineLost(f"torchrun was killed by {signal.Signals(status - KILLED).name}")
         if status:
             raise EngineError(f"torchrun ended with status {status}; {child.last_words()}")
 
@@ -79,9 +79,9 @@ def run_agents(
 ) -> None:
     """Run the ranks of `launch` on `resources.nodes` machines to their end.
 
-    Raises ConfigError where a machine does not share the disk, Lost where one is lost or its agent
-    killed, EngineError where an agent fails, or after `timeout` seconds. No agent is left when this
-    returns or raises.
+    Raises ConfigError where a machine does not share the disk, MachineLost where one is lost or its
+    agent killed, EngineError where an agent fails, or after `timeout` seconds. No agent is left
+    when this returns or raises.
     """
     assert resources.ray is not None
     connect(resources.ray)
@@ -159,8 +159,8 @@ def _require_shared_disk(agent: Any, address: str, launch: Launch) -> None:
 def _follow(streams: dict[Any, str], on_line: Callable[[str], None], deadline: float) -> None:
     """Pass on what the agents print until all have ended well.
 
-    Raises EngineError as soon as one has not, after the others' last words, and Lost where one was
-    killed: who tells of a broken connection is rarely the one that broke it.
+    Raises EngineError as soon as one has not, after the others' last words, and MachineLost where
+    one was killed: who tells of a broken connection is rarely the one that broke it.
     """
     import ray
 
@@ -176,6 +176,6 @@ def _follow(streams: dict[Any, str], on_line: Callable[[str], None], deadline: f
                 failures.append(type(error)(f"machine {streams.pop(stream)}: {error}"))
                 deadline = min(deadline, time.monotonic() + LAST_WORDS_SECONDS)
     if failures:
-        raise next((each for each in failures if isinstance(each, Lost)), failures[0])
+        raise next((each for each in failures if isinstance(each, MachineLost)), failures[0])
     if streams:
         raise EngineError("training took longer than resources.stage_timeout_hours")

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from east_core import errors
-from east_core.backends.ray_cluster import Lost
 from east_core.backends.ray_training import Launch, run_agents
 from east_core.backends.training_job import JOB_FILE, MEMORY_KNOBS, RankJob, rank_job, write_job
 from east_core.devices import device_of
-from east_core.errors import EastError, EngineError
+from east_core.errors import EastError, EngineError, MachineLost
 from east_core.processes import parse_message, run_child
 from east_core.trainer import TrainingJob, TrainingResult
 
@@ -138,7 +137,7 @@ class TorchrunTrainer:
         try:
             _launch(whole, path, talk.hear)
         except EngineError as failure:
-            lost = failure if isinstance(failure, Lost) else None
+            lost = failure if isinstance(failure, MachineLost) else None
             raise talk.killed or lost or talk.error or failure from failure
         if talk.result is None:
             raise EngineError(f"training ended without a result; see {whole.work}")
