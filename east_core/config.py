@@ -363,8 +363,8 @@ class Resources(Frozen):
     def _cluster_is_told(self) -> "Resources":
         if self.nodes > 1 and self.ray is None:
             raise ValueError(
-                f"nodes {self.nodes} needs a Ray cluster to find them: set ray to host:port of its "
-                "head, or to auto (docs/clusters.md)"
+                f"nodes {self.nodes} needs a Ray cluster: set ray to host:port of its head, or to "
+                "auto (docs/clusters.md)"
             )
         if self.ray is not None and self.device == "auto":
             raise ValueError(
