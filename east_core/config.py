@@ -361,11 +361,6 @@ class Resources(Frozen):
 
     @model_validator(mode="after")
     def _cluster_is_told(self) -> "Resources":
-        if self.nodes > 1 and self.ray is None:
-            raise ValueError(
-                f"nodes {self.nodes} needs a Ray cluster: set ray to host:port of its head, or to "
-                "auto (docs/clusters.md)"
-            )
         if self.ray is not None and self.device == "auto":
             raise ValueError(
                 "ray needs device 'cuda' or 'cpu': what the cluster has can't be seen from here"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from east_core.config import Resources
+from east_core.errors import ConfigError
 
 Device = Literal["cpu", "cuda"]
 
@@ -15,6 +16,18 @@ def device_of(resources: Resources) -> Device:
         return resources.device
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     return "cuda" if Path("/dev/nvidiactl").exists() and not hidden else "cpu"
+
+
+def require_cluster(resources: Resources) -> None:
+    """Refuse several nodes without a cluster, which `east plan` understands and nothing can run.
+
+    Raises ConfigError.
+    """
+    if resources.nodes > 1 and resources.ray is None:
+        raise ConfigError(
+            f"resources.nodes {resources.nodes} needs a Ray cluster: set resources.ray to "
+            "host:port of its head, or to auto (docs/clusters.md)"
+        )
 
 
 def visible_gpus(engine: int, per_engine: int) -> str:

@@ -80,7 +80,7 @@ def test_check_passes_a_sound_config(tmp_path: Path) -> None:
         ({"questions.path": "broken.jsonl"}, "broken.jsonl line 1: not JSON"),
         ({"training.global_batch_size": 8}, "4 questions can never fill one global batch of 8"),
         ({"resources.processes": 3}, "global_batch_size 4 is not a multiple of"),
-        ({"resources.nodes": 2, "resources.processes": 2}, "nodes 2 needs a Ray cluster: set ray"),
+        ({"resources.nodes": 2, "resources.processes": 2}, "nodes 2 needs a Ray cluster: set"),
         ({"resources.ray": "auto", "resources.device": "auto"}, "ray needs device 'cuda' or 'cpu'"),
         ({"sampling.max_tokens": 4096}, "sampling.max_tokens 4096 leaves no room for a prompt"),
     ],
