@@ -51,13 +51,15 @@ def secrets_file(folder: Path, mode: int) -> str:
     return str(file)
 
 
-def wait_for(heard: Path, word: str) -> str:
+def wait_for(heard: Path, *words: str) -> str:
+    """What was heard, as soon as all `words` were: programs in the background have no order."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        if heard.exists() and word in (text := heard.read_text()):
+        text = heard.read_text() if heard.exists() else ""
+        if all(word in text for word in words):
             return text
         time.sleep(0.02)
-    raise AssertionError(f"{word!r} was never heard")
+    raise AssertionError(f"of {words}, only this was heard: {text}")
 
 
 def test_a_worker_serves_until_slurm_ends_it_and_leaves_nothing(
@@ -80,10 +82,11 @@ def test_several_nodes_are_one_ray_cluster_behind_a_token(
 ) -> None:
     environment, heard = allocation
     running = start({**environment, "SLURM_NNODES": "4"})
-    told = wait_for(heard, "prefect worker start")
+    told = wait_for(heard, "prefect worker start", "--head --block", "--exclude=node-1")
     running.send_signal(signal.SIGTERM)
     assert running.wait(30) == 143
-    head, others = (line for line in told.splitlines() if line.startswith("srun"))
+    sruns = (line for line in told.splitlines() if line.startswith("srun"))
+    head, others = sorted(sruns, key=lambda line: "--head" not in line)
     assert "ray start --head --block" in head
     assert "--dashboard-host=127.0.0.1" in head
     assert "--nodes=3" in others
