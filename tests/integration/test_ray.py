@@ -1,6 +1,7 @@
 """Sampling and weighing on two Ray nodes: what one machine gives, and a node that is lost."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -156,8 +157,10 @@ def lose_a_node(cluster: Any, sampler: RaySampler, at: int) -> list[str]:
         asked.append(shard[1][0].id)
         reference = hand_out(engine, shard)
         if len(asked) == at:
-            place = ray._private.state.actors(engine._actor_id.hex())["Address"]["NodeID"]
+            facts = ray._private.state.actors(engine._actor_id.hex())
+            place = facts["Address"]["NodeID"]
             (doomed,) = (node for node in cluster.list_all_nodes() if node.node_id == place)
+            os.kill(facts["Pid"], signal.SIGKILL)  # a machine's processes end all at once
             cluster.remove_node(doomed, allow_graceful=False)
         return reference
 
