@@ -25,7 +25,7 @@ much, `python -m benchmarks.adaptive` measures it.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from east_core.answers import AnswerPolicy
@@ -36,8 +36,8 @@ from east_core.records import Question, SampledQuestion
 from east_core.sampler import GenerationSettings
 from east_core.seeds import derive_seed
 
-Draw = Callable[[Sequence[Question], GenerationSettings], list[SampledQuestion]]
-"""Samples one shard of questions with one checkpoint, in the questions' order."""
+Draw = Callable[[Sequence[Sequence[Question]], GenerationSettings], Iterable[list[SampledQuestion]]]
+"""Samples shards of questions with one checkpoint, in their order and the questions' order."""
 
 
 def expected_change_bits(sizes: Sequence[int], most: int) -> float:
@@ -103,26 +103,38 @@ class AdaptiveSampling:
     policy: AnswerPolicy = "boxed"
 
     def sample(
-        self, questions: Sequence[Question], settings: GenerationSettings
-    ) -> list[SampledQuestion]:
-        """The questions of a shard, in order, each with as many completions as it took.
+        self, shards: Sequence[Sequence[Question]], settings: GenerationSettings
+    ) -> list[list[SampledQuestion]]:
+        """The shards' questions, in order, each with as many completions as it took.
 
+        A step draws for all shards at once, which keeps as many engines busy.
         `settings.samples_per_question` is N, the most that a question gets.
         """
         most = settings.samples_per_question
-        sampled = [SampledQuestion(question, ()) for question in questions]
-        undecided = list(range(len(sampled)))
+        sampled = [[SampledQuestion(question, ()) for question in shard] for shard in shards]
+        undecided = [list(range(len(shard))) for shard in shards]
         for number, size in enumerate(step_sizes(self.recipe, most)):
-            step = step_settings(settings, number, size)
-            drawn = self.draw([questions[index] for index in undecided], step)
-            for index, new in zip(undecided, drawn, strict=True):
-                sampled[index] = _joined(sampled[index], new)
-            rows = [sampled[index] for index in undecided]
-            judged = zip(undecided, self._decided(rows, most), strict=True)
-            undecided = [index for index, is_done in judged if not is_done]
-            if not undecided:
+            active = [at for at, indices in enumerate(undecided) if indices]
+            if not active:
                 break
+            asked = [[shards[at][index] for index in undecided[at]] for at in active]
+            drawn = self.draw(asked, step_settings(settings, number, size))
+            for at, new in zip(active, drawn, strict=True):
+                undecided[at] = self._still_undecided(sampled[at], undecided[at], new, most)
         return sampled
+
+    def _still_undecided(
+        self,
+        sampled: list[SampledQuestion],
+        asked: Sequence[int],
+        drawn: Sequence[SampledQuestion],
+        most: int,
+    ) -> list[int]:
+        """Add what was drawn to the shard's `asked` questions; those that are to go on."""
+        for index, new in zip(asked, drawn, strict=True):
+            sampled[index] = _joined(sampled[index], new)
+        judged = zip(asked, self._decided([sampled[index] for index in asked], most), strict=True)
+        return [index for index, is_done in judged if not is_done]
 
     def _decided(self, rows: Sequence[SampledQuestion], most: int) -> Iterator[bool]:
         for clusters in cluster_all(rows, self.grader, self.policy):

@@ -283,19 +283,20 @@ def _sampled_shards(
     """Each shard's completions in order, in one go, or in steps where sampling is adaptive."""
     shards = _shards(run, run.record("questions"), bounds)
     model, settings = checkpoint(run, number - 1), _sampling_settings(run, number)
-    recipe = run.config.sampling.adaptive
+    recipe, resources = run.config.sampling.adaptive, run.config.resources
     if recipe is None:
         yield from sampler.sample(model, shards, settings, sum(map(len, bounds)))
         return
 
-    def draw(questions: Sequence[Question], step: GenerationSettings) -> list[SampledQuestion]:
-        (drawn,) = sampler.sample(model, [questions], step, len(questions))
-        return drawn
+    def draw(
+        asked: Sequence[Sequence[Question]], step: GenerationSettings
+    ) -> Iterator[list[SampledQuestion]]:
+        return sampler.sample(model, asked, step, sum(map(len, asked)))
 
-    with Grader(processes=run.config.resources.grader_processes) as grader:
+    with Grader(processes=resources.grader_processes) as grader:
         adaptive = AdaptiveSampling(draw, recipe, grader, run.config.label_free is None)
-        for questions in shards:
-            yield adaptive.sample(questions, settings)
+        while together := list(itertools.islice(shards, resources.engines)):
+            yield from adaptive.sample(together, settings)
 
 
 def _publish_next(

@@ -90,10 +90,10 @@ class ByName:
         self.asked: list[list[str]] = []
 
     def __call__(
-        self, questions: Sequence[Question], settings: GenerationSettings
-    ) -> list[SampledQuestion]:
-        self.asked.append([question.id for question in questions])
-        return [self._answered(question, settings) for question in questions]
+        self, shards: Sequence[Sequence[Question]], settings: GenerationSettings
+    ) -> list[list[SampledQuestion]]:
+        self.asked.append(["+".join(question.id for question in shard) for shard in shards])
+        return [[self._answered(question, settings) for question in shard] for shard in shards]
 
     def _answered(self, question: Question, settings: GenerationSettings) -> SampledQuestion:
         answers = {"same": [1], "wrong": [2, 3], "spread": [1, settings.seed]}[question.id]
@@ -109,12 +109,27 @@ def test_a_shard_is_drawn_until_each_question_is_decided(
     draw, patient = ByName(), RECIPE.model_copy(update={"tolerance_bits": 0.01})
     questions = [Question(name, "?", "1") for name in ("spread", "same", "wrong")]
     with Grader(processes=1) as grader:
-        sampled = AdaptiveSampling(draw, patient, grader, labelled).sample(questions, SETTINGS)
+        adaptive = AdaptiveSampling(draw, patient, grader, labelled)
+        ((*sampled,),) = adaptive.sample([questions], SETTINGS)
     assert [item.question for item in sampled] == questions
     assert [len(item.completions) for item in sampled] == [12, 6, drawn_of_wrong]
-    assert draw.asked[0] == ["spread", "same", "wrong"]
-    assert draw.asked[-1][0] == "spread"
+    assert draw.asked[0] == ["spread+same+wrong"]
+    assert draw.asked[-1][0].startswith("spread")
     assert len(draw.asked) == 5
+
+
+def test_shards_go_through_the_steps_together_and_come_out_as_alone() -> None:
+    draw, patient = ByName(), RECIPE.model_copy(update={"tolerance_bits": 0.01})
+    spread, same, wrong = (Question(name, "?", "1") for name in ("spread", "same", "wrong"))
+    shards = [[same], [spread, wrong], [same, same]]
+    with Grader(processes=1) as grader:
+        adaptive = AdaptiveSampling(draw, patient, grader)
+        together = adaptive.sample(shards, SETTINGS)
+        steps = list(draw.asked)
+        alone = [adaptive.sample([shard], SETTINGS)[0] for shard in shards]
+    assert together == alone
+    assert steps[:2] == [["same", "spread+wrong", "same+same"]] * 2
+    assert steps[2:] == [["spread+wrong"], ["spread"], ["spread"]]
 
 
 class Interrupted(ScriptedSampler):

@@ -1,5 +1,7 @@
 """Adaptive sampling with vLLM: the steps' completions are new, and a rerun gives the same ones."""
 
+from collections.abc import Iterator, Sequence
+
 import pytest
 
 from east_core.adaptive import AdaptiveSampling
@@ -24,12 +26,13 @@ def test_steps_never_repeat_a_completion_and_a_rerun_repeats_them_all() -> None:
     resources = Resources(device="cpu", kv_cache_gib=0.25, max_sequences=32)
     with VllmSampler(resources) as sampler, Grader(processes=1) as grader:
 
-        def draw(asked: list[Question], settings: GenerationSettings) -> list[SampledQuestion]:
-            (drawn,) = sampler.sample(MODEL, [asked], settings, len(asked))
-            return drawn
+        def draw(
+            asked: Sequence[Sequence[Question]], settings: GenerationSettings
+        ) -> Iterator[list[SampledQuestion]]:
+            return sampler.sample(MODEL, asked, settings, sum(map(len, asked)))
 
         adaptive = AdaptiveSampling(draw, RECIPE, grader)
-        once, again = (adaptive.sample(questions, SETTINGS) for _ in range(2))
+        ((once,), (again,)) = (adaptive.sample([questions], SETTINGS) for _ in range(2))
     assert once == again
     counts = {len(item.completions) for item in once}
     assert counts <= {4, 8, 12}
