@@ -328,6 +328,12 @@ class Resources(Frozen):
     engine_memory: float = Field(
         0.9, gt=0, le=1, description="Share of a GPU's memory that a sampling engine may take."
     )
+    sleeping_engines: bool = Field(
+        False,
+        description="While training has the GPUs, engines sleep (vLLM's sleep mode) instead of "
+        "ending, which saves their start in each round; what they still hold is missing in "
+        "training. One that frees too little ends all the same.",
+    )
     kv_cache_gib: float = Field(0.5, gt=0, description="KV cache of a CPU sampling engine in GiB.")
     max_sequences: int = Field(
         256, ge=1, description="Completions that an engine generates at the same time, at most."

@@ -1,13 +1,15 @@
 """Which device the engines run on, found without importing an engine."""
 
 import os
+import subprocess
 from pathlib import Path
 from typing import Literal
 
 from east_core.config import Resources
-from east_core.errors import ConfigError
+from east_core.errors import ConfigError, EngineError
 
 Device = Literal["cpu", "cuda"]
+_ASK_SECONDS = 30.0
 
 
 def device_of(resources: Resources) -> Device:
@@ -28,6 +30,24 @@ def require_cluster(resources: Resources) -> None:
             f"resources.nodes {resources.nodes} needs a Ray cluster: set resources.ray to "
             "host:port of its head, or to auto (docs/clusters.md)"
         )
+
+
+def memory_in_use(gpus: str) -> float:
+    """The share of its memory that is in use on the fullest of these GPUs, by nvidia-smi.
+
+    `gpus` are numbers or UUIDs, as in CUDA_VISIBLE_DEVICES. Raises EngineError where nvidia-smi
+    does not tell.
+    """
+    ask = ["nvidia-smi", f"--id={gpus}", "--query-gpu=memory.used,memory.total"]
+    try:
+        told = subprocess.run(
+            [*ask, "--format=csv,noheader,nounits"],
+            capture_output=True, check=True, text=True, timeout=_ASK_SECONDS,
+        ).stdout  # fmt: skip
+        rows = [line.split(",") for line in told.splitlines()]
+        return max(float(used) / float(total) for used, total in rows)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        raise EngineError(f"nvidia-smi does not tell the memory of GPU {gpus}: {error}") from error
 
 
 def visible_gpus(engine: int, per_engine: int) -> str:

@@ -86,6 +86,7 @@ class Assumptions:
     network_rate: float = 50e9
     host_rate: float = 20e9
     device_baseline: float = 2.0 * GIB
+    sleeping_engine: float = 2.0 * GIB
     rank_baseline: float = 0.7 * GIB
     engine_baseline: float = 1.0 * GIB
     allocator_slack: float = 0.1
@@ -237,15 +238,23 @@ class Planner:
         slack = self.assumed.allocator_slack * model
         yield told("allocator slack", slack, f"{self.assumed.allocator_slack:.0%} of the above")
         baseline = self._rank_baseline()
-        yield told("baseline", baseline, "libraries, and CUDA's context on a GPU")
+        asleep = ", and 2 GiB of a sleeping engine (assumed)" if self._engines_sleep else ""
+        yield told("baseline", baseline, f"libraries, and CUDA's context on a GPU{asleep}")
         formula = "sum; of activations + logits and the step only the larger, on a GPU"
         yield told("peak", model + slack + baseline, formula)
         host = self._host_bytes(states, t)
         yield Estimate("training node", "host memory", host, "bytes", self._host_formula())
 
     def _rank_baseline(self) -> float:
-        on_gpu = self.device == "cuda"
-        return self.assumed.device_baseline if on_gpu else self.assumed.rank_baseline
+        if self.device == "cpu":
+            return self.assumed.rank_baseline
+        return self.assumed.device_baseline + self.assumed.sleeping_engine * self._engines_sleep
+
+    @property
+    def _engines_sleep(self) -> bool:
+        """Whether engines keep a part of the GPUs while these train."""
+        resources = self.config.resources
+        return self.device == "cuda" and resources.sleeping_engines and resources.ray is None
 
     def _host_bytes(self, states: int, trained: int) -> float:
         """Host memory of a node: its ranks' libraries, and what is offloaded to it."""
@@ -502,8 +511,9 @@ class Planner:
         yield told("publishing", publish, f"stored / {assumed.store_rate / 1e6:,.0f} MB/s")
         rounds = self.config.rounds
         each = sample + weigh + train + score + publish
-        total = rounds * each + score + assumed.engine_start
-        formula = f"{rounds} rounds, the base model's score, one engine start"
+        starts = 1 if self.device == "cpu" or self._engines_sleep else rounds + 1
+        total = rounds * each + score + starts * assumed.engine_start
+        formula = f"{rounds} rounds, the base model's score, {starts} x {assumed.engine_start:g} s"
         yield Estimate("the run", "time", total, "seconds", formula)
         gpus = self.gpus
         yield Estimate("the run", "GPU time", total * gpus, "seconds", f"time x {gpus} GPUs")

@@ -1,7 +1,8 @@
 """What all tests share: quiet engines, a Prefect of their own, and the data beside the project."""
 
 import os
-from collections.abc import Iterator
+import shlex
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -38,3 +39,18 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     with prefect_test_harness(server_startup_timeout=180):
         yield
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Puts an nvidia-smi in PATH that prints what it is given; returns where it notes its call."""
+
+    def place(told: str) -> Path:
+        command, asked = tmp_path / "nvidia-smi", tmp_path / "nvidia-smi-asked"
+        note = f'echo "$@" > {shlex.quote(str(asked))}'
+        command.write_text(f"#!/bin/sh\n{note}\nprintf %s {shlex.quote(told)}\n")
+        command.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+        return asked
+
+    return place

@@ -16,6 +16,7 @@ class EngineOptions:
     engine_memory: float
     kv_cache_gib: float
     max_sequences: int
+    may_sleep: bool
     trust_remote_code: bool
 
     def llm_arguments(self) -> dict[str, Any]:
@@ -30,6 +31,7 @@ class EngineOptions:
             return shared | {
                 "tensor_parallel_size": self.tensor_parallel,
                 "gpu_memory_utilization": self.engine_memory,
+                "enable_sleep_mode": self.may_sleep,
             }
         return shared | {
             "dtype": "float32",  # bf16 costs three times the time on CPUs without AMX
@@ -49,5 +51,6 @@ class EngineOptions:
             engine_memory=resources.engine_memory,
             kv_cache_gib=resources.kv_cache_gib,
             max_sequences=resources.max_sequences,
+            may_sleep=resources.sleeping_engines,
             trust_remote_code=trust_remote_code,
         )

@@ -26,7 +26,7 @@ from typing import Any, Self
 from east_core.backends.probe import TOLERANCE_BF16, TOLERANCE_FP32
 from east_core.backends.vllm_options import EngineOptions
 from east_core.config import Resources
-from east_core.devices import device_of, visible_gpus
+from east_core.devices import device_of, memory_in_use, visible_gpus
 from east_core.errors import EngineError
 from east_core.processes import ChildProcess, parse_message
 from east_core.records import Completion, Question, SampledQuestion
@@ -34,6 +34,9 @@ from east_core.sampler import GenerationSettings, ModelSource, SamplingProgress
 
 # Entries of config.json that training rewrites and that vLLM does not build an engine from.
 BOOKKEEPING = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache")
+# The share of a GPU that a sleeping engine may keep from training: its context, its CUDA graphs.
+HELD_ASLEEP = 0.1
+SLEEP_SECONDS = 120.0
 log = logging.getLogger(__name__)
 Inbox = queue.SimpleQueue[tuple[int, dict[str, Any] | None]]
 Ask = tuple[str, str, str]  # key "shard:position", question's id, prompt
@@ -80,7 +83,8 @@ class VllmSampler:
         self._on_progress = on_progress
         self._engines: list[Engine] = []
         self._inbox: Inbox = queue.SimpleQueue()
-        self._loaded: ModelSource | None = None
+        self._built: ModelSource | None = None  # what the engines were built for, or hold since
+        self._loaded: ModelSource | None = None  # what they serve; None while they sleep
 
     def __enter__(self) -> Self:
         return self
@@ -110,14 +114,36 @@ class VllmSampler:
 
     def release(self) -> None:
         """Free the device. On CPU an idle engine costs no time, so it stays for the next round."""
-        if device_of(self._resources) == "cuda":
+        if device_of(self._resources) == "cpu":
+            return
+        if not (self._resources.sleeping_engines and self._fall_asleep()):
             self.close()
 
     def close(self) -> None:
         """End every engine."""
         for engine in self._engines:
             engine.child.end()
-        self._engines, self._loaded, self._inbox = [], None, queue.SimpleQueue()
+        self._engines, self._inbox = [], queue.SimpleQueue()
+        self._built = self._loaded = None
+
+    def _fall_asleep(self) -> bool:
+        """Let every engine drop its weights and its cache; whether the memory is free then."""
+        self._loaded = None
+        try:
+            for engine in self._engines:
+                engine.child.send({"sleep": True})
+            for _ in self._engines:
+                self._await("asleep", SLEEP_SECONDS)
+            held = max((self._held(engine) for engine in self._engines), default=0.0)
+        except EngineError as error:
+            log.warning("the engines end, because they could not be put to sleep: %s", error)
+            return False
+        if held > HELD_ASLEEP:
+            log.warning("the engines end: asleep, they still held %.0f%% of a GPU", 100 * held)
+        return held <= HELD_ASLEEP
+
+    def _held(self, engine: Engine) -> float:
+        return memory_in_use(visible_gpus(engine.index, self._resources.tensor_parallel))
 
     def _serve(self, model: ModelSource) -> None:
         """Make sure that every engine serves `model`.
@@ -127,13 +153,13 @@ class VllmSampler:
         """
         if self._loaded == model:
             return
-        before, self._loaded = self._loaded, None
-        in_place = before is not None and _same_architecture(before, model)
+        self._loaded = None
+        in_place = self._built is not None and _same_architecture(self._built, model)
         if not (in_place and self._load(model)):
             self.close()
             self._start(model)
             self._load(model)
-        self._loaded = model
+        self._built = self._loaded = model
 
     def _load(self, model: ModelSource) -> bool:
         """Load `model` into every engine; whether all of them speak like it."""
@@ -143,8 +169,7 @@ class VllmSampler:
         return all(answers)
 
     def _speaks_like(self, model: ModelSource) -> bool:
-        while "loaded" not in (message := self._next_message()[1]):
-            continue
+        message = self._await("loaded", self._longest)
         if message["loaded"] != str(model.folder):
             raise EngineError(f"the engine serves {message['loaded']}, not {model.folder}")
         drift, limit = message["drift"], TOLERANCE_FP32 if message["is_fp32"] else TOLERANCE_BF16
@@ -169,16 +194,26 @@ class VllmSampler:
         argv = [sys.executable, "-m", module, json.dumps(dataclasses.asdict(options))]
         return ChildProcess(argv, env=_environment(index, self._resources))
 
-    def _next_message(self) -> tuple[int, dict[str, Any]]:
+    @property
+    def _longest(self) -> float:
+        """The stage's time limit in seconds."""
+        return self._resources.stage_timeout_hours * 3600
+
+    def _await(self, kind: str, seconds: float) -> dict[str, Any]:
+        """The next message of this kind; others are dropped. Raises as `_next_message` does."""
+        while kind not in (message := self._next_message(seconds)[1]):
+            continue
+        return message
+
+    def _next_message(self, seconds: float) -> tuple[int, dict[str, Any]]:
         """The next message of any engine.
 
-        Raises EngineError where an engine ended, or none spoke within the stage's time limit.
+        Raises EngineError where an engine ended, or none spoke for so many seconds.
         """
-        hours = self._resources.stage_timeout_hours
         try:
-            index, message = self._inbox.get(timeout=hours * 3600)
+            index, message = self._inbox.get(timeout=seconds)
         except queue.Empty:
-            raise EngineError(f"the sampling engine said nothing for {hours} h") from None
+            raise EngineError(f"the sampling engine said nothing for {seconds:.0f} s") from None
         if message is None:
             child = self._engines[index].child
             raise EngineError(
@@ -195,7 +230,7 @@ class VllmSampler:
         following = 0
         self._hand_out(batches, queueing.room)
         while any(engine.outstanding for engine in self._engines):
-            index, message = self._next_message()
+            index, message = self._next_message(self._longest)
             if "answer" not in message:
                 continue
             meter.count(1, sum(row[2] for row in message["completions"]))

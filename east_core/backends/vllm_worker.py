@@ -2,9 +2,10 @@
 
     python -m east_core.backends.vllm_worker '{"device": "cpu", ...}'
 
-Messages in (JSON lines): {"load": FOLDER}, {"settings": {...}}, {"ask": [[KEY, ID, PROMPT], ...]}.
-Messages out: {"loaded": FOLDER, "drift": NATS, "is_fp32": BOOL} (see east_core.backends.probe) and
-{"answer": KEY, "completions": [[text, reason, tokens, logprob], ...]}.
+Messages in (JSON lines): {"load": FOLDER}, {"settings": {...}}, {"ask": [[KEY, ID, PROMPT], ...]},
+{"sleep": true}.
+Messages out: {"loaded": FOLDER, "drift": NATS, "is_fp32": BOOL} (see east_core.backends.probe),
+{"answer": KEY, "completions": [[text, reason, tokens, logprob], ...]} and {"asleep": true}.
 A batch's questions are all in the engine before it steps, so a question's n samples share its
 prompt's KV cache, and equal batches are scheduled equally.
 """
@@ -48,7 +49,7 @@ class Worker:
         if self.llm is None:
             self.llm = LLM(model=folder, **self.options.llm_arguments())
         else:
-            self.llm.collective_rpc("reload_weights", kwargs={"weights_path": folder})
+            self._reload(self.llm, folder)
             if self.options.device == "cpu":
                 self.llm.apply_model(repack_output_layer)
         self.tokenizer = AutoTokenizer.from_pretrained(
@@ -56,6 +57,21 @@ class Worker:
         )
         drift = self.drift_from(Probe.read(Path(folder)))
         emit({"loaded": folder, "drift": drift, "is_fp32": self._is_fp32})
+
+    def _reload(self, llm: LLM, folder: str) -> None:
+        """Put other weights in place; of an engine that sleeps, into memory that it takes again."""
+        is_asleep = llm.llm_engine.is_sleeping()
+        if is_asleep:
+            llm.wake_up(["weights"])
+        llm.collective_rpc("reload_weights", kwargs={"weights_path": folder})
+        if is_asleep:
+            llm.wake_up(["kv_cache"])
+
+    def sleep(self) -> None:
+        """Free the device: weights and KV cache are dropped, and the next load brings new ones."""
+        assert self.llm is not None
+        self.llm.sleep(level=2)
+        emit({"asleep": True})
 
     def drift_from(self, probe: Probe | None) -> float:
         """How far the engine's log-probabilities are from the checkpoint's own, in nats a token."""
@@ -156,6 +172,8 @@ def handle(worker: Worker, message: dict[str, Any]) -> None:
     """Carry out one message from the parent."""
     if "load" in message:
         worker.load(message["load"])
+    elif "sleep" in message:
+        worker.sleep()
     elif "settings" in message:
         settings = message["settings"]
         worker.settings = GenerationSettings(**{**settings, "stop": tuple(settings["stop"])})

@@ -164,6 +164,18 @@ def test_lora_trains_and_keeps_little() -> None:
     assert plan.value(RANK, "optimizer") == 12 * 41_943_040
 
 
+def test_a_sleeping_engine_saves_its_starts_and_costs_training_memory() -> None:
+    awake, asleep = planner(), planner(sleeping_engines=True)
+    saved = awake.plan().value("the run", "time") - asleep.plan().value("the run", "time")
+    assert saved == pytest.approx(awake.config.rounds * ASSUMED.engine_start)
+    held = asleep.plan().value(RANK, "peak") - awake.plan().value(RANK, "peak")
+    assert held == pytest.approx(ASSUMED.sleeping_engine)
+    cluster = asleep.config.resources.model_copy(update={"ray": "auto"})
+    config = asleep.config.model_copy(update={"resources": cluster})
+    elsewhere = Planner(config, EIGHT_B, WORK, ASSUMED, "cuda")
+    assert elsewhere.plan().value(RANK, "peak") == awake.plan().value(RANK, "peak")
+
+
 def test_what_does_not_fit_is_said_with_what_to_change() -> None:
     [rank, engine] = planner(SEVENTY_B, processes=1).plan().misfits
     assert "raise zero_stage" in rank

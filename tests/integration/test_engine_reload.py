@@ -3,10 +3,12 @@
 import dataclasses
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from east_core.backends import vllm_sampler
 from east_core.backends.probe import SENTENCE, Probe
 from east_core.backends.vllm_sampler import VllmSampler
 from east_core.config import DatasetConfig, Resources
@@ -14,6 +16,7 @@ from east_core.datasets import WithGold, builtin_path
 from east_core.sampler import GenerationSettings, ModelSource
 
 RESOURCES = Resources(device="cpu", kv_cache_gib=0.25)
+SLEEPING = RESOURCES.model_copy(update={"sleeping_engines": True})
 GREEDY = GenerationSettings(1, 0.0, 1.0, 48, None, (), 0)
 QUESTIONS = list(WithGold(DatasetConfig(path="builtin:test.jsonl", limit=12)))
 
@@ -89,3 +92,57 @@ def test_an_engine_that_speaks_otherwise_than_the_checkpoint_is_started_anew(
         answers(sampler, odd)
         assert engine_of(sampler) != engine
     assert "nats a token" in caplog.text
+
+
+def release_as_on_a_gpu(sampler: VllmSampler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Release a CPU engine as if it were a GPU's; vLLM's sleep frees nothing there, but is one."""
+    with monkeypatch.context() as patch:
+        patch.setattr(vllm_sampler, "device_of", lambda _: "cuda")
+        sampler.release()
+
+
+def test_an_engine_that_slept_wakes_with_the_next_checkpoint(
+    other_model: ModelSource,
+    nvidia_smi: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    nvidia_smi("4000, 80000\n")
+    base = ModelSource(builtin_path("seed_model"), "base")
+    with VllmSampler(SLEEPING) as sampler:
+        first = answers(sampler, base)
+        engine = engine_of(sampler)
+        release_as_on_a_gpu(sampler, monkeypatch)
+        release_as_on_a_gpu(sampler, monkeypatch)  # as a training that is tried again does
+        assert answers(sampler, other_model) != first
+        release_as_on_a_gpu(sampler, monkeypatch)
+        assert answers(sampler, base) == first
+        assert engine_of(sampler) == engine, "the engine was started anew"
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("resources", "told", "reason"),
+    [
+        (RESOURCES, "4000, 80000\n", ""),
+        (SLEEPING, "40000, 80000\n", "asleep, they still held 50% of a GPU"),
+        (SLEEPING, "", "nvidia-smi does not tell the memory of GPU 0"),
+    ],
+    ids=["not asked to", "holds too much", "unknown"],
+)
+def test_an_engine_that_does_not_sleep_well_ends(
+    nvidia_smi: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    resources: Resources,
+    told: str,
+    reason: str,
+) -> None:
+    nvidia_smi(told)
+    base = ModelSource(builtin_path("seed_model"), "base")
+    with VllmSampler(resources) as sampler:
+        answers(sampler, base)
+        release_as_on_a_gpu(sampler, monkeypatch)
+        assert not sampler._engines
+    assert reason in caplog.text
+    assert bool(caplog.records) == bool(reason)
