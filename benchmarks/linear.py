@@ -54,7 +54,7 @@ def weighing(factor: int) -> Cost:
 
 def publishing(factor: int) -> Cost:
     """An artifact of one file, `PUBLISHED_MIB` at 1x, to moto's S3 server on loopback."""
-    from east_core.artifacts import Store, materialize
+    from east_core.artifacts import Stage, Store, materialize
     from tests.integration.s3_servers import BUCKET, moto_server
 
     block = os.urandom(2**20)
@@ -68,15 +68,7 @@ def publishing(factor: int) -> Cost:
         server.create_bucket()
         os.environ.update(server.environment())
         begun = time.perf_counter()
-        materialize(
-            Store(f"s3://{BUCKET}"),
-            "bench/checkpoint",
-            stage="bench",
-            revision=1,
-            recipe={},
-            inputs={},
-            build=build,
-        )
+        materialize(Store(f"s3://{BUCKET}"), Stage("bench/checkpoint", "bench"), build)
         seconds = time.perf_counter() - begun
         return {"seconds": seconds, "mib": _peaks()["mib"], "worker_mib": 0.0}
 

@@ -151,18 +151,11 @@ def _opened() -> "Store":
 
 
 def _east_publish(folder: Path) -> Callable[[], object]:
-    from east_core.artifacts import materialize
+    from east_core.artifacts import Stage, materialize
 
     store = _opened()
-    return lambda: materialize(
-        store,
-        "bench/checkpoint",
-        stage="bench",
-        revision=1,
-        recipe={},
-        inputs={},
-        build=lambda out: os.link(folder / NAME, out / NAME),
-    )
+    stage = Stage("bench/checkpoint", "bench")
+    return lambda: materialize(store, stage, lambda out: os.link(folder / NAME, out / NAME))
 
 
 def _east_fetch(_: Path) -> Callable[[], object]:

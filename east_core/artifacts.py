@@ -19,6 +19,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,6 +40,7 @@ __all__ = [
     "ArtifactFile",
     "ArtifactRecord",
     "Json",
+    "Stage",
     "Store",
     "StoreCheck",
     "existing",
@@ -50,65 +52,73 @@ log = logging.getLogger(__name__)
 Build = Callable[[Path], Mapping[str, Json] | None]
 
 
-def materialize(
-    store: Store,
-    address: str,
-    *,
-    stage: str,
-    revision: int,
-    recipe: Mapping[str, Json],
-    inputs: Mapping[str, ArtifactRecord | str],
-    build: Build,
-    clock: Callable[[], float] = time.time,
-) -> ArtifactRecord:
-    """The artifact at `address`: found where it was made before, built and published otherwise.
+@dataclass(frozen=True)
+class Stage:
+    """An artifact to be made: where it goes, and all that identifies it.
 
     `recipe` holds every setting that changes the result, and nothing else; `revision` is bumped
     by hand when the stage's code changes what it makes. Records among `inputs` enter the
-    fingerprint by their content, strings as they are. `build(folder)` fills an empty local folder
-    and returns the facts; it may keep checkpoints in `work_folder(folder)`, where a build of the
-    same artifact that follows a crash finds them again. A build that had finished before the
-    crash is not repeated, only published. `clock` gives seconds since 1970.
+    fingerprint by their content, strings as they are.
+    """
+
+    address: str
+    name: str
+    recipe: Mapping[str, Json] = field(default_factory=dict)
+    inputs: Mapping[str, ArtifactRecord | str] = field(default_factory=dict)
+    revision: int = 1
+
+    def wanted(self) -> ArtifactRecord:
+        """The record to be made, but for what only the build can tell."""
+        named = {**self.recipe, "stage": self.name, "revision": self.revision}
+        asked = json.loads(canonical_json(named))
+        identities = {name: _identity(given) for name, given in self.inputs.items()}
+        return ArtifactRecord(
+            address=self.address,
+            recipe=asked,
+            inputs=identities,
+            fingerprint=fingerprint_of(asked, identities),
+            files=(),
+            facts={},
+            code_version=code_version(),
+            created_at="",
+            seconds=0.0,
+            versions=library_versions(),
+            input_addresses=_addresses(self.inputs),
+        )
+
+
+def materialize(
+    store: Store, stage: Stage, build: Build, *, clock: Callable[[], float] = time.time
+) -> ArtifactRecord:
+    """The artifact of `stage`: found where it was made before, built and published otherwise.
+
+    `build(folder)` fills an empty local folder and returns the facts; it may keep checkpoints in
+    `work_folder(folder)`, where a build of the same artifact that follows a crash finds them
+    again. A build that had finished before the crash is not repeated, only published. `clock`
+    gives seconds since 1970.
 
     Raises ArtifactMismatch where the address holds something made otherwise, ArtifactConflict
     where another process is building or has published there, ArtifactDamaged for a malformed
     record, StoreError where the store can't be used; and whatever `build` raises.
     """
-    wanted = _wanted(address, stage, revision, recipe, inputs)
+    wanted = stage.wanted()
     return _found(store, wanted) or _made(store, wanted, build, clock)
 
 
-def existing(
-    store: Store,
-    address: str,
-    *,
-    stage: str,
-    revision: int,
-    recipe: Mapping[str, Json],
-    inputs: Mapping[str, ArtifactRecord | str],
-) -> ArtifactRecord | None:
+def existing(store: Store, stage: Stage) -> ArtifactRecord | None:
     """The record that `materialize` would return without building; None where it would build.
 
     Raises ArtifactMismatch and ArtifactDamaged as `materialize` does.
     """
-    return _found(store, _wanted(address, stage, revision, recipe, inputs))
+    return _found(store, stage.wanted())
 
 
-def reuse(
-    store: Store,
-    source: ArtifactRecord,
-    address: str,
-    *,
-    stage: str,
-    revision: int,
-    recipe: Mapping[str, Json],
-    inputs: Mapping[str, ArtifactRecord | str],
-) -> ArtifactRecord | None:
-    """Publish a copy of `source` at `address`, if it is what `materialize` would make there.
+def reuse(store: Store, source: ArtifactRecord, stage: Stage) -> ArtifactRecord | None:
+    """Publish a copy of `source` as `stage`, if it is what `materialize` would make there.
 
     None where something else was asked for, or where the files of `source` were pruned.
     """
-    wanted = _wanted(address, stage, revision, recipe, inputs)
+    wanted = stage.wanted()
     if source.fingerprint != wanted.fingerprint or store.is_pruned(source):
         return None
 
@@ -120,31 +130,6 @@ def reuse(
         return source.facts
 
     return _found(store, wanted) or _made(store, wanted, copy, time.time)
-
-
-def _wanted(
-    address: str,
-    stage: str,
-    revision: int,
-    recipe: Mapping[str, Json],
-    inputs: Mapping[str, ArtifactRecord | str],
-) -> ArtifactRecord:
-    """The record to be made, but for what only the build can tell."""
-    asked = json.loads(canonical_json({**recipe, "stage": stage, "revision": revision}))
-    identities = {name: _identity(given) for name, given in inputs.items()}
-    return ArtifactRecord(
-        address=address,
-        recipe=asked,
-        inputs=identities,
-        fingerprint=fingerprint_of(asked, identities),
-        files=(),
-        facts={},
-        code_version=code_version(),
-        created_at="",
-        seconds=0.0,
-        versions=library_versions(),
-        input_addresses=_addresses(inputs),
-    )
 
 
 def _found(store: Store, wanted: ArtifactRecord) -> ArtifactRecord | None:

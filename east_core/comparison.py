@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from east_core import figures
-from east_core.artifacts import ArtifactRecord, Store, materialize
+from east_core.artifacts import ArtifactRecord, Stage, Store, materialize
 from east_core.errors import DataError
 from east_core.evaluation import Estimate, mean_estimate, paired_difference, proportion
 from east_core.manifest import canonical_json
@@ -103,15 +103,8 @@ def publish_comparison(study: StudyConfig) -> ArtifactRecord:
             (folder / f"{name}.png").write_bytes(figures.png(figure))
             (folder / f"{name}.svg").write_bytes(figures.svg(figure))
 
-    return materialize(
-        store,
-        f"comparison/{digest[:12]}",
-        stage="comparison",
-        revision=1,
-        recipe=recipe,
-        inputs=inputs,
-        build=build,
-    )
+    stage = Stage(f"comparison/{digest[:12]}", "comparison", recipe=recipe, inputs=inputs)
+    return materialize(store, stage, build)
 
 
 def compare_study(store: Store, study: StudyConfig) -> Comparison:

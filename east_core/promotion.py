@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from east_core.artifacts import ArtifactRecord, Store, materialize
+from east_core.artifacts import ArtifactRecord, Stage, Store, materialize
 from east_core.config import Frozen, RunConfig
 from east_core.errors import ArtifactConflict, ArtifactMismatch, ConfigError
 from east_core.evaluation import PairedDifference, paired_difference
@@ -149,16 +149,9 @@ def record_entry(store: Store, line: str, entry: Entry) -> Entry:
     def build(_folder: Path) -> dict[str, Any]:
         return decided
 
+    stage = Stage(f"{line}/history/{entry.number:04d}", "promotion", recipe=decided)
     try:
-        record = materialize(
-            store,
-            f"{line}/history/{entry.number:04d}",
-            stage="promotion",
-            revision=1,
-            recipe=decided,
-            inputs={},
-            build=build,
-        )
+        record = materialize(store, stage, build)
     except ArtifactMismatch as error:
         raise ArtifactConflict(
             f"decision {entry.number} of {line} was taken by another run meanwhile; "

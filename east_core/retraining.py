@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from east_core import promotion
-from east_core.artifacts import ArtifactRecord, Store, materialize
+from east_core.artifacts import ArtifactRecord, Stage, Store, materialize
 from east_core.config import DatasetConfig, ModelConfig, RunConfig
 from east_core.datasets import load_arrivals
 from east_core.records import Question
@@ -52,15 +52,9 @@ def gather_arrivals(
         count = write_table(folder / ARRIVALS, Question, questions())
         return {"questions": count, "mark": reached}
 
-    return materialize(
-        store,
-        address,
-        stage="arrivals",
-        revision=1,
-        recipe={"source": source.model_dump(mode="json", exclude={"path"}), "mark": known},
-        inputs={},
-        build=build,
-    )
+    asked = source.model_dump(mode="json", exclude={"path"})
+    stage = Stage(address, "arrivals", recipe={"source": asked, "mark": known})
+    return materialize(store, stage, build)
 
 
 def next_run(settings: RunConfig, store: Store, line: str, arrivals: ArtifactRecord) -> RunConfig:

@@ -30,7 +30,14 @@ from typing import Any
 
 from east_core import base_model, figures
 from east_core.adaptive import AdaptiveSampling
-from east_core.artifacts import ArtifactRecord, Store, existing, materialize, work_folder
+from east_core.artifacts import (
+    ArtifactRecord,
+    Stage,
+    Store,
+    existing,
+    materialize,
+    work_folder,
+)
 from east_core.clustering import cluster_all
 from east_core.config import DatasetConfig, RunConfig, SamplingRecipe, SftRecipe, Training
 from east_core.datasets import WithGold
@@ -99,15 +106,7 @@ def claim(run: Run) -> ArtifactRecord:
     def build(folder: Path) -> None:
         (folder / "config.json").write_text(run.config.model_dump_json(indent=2), "utf-8")
 
-    return materialize(
-        run.store,
-        run.address("config"),
-        stage="config",
-        revision=1,
-        recipe=science,
-        inputs={},
-        build=build,
-    )
+    return materialize(run.store, Stage(run.address("config"), "config", recipe=science), build)
 
 
 def freeze_questions(run: Run, name: str, config: DatasetConfig) -> ArtifactRecord:
@@ -122,15 +121,10 @@ def freeze_questions(run: Run, name: str, config: DatasetConfig) -> ArtifactReco
         count = write_table(folder / QUESTIONS, Question, rows)
         return {"questions": count, "without_gold_answer": rows.without}
 
-    return materialize(
-        run.store,
-        run.address(name),
-        stage="questions",
-        revision=1,
-        recipe=config.model_dump(mode="json", exclude={"path"}),
-        inputs={},
-        build=build,
+    stage = Stage(
+        run.address(name), "questions", recipe=config.model_dump(mode="json", exclude={"path"})
     )
+    return materialize(run.store, stage, build)
 
 
 def register_base_model(run: Run) -> ArtifactRecord:
@@ -146,15 +140,8 @@ def register_base_model(run: Run) -> ArtifactRecord:
         (folder / LOGS).mkdir()
         (folder / LOGS / "source.json").write_text(config.model_dump_json(indent=2))
 
-    return materialize(
-        run.store,
-        run.address("base-model"),
-        stage="base-model",
-        revision=1,
-        recipe={"files": files},
-        inputs={},
-        build=build,
-    )
+    stage = Stage(run.address("base-model"), "base-model", recipe={"files": files})
+    return materialize(run.store, stage, build)
 
 
 def checkpoint_record(run: Run, number: int) -> ArtifactRecord:
@@ -180,13 +167,13 @@ def sample(run: Run, number: int, sampler: Sampler) -> ArtifactRecord:
     size, so a resume may use another shard size.
     """
     stage = sampling_stage(run, number)
-    done = existing(run.store, **stage.identity())
-    bounds = _shard_bounds(run, stage.inputs["questions"]) if done is None else _lost(run, done)
-    shards = _sample_shards(run, number, sampler, [stage.shard(each) for each in bounds])
+    done = existing(run.store, stage)
+    bounds = _shard_bounds(run, run.record("questions")) if done is None else _lost(run, done)
+    shards = _sample_shards(run, number, sampler, [(_shard(stage, each), each) for each in bounds])
     if done is not None:
         return done
     build = functools.partial(_write_index, shards)
-    return materialize(run.store, **stage.identity(), build=build)
+    return materialize(run.store, stage, build)
 
 
 def _lost(run: Run, samples: ArtifactRecord) -> list[range]:
@@ -202,11 +189,11 @@ def _lost(run: Run, samples: ArtifactRecord) -> list[range]:
     return [range(first, last + 1) for first, last in numbers]
 
 
-def sampling_stage(run: Run, number: int) -> "Stage":
+def sampling_stage(run: Run, number: int) -> Stage:
     """What identifies the samples of round `number`."""
     return Stage(
-        address=run.address(round_name(number), "samples"),
-        stage="samples",
+        run.address(round_name(number), "samples"),
+        "samples",
         recipe=dataclasses.asdict(_sampling_settings(run, number)) | _adaptive_identity(run.config),
         inputs={
             "questions": run.record("questions"),
@@ -223,31 +210,12 @@ def _adaptive_identity(config: RunConfig) -> dict[str, Any]:
     return {"adaptive": recipe.model_dump(), "is_labelled": config.label_free is None}
 
 
-@dataclass(frozen=True)
-class Stage:
-    """Where a stage's artifact lives and what identifies it."""
-
-    address: str
-    stage: str
-    recipe: Mapping[str, Any]
-    inputs: Mapping[str, ArtifactRecord]
-    revision: int = 1
-    bounds: range = range(0)
-
-    def identity(self) -> dict[str, Any]:
-        """The keyword arguments that `existing` and `materialize` share."""
-        names = ("address", "stage", "recipe", "inputs", "revision")
-        return {name: getattr(self, name) for name in names}
-
-    def shard(self, bounds: range) -> "Stage":
-        """The shard of this stage that holds the questions numbered `bounds`."""
-        first, last = bounds.start, bounds.stop - 1
-        return dataclasses.replace(
-            self,
-            address=f"{self.address}/{first:07d}-{last:07d}",
-            recipe={**self.recipe, "first": first, "last": last},
-            bounds=bounds,
-        )
+def _shard(samples: Stage, bounds: range) -> Stage:
+    """The shard of the samples that holds the questions numbered `bounds`."""
+    first, last = bounds.start, bounds.stop - 1
+    address = f"{samples.address}/{first:07d}-{last:07d}"
+    recipe = {**samples.recipe, "first": first, "last": last}
+    return dataclasses.replace(samples, address=address, recipe=recipe)
 
 
 def _sampling_settings(run: Run, number: int) -> GenerationSettings:
@@ -264,17 +232,17 @@ def _sampling_settings(run: Run, number: int) -> GenerationSettings:
 
 
 def _sample_shards(
-    run: Run, number: int, sampler: Sampler, shards: Sequence[Stage]
+    run: Run, number: int, sampler: Sampler, shards: Sequence[tuple[Stage, range]]
 ) -> list[ArtifactRecord]:
     """The shards' records in question order; only those that are missing are sampled."""
-    missing = [shard for shard in shards if existing(run.store, **shard.identity()) is None]
+    missing = [shard for shard in shards if existing(run.store, shard[0]) is None]
     if missing:
-        sampled = _sampled_shards(run, number, sampler, [shard.bounds for shard in missing])
-        stream = zip(missing, sampled, strict=True)
-        for shard in missing:
+        sampled = _sampled_shards(run, number, sampler, [bounds for _, bounds in missing])
+        stream = zip([shard for shard, _ in missing], sampled, strict=True)
+        for shard, _ in missing:
             _publish_next(run, shard, stream)
         collections.deque(stream, maxlen=0)  # lets the sampler finish its stage
-    return [run.store.require(shard.address) for shard in shards]
+    return [run.store.require(shard.address) for shard, _ in shards]
 
 
 def _sampled_shards(
@@ -310,7 +278,7 @@ def _publish_next(
         completions = next(sampled for owner, sampled in stream if owner.address == shard.address)
         return _write_samples(folder, completions, recipe)
 
-    materialize(run.store, **shard.identity(), build=build)
+    materialize(run.store, shard, build)
 
 
 def _shard_bounds(run: Run, questions: ArtifactRecord) -> list[range]:
@@ -385,15 +353,13 @@ def weigh(run: Run, number: int, judge: Judge = judge_here) -> ArtifactRecord:
             statistics = weigh_samples(sample_files(run, samples), out, rules, grader, judge)
         return dataclasses.asdict(statistics)
 
-    return materialize(
-        run.store,
+    stage = Stage(
         run.address(round_name(number), "weights"),
-        stage="weights",
-        revision=1,
+        "weights",
         recipe=config.model_dump(mode="json", include={"weighting", "label_free"}),
         inputs={"samples": samples},
-        build=build,
     )
+    return materialize(run.store, stage, build)
 
 
 def sample_files(run: Run, samples: ArtifactRecord) -> list[Path]:
@@ -441,15 +407,13 @@ def choose_examples(run: Run, number: int) -> ArtifactRecord:
         write_table(folder / EXAMPLES, example_type(recipe), rows)
         return dataclasses.asdict(survey)
 
-    return materialize(
-        run.store,
+    stage = Stage(
         run.address(round_name(number), "examples"),
-        stage="examples",
-        revision=1,
+        "examples",
         recipe={"training": example_choice(recipe), "seed": run.config.seed},
         inputs={"samples": samples, "weights": weights},
-        build=build,
     )
+    return materialize(run.store, stage, build)
 
 
 def example_choice(recipe: Training) -> dict[str, Any]:
@@ -487,19 +451,17 @@ def train(run: Run, number: int, sampler: Sampler, trainer: Trainer) -> Artifact
         sampler.release()
         return dataclasses.asdict(trainer.train(job, folder))
 
-    return materialize(
-        run.store,
+    stage = Stage(
         run.address(round_name(number), "checkpoint"),
-        stage="checkpoint",
-        revision=1,
+        "checkpoint",
         recipe={
             "training": config.training.model_dump(mode="json"),
             "system_prompt": config.sampling.system_prompt,
             "seed": seed,
         },
         inputs=inputs,
-        build=build,
     )
+    return materialize(run.store, stage, build)
 
 
 def _reference_number(recipe: Training, number: int) -> int | None:
@@ -544,15 +506,15 @@ def score(run: Run, number: int, benchmark: str, sampler: Sampler) -> ArtifactRe
                 write_table(folder / VOTES, AnswerClusters, votes)
         return scores_as_facts(tally.scores(evaluation.confidence))
 
-    return materialize(run.store, **scoring_stage(run, number, benchmark).identity(), build=build)
+    return materialize(run.store, scoring_stage(run, number, benchmark), build)
 
 
 def scoring_stage(run: Run, number: int, benchmark: str) -> Stage:
     """What identifies the scores of checkpoint `number` on a benchmark."""
     greedy, extra = _scoring_settings(run, number, benchmark)
     return Stage(
-        address=run.address(round_name(number), "scores", benchmark),
-        stage="scores",
+        run.address(round_name(number), "scores", benchmark),
+        "scores",
         recipe={
             "evaluation": run.config.evaluation.model_dump(mode="json"),
             "system_prompt": greedy.system_prompt,
@@ -613,15 +575,13 @@ def report(run: Run, number: int, lap: Lap | None = None) -> ArtifactRecord:
             title = f"{name}: questions of round {number}"
             draw_entropy_figure(read_tables(files, WeighedQuestion), folder / MAP, title)
 
-    return materialize(
-        run.store,
+    stage = Stage(
         run.address(round_name(number), "report"),
-        stage="report",
-        revision=3,
-        recipe={},
+        "report",
         inputs=_reported(run, number),
-        build=build,
+        revision=3,
     )
+    return materialize(run.store, stage, build)
 
 
 def _reported(run: Run, number: int) -> dict[str, ArtifactRecord]:

@@ -161,6 +161,6 @@ def share_start(run: "Run", donors: "Sequence[Run]") -> "list[ArtifactRecord]":
     for stage in [*wanted, sampling_stage(run, 1)]:
         part = stage.address.removeprefix(f"{run.config.name}/")
         sources = (donor.store.record(donor.address(part)) for donor in donors)
-        copies = (reuse(run.store, source, **stage.identity()) for source in sources if source)
+        copies = (reuse(run.store, source, stage) for source in sources if source)
         shared += [next((copy for copy in copies if copy), None)]
     return [record for record in shared if record]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from east_core.artifacts import ArtifactRecord, Store, materialize, work_folder
+from east_core.artifacts import ArtifactRecord, Stage, Store, materialize, work_folder
 from east_core.errors import ArtifactConflict, ArtifactDamaged, ArtifactMismatch, StoreError
 from east_core.manifest import content_hash, decode_record, encode_record, fingerprint_of
 
@@ -35,7 +35,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     yield Store(url)
 
 
-class Stage:
+class Table:
     """A build that counts how often it ran."""
 
     def __init__(self, text: str = "x,y\n1,2\n") -> None:
@@ -52,17 +52,15 @@ class Stage:
 def make(store: Store, build: Callable[[Path], Any], **changes: Any) -> ArtifactRecord:
     asked: dict[str, Any] = {
         "address": ADDRESS,
-        "stage": "examples",
-        "revision": 1,
+        "name": "examples",
         "recipe": {"exponent": 1.0, "sampling": {"temperature": 1.0, "stop": ("a", "b")}},
         "inputs": {"samples": "ab12"},
     }
-    asked |= changes
-    return materialize(store, asked.pop("address"), build=build, **asked)
+    return materialize(store, Stage(**asked | changes), build)
 
 
 def test_a_finished_artifact_is_returned_and_not_built_again(store: Store) -> None:
-    stage = Stage()
+    stage = Table()
     first = make(store, stage)
     assert make(store, stage) == first
     assert stage.runs == 1
@@ -72,11 +70,11 @@ def test_a_finished_artifact_is_returned_and_not_built_again(store: Store) -> No
 
 
 def test_another_recipe_is_refused_and_named(store: Store) -> None:
-    make(store, Stage())
+    make(store, Table())
     with pytest.raises(ArtifactMismatch) as caught:
         make(
             store,
-            Stage(),
+            Table(),
             revision=2,
             recipe={"exponent": 0.5, "sampling": {"temperature": 1.0, "stop": ["a"]}},
             inputs={"samples": "cd34"},
@@ -91,26 +89,26 @@ def test_another_recipe_is_refused_and_named(store: Store) -> None:
 
 
 def test_an_input_counts_by_its_content(store: Store) -> None:
-    samples = make(store, Stage("one"), address="demo/round-01/samples")
-    child = make(store, Stage(), inputs={"samples": samples})
+    samples = make(store, Table("one"), address="demo/round-01/samples")
+    child = make(store, Table(), inputs={"samples": samples})
     assert child.inputs["samples"] == samples.content == content_hash(samples.files, samples.facts)
     assert child.input_addresses == {"samples": "demo/round-01/samples"}
-    rebuilt = make(store, Stage("two"), address="demo/round-01/other")
+    rebuilt = make(store, Table("two"), address="demo/round-01/other")
     with pytest.raises(ArtifactMismatch, match="input samples"):
-        make(store, Stage(), inputs={"samples": rebuilt})
+        make(store, Table(), inputs={"samples": rebuilt})
 
 
 def test_an_artifact_may_have_others_below_it(store: Store) -> None:
-    shards = [make(store, Stage(), address=f"{ADDRESS}/shard-{number}") for number in (0, 1)]
+    shards = [make(store, Table(), address=f"{ADDRESS}/shard-{number}") for number in (0, 1)]
     facts = {"shards": {shard.address: shard.content for shard in shards}}
     whole = make(store, lambda _: facts)
     assert store.record(ADDRESS) == whole
     assert whole.files == ()
-    with_files = make(store, Stage(), address=f"{ADDRESS}/shard-0/more/below")
+    with_files = make(store, Table(), address=f"{ADDRESS}/shard-0/more/below")
     assert (store.fetch(with_files) / "table.csv").exists()
     for shard in shards:
         assert (store.fetch(shard) / "table.csv").exists()
-    parent = make(store, Stage("parent"), address=f"{ADDRESS}/shard-0/more")
+    parent = make(store, Table("parent"), address=f"{ADDRESS}/shard-0/more")
     assert (store.fetch(parent) / "table.csv").read_text() == "parent"
     assert len(store.addresses("demo")) == 5
 
@@ -143,7 +141,7 @@ def test_a_failed_build_leaves_nothing_and_its_work_is_found_again(store: Store)
 def test_a_build_finished_before_the_crash_is_only_published(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage = Stage()
+    stage = Table()
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
@@ -163,13 +161,13 @@ def test_a_full_disk_is_one_clear_error(store: Store) -> None:
 
     with pytest.raises(StoreError, match=r"no space is left .* EAST_SCRATCH"):
         make(store, fills)
-    assert make(store, Stage()).facts == {"rows": 1}
+    assert make(store, Table()).facts == {"rows": 1}
 
 
 def test_of_two_writers_the_later_is_refused(store: Store) -> None:
     def slow(folder: Path) -> dict[str, Any]:
-        make(store, Stage("winner"), recipe={"exponent": 2.0})
-        return Stage("loser")(folder)
+        make(store, Table("winner"), recipe={"exponent": 2.0})
+        return Table("loser")(folder)
 
     with pytest.raises(ArtifactConflict, match=r"exponent: 2\.0 -> 1\.0"):
         make(store, slow)
@@ -184,8 +182,8 @@ def test_a_later_writer_of_the_same_artifact_takes_the_winners(
     def slow(folder: Path) -> dict[str, Any]:
         with monkeypatch.context() as patch:  # as if from another machine: other scratch
             patch.setenv("EAST_SCRATCH", str(tmp_path / "elsewhere"))
-            make(store, Stage("first"))
-        return Stage("second, by a nondeterministic GPU")(folder)
+            make(store, Table("first"))
+        return Table("second, by a nondeterministic GPU")(folder)
 
     record = make(store, slow)
     assert (store.fetch(record) / "table.csv").read_text() == "first"
@@ -194,7 +192,7 @@ def test_a_later_writer_of_the_same_artifact_takes_the_winners(
 def test_a_second_process_on_this_machine_is_refused_before_it_builds(store: Store) -> None:
     def nested(folder: Path) -> dict[str, Any]:
         with pytest.raises(ArtifactConflict, match=f"pid {os.getpid()}"):
-            make(store, Stage())
+            make(store, Table())
         return {}
 
     make(store, nested)
@@ -202,7 +200,7 @@ def test_a_second_process_on_this_machine_is_refused_before_it_builds(store: Sto
 
 def test_reading_notices_every_kind_of_damage(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "store"))
-    record = make(store, Stage())
+    record = make(store, Table())
     path = tmp_path / "store" / ADDRESS / "table.csv"
     sound = path.read_bytes()
     path.write_bytes(b"x,y\n1,3\n")
@@ -219,7 +217,7 @@ def test_reading_notices_every_kind_of_damage(tmp_path: Path) -> None:
 
 def test_any_flipped_byte_of_a_record_is_noticed(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "store"))
-    make(store, Stage())
+    make(store, Table())
     path = tmp_path / "store" / ADDRESS / "_record.json"
     sound = path.read_bytes()
     for position in range(0, len(sound), 7):
@@ -243,7 +241,7 @@ def test_a_record_survives_its_encoding() -> None:
 
 def test_a_moved_record_is_not_served(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "store"))
-    make(store, Stage())
+    make(store, Table())
     (tmp_path / "store/demo").rename(tmp_path / "store/other")
     with pytest.raises(ArtifactDamaged, match="belongs to demo/round-01/examples"):
         store.record("other/round-01/examples")
@@ -254,7 +252,7 @@ def test_files_without_a_record_are_never_replaced(tmp_path: Path) -> None:
     folder = tmp_path / "store" / ADDRESS
     folder.mkdir(parents=True)
     (folder / "precious.csv").write_text("mine")
-    stage = Stage()
+    stage = Table()
     with pytest.raises(StoreError, match="not ours to replace"):
         make(store, stage)
     assert stage.runs == 0
@@ -263,7 +261,7 @@ def test_files_without_a_record_are_never_replaced(tmp_path: Path) -> None:
 
 def test_records_lists_what_is_below_an_address(store: Store) -> None:
     for address in ("demo/round-02/weights", "demo/round-01/weights", "other/questions"):
-        make(store, Stage(), address=address)
+        make(store, Table(), address=address)
     assert [record.address for record in store.records("demo")] == [
         "demo/round-01/weights",
         "demo/round-02/weights",
@@ -281,7 +279,7 @@ def test_the_scratch_may_lie_on_another_file_system(
     elsewhere = shared_memory / f"east-{uuid.uuid4().hex}"
     monkeypatch.setenv("EAST_SCRATCH", str(elsewhere))
     store = Store(f"file://{tmp_path}/store")
-    record = make(store, Stage())
+    record = make(store, Table())
     assert (store.fetch(record) / "table.csv").exists()
     assert list((tmp_path / "store/.scratch").iterdir()) == []
     elsewhere.rmdir()
@@ -310,9 +308,9 @@ def test_bad_addresses_and_urls_are_refused(store: Store) -> None:
 def test_nothing_of_the_machine_enters_the_fingerprint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = make(Store(str(tmp_path / "one")), Stage())
+    here = make(Store(str(tmp_path / "one")), Table())
     monkeypatch.setenv("EAST_SCRATCH", str(tmp_path / "scratch"))
-    there = make(Store(f"memory://{uuid.uuid4().hex}"), Stage())
+    there = make(Store(f"memory://{uuid.uuid4().hex}"), Table())
     assert (here.fingerprint, here.content) == (there.fingerprint, there.content)
     assert str(tmp_path) not in json.dumps(dataclasses.asdict(here))
 
@@ -323,7 +321,7 @@ def _race(url: str, scratch: str, number: int, barrier: Any, results: Any) -> No
 
     def build(folder: Path) -> dict[str, Any]:
         barrier.wait(30)
-        return Stage(f"writer {number}")(folder)
+        return Table(f"writer {number}")(folder)
 
     try:
         make(store, build, recipe={"writer": number})

@@ -6,7 +6,7 @@ import math
 import pytest
 from scipy.stats import ttest_rel
 
-from east_core.artifacts import Store, materialize
+from east_core.artifacts import Stage, Store, materialize
 from east_core.comparison import (
     SUMMARY,
     TABLE,
@@ -42,12 +42,12 @@ def score(study, arm, seed, number, correct):
 
     materialize(
         Store(f"{study.store}/{study.name}"),
-        f"{arm}-seed-{seed}/round-{number:02d}/scores/word-problems",
-        stage="scores",
-        revision=1,
-        recipe={"correct": correct},
-        inputs={},
-        build=build,
+        Stage(
+            f"{arm}-seed-{seed}/round-{number:02d}/scores/word-problems",
+            "scores",
+            recipe={"correct": correct},
+        ),
+        build,
     )
 
 

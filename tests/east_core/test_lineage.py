@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from east_core.artifacts import Store, materialize
+from east_core.artifacts import Stage, Store, materialize
 from east_core.errors import StoreError
 from east_core.lineage import InputLink, Lineage, lineage_json, lineage_lines, open_artifact, trace
 from east_core.stages import Run
@@ -43,12 +43,8 @@ def test_a_checkpoint_is_traced_to_the_base_model_and_the_questions(
 def make(store: Store, address: str, text: str, **inputs: Any) -> Any:
     return materialize(
         store,
-        address,
-        stage="stage",
-        revision=1,
-        recipe={},
-        inputs=inputs,
-        build=lambda folder: {"length": (folder / "file").write_text(text)},
+        Stage(address, "stage", inputs=inputs),
+        lambda folder: {"length": (folder / "file").write_text(text)},
     )
 
 

@@ -22,13 +22,12 @@ from east_core.promotion import (
 
 
 def checkpoint(store: Store, address: str) -> str:
-    from east_core.artifacts import materialize
+    from east_core.artifacts import Stage, materialize
 
     def build(folder: Path) -> None:
         (folder / "model.safetensors").write_bytes(address.encode())
 
-    arguments = {"stage": "checkpoint", "revision": 1, "recipe": {}, "inputs": {}}
-    return materialize(store, address, **arguments, build=build).address  # type: ignore[arg-type]
+    return materialize(store, Stage(address, "checkpoint"), build).address
 
 
 def promoted(store: Store, number: int) -> Entry:

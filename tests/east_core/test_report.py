@@ -48,15 +48,8 @@ def test_losses_come_from_the_training_log_where_there_is_one(run):
         lines = '{"loss": 3.5, "step": 1}\n{"loss": 2.5, "step": 2}\n{"train_runtime": 1.0}\n'
         (folder / "logs" / "training.jsonl").write_text(lines)
 
-    stages.materialize(
-        run.store,
-        "logged/round-01/checkpoint",
-        stage="checkpoint",
-        revision=1,
-        recipe={},
-        inputs={},
-        build=build,
-    )
+    stage = stages.Stage("logged/round-01/checkpoint", "checkpoint")
+    stages.materialize(run.store, stage, build)
     assert training_losses(run.store, "logged", [1]) == {1: [3.5, 2.5]}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from east_core.artifacts import materialize
+from east_core.artifacts import Stage, materialize
 from east_core.errors import ConfigError, StoreError
 from east_core.lineage import trace
 from east_core.promotion import Entry, record_entry
@@ -65,12 +65,12 @@ def test_what_is_not_scored_or_is_used_elsewhere_stays(run: Run) -> None:
     shutil.rmtree(Path(run.store.root) / "sums/round-02/scores")
     materialize(
         run.store,
-        "promoted/best",
-        stage="promotion",
-        revision=1,
-        recipe={},
-        inputs={"checkpoint": run.record("round-01", "checkpoint")},
-        build=lambda _: None,
+        Stage(
+            "promoted/best",
+            "promotion",
+            inputs={"checkpoint": run.record("round-01", "checkpoint")},
+        ),
+        lambda _: None,
     )
     assert stays(run, "last:1") == {
         1: "promoted/best was made from it",

@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from east_core.artifacts import Store, materialize
+from east_core.artifacts import Stage, Store, materialize
 from flows import store_commands
 
 app = typer.Typer()
@@ -20,19 +20,25 @@ for command in (
     app.command()(command)
 
 
+def weights(path: Path) -> dict[str, int]:
+    return {"steps": path.write_bytes(b"0" * 2048)}
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     store = Store(str(tmp_path / "store"))
+    frozen = Stage("demo/questions", "questions", recipe={"seed": 1})
     questions = materialize(
-        store, "demo/questions", stage="questions", revision=1, recipe={"seed": 1}, inputs={},
-        build=lambda folder: {"questions": (folder / "q.jsonl").write_text("{}")},
-    )  # fmt: skip
+        store, frozen, lambda folder: {"questions": (folder / "q.jsonl").write_text("{}")}
+    )
     for number in (1, 2):
-        materialize(
-            store, f"demo/round-0{number}/checkpoint", stage="checkpoint", revision=1,
-            recipe={"seed": number}, inputs={"questions": questions},
-            build=lambda folder: {"steps": (folder / "model.safetensors").write_bytes(b"0" * 2048)},
-        )  # fmt: skip
+        stage = Stage(
+            f"demo/round-0{number}/checkpoint",
+            "checkpoint",
+            recipe={"seed": number},
+            inputs={"questions": questions},
+        )
+        materialize(store, stage, lambda folder: weights(folder / "model.safetensors"))
     return store
 
 

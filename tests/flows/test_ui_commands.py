@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from east_core.artifacts import Store, materialize
+from east_core.artifacts import Stage, Store, materialize
 from east_core.errors import ConfigError
 from east_core.promotion import Entry, record_entry
 from flows.cli import app
@@ -22,9 +22,7 @@ def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     store = Store(str(tmp_path))
     address = "line-0001/round-01/checkpoint"
-    materialize(
-        store, address, stage="checkpoint", revision=1, recipe={}, inputs={}, build=lambda _: None
-    )
+    materialize(store, Stage(address, "checkpoint"), lambda _: None)
     record_entry(store, "line", Entry(1, "promoted", address, "line-0001", "+9 points", {}))
     return str(tmp_path / "line")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from east_core.artifacts import ArtifactRecord, Store, materialize
+from east_core.artifacts import ArtifactRecord, Stage, Store, materialize
 from east_core.errors import ArtifactConflict, ArtifactDamaged, StoreError
 from east_core.runs import list_runs
 from east_core.stages import Run
@@ -85,9 +85,7 @@ class Checkpoint:
 
 
 def publish(store: Store, build: Any, recipe: dict[str, Any] | None = None) -> ArtifactRecord:
-    return materialize(
-        store, ADDRESS, stage="train", revision=1, recipe=recipe or {}, inputs={}, build=build
-    )
+    return materialize(store, Stage(ADDRESS, "train", recipe=recipe or {}), build)
 
 
 def read_back(store: Store, record: ArtifactRecord) -> bytes:

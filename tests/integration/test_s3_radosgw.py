@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from east_core.artifacts import Store, materialize
+from east_core.artifacts import Stage, Store, materialize
 from east_core.errors import ArtifactConflict, StoreError
 from east_core.transport import Transfer
 from tests.integration.radosgw import radosgw_server, why_not
@@ -46,9 +46,7 @@ def new_url() -> str:
 
 def publish(store: Store, writer: int, build: Any) -> Any:
     recipe = {"writer": writer}
-    return materialize(
-        store, ADDRESS, stage="train", revision=1, recipe=recipe, inputs={}, build=build
-    )
+    return materialize(store, Stage(ADDRESS, "train", recipe=recipe), build)
 
 
 def write_checkpoint(folder: Path, text: str) -> None:
