@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -20,9 +21,10 @@ def device_of(resources: Resources) -> Device:
     return "cuda" if Path("/dev/nvidiactl").exists() and not hidden else "cpu"
 
 
-def require_cluster(resources: Resources) -> None:
-    """Refuse several nodes without a cluster, which `east plan` understands and nothing can run.
+def require_means(resources: Resources) -> None:
+    """Refuse, before anything starts, what `east plan` understands and can't run here.
 
+    Several nodes without a cluster, a tracker that is not installed, more GPUs than are visible.
     Raises ConfigError.
     """
     if resources.nodes > 1 and resources.ray is None:
@@ -30,6 +32,37 @@ def require_cluster(resources: Resources) -> None:
             f"resources.nodes {resources.nodes} needs a Ray cluster: set resources.ray to "
             "host:port of its head, or to auto (docs/clusters.md)"
         )
+    require_trackers(resources)
+    if resources.ray is None and device_of(resources) == "cuda":
+        _require_gpus(resources)
+
+
+def require_trackers(resources: Resources) -> None:
+    """Refuse a tracker whose package is not installed. Raises ConfigError."""
+    missing = [name for name in resources.trackers if find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"resources.trackers names {missing[0]}, which is not installed; "
+            f"pip install {missing[0]}, or leave it out"
+        )
+
+
+def _require_gpus(resources: Resources) -> None:
+    wanted = max(resources.processes, resources.engines * resources.tensor_parallel)
+    if wanted > (here := visible_gpu_count()):
+        raise ConfigError(
+            f"resources.processes {resources.processes} and resources.engines "
+            f"{resources.engines} x tensor_parallel {resources.tensor_parallel} need {wanted} "
+            f"GPUs, and {here} are visible here; lower them, or name a cluster in resources.ray"
+        )
+
+
+def visible_gpu_count() -> int:
+    """How many GPUs a process started here would see."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is None:
+        return len(list(Path("/dev").glob("nvidia[0-9]*")))
+    return len([name for name in listed.split(",") if name not in ("", "-1")])
 
 
 def memory_in_use(gpus: str) -> float:

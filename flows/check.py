@@ -7,7 +7,7 @@ from east_core import base_model
 from east_core.artifacts import Store
 from east_core.config import DatasetConfig, RunConfig
 from east_core.datasets import WithGold
-from east_core.devices import require_cluster
+from east_core.devices import require_means
 from east_core.errors import ConfigError
 from east_core.grading import Grader
 
@@ -16,7 +16,7 @@ LISTED = 5
 
 def check_run(config: RunConfig) -> Iterator[str]:
     """One line for each thing that was verified; the first that fails raises its EastError."""
-    require_cluster(config.resources)
+    require_means(config.resources)
     yield f"settings   ok: run {config.name!r}, {config.rounds} rounds, {_batch(config)}"
     if config.resources.ray is not None:
         from east_core.backends.ray_cluster import cluster_facts

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from east_core.config import Resources, RunConfig
-from east_core.devices import require_cluster
+from east_core.devices import require_means
 from east_core.sampler import Sampler
 from east_core.trainer import Trainer
 from east_core.weighing import Judge, judge_here
@@ -40,7 +40,7 @@ def engines_for(config: RunConfig) -> Iterator[Engines]:
     if placed is not None:
         yield placed
         return
-    require_cluster(config.resources)
+    require_means(config.resources)
     from east_core.backends.torchrun import TorchrunTrainer
 
     trainer = TorchrunTrainer(on_step=report_training, on_log=report_engine)

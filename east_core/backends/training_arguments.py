@@ -2,7 +2,6 @@
 
 import math
 import os
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 from east_core.backends.training_checkpoints import CHECKPOINTS_KEPT
 from east_core.backends.training_job import RankJob, deepspeed_config, longest_sequence
 from east_core.config import DpoRecipe, KtoRecipe, SftRecipe
-from east_core.errors import ConfigError
+from east_core.devices import require_trackers
 
 _SCHEDULES = {
     "linear": "linear",
@@ -35,8 +34,9 @@ def is_bf16(job: RankJob) -> bool:
 
 
 def training_arguments(job: RankJob, steps: int) -> TrainingArguments:
-    """TRL's configuration for this job."""
+    """TRL's configuration for this job. Raises ConfigError for a tracker that is not installed."""
     recipe, resources = job.recipe, job.resources
+    require_trackers(resources)
     common: dict[str, Any] = {
         "output_dir": str(job.checkpoints),
         "max_steps": steps,
@@ -57,7 +57,7 @@ def training_arguments(job: RankJob, steps: int) -> TrainingArguments:
         "ddp_find_unused_parameters": False,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
-        "report_to": ["tensorboard", *_trackers(job)],
+        "report_to": ["tensorboard", *resources.trackers],
         "disable_tqdm": True,
         "save_strategy": "steps" if resources.checkpoint_every_steps else "no",
         "save_steps": resources.checkpoint_every_steps or 500,
@@ -74,16 +74,6 @@ def training_arguments(job: RankJob, steps: int) -> TrainingArguments:
             return DPOConfig(**common, beta=recipe.beta, precompute_ref_log_probs=True)
         case KtoRecipe():
             return KTOConfig(**common, beta=recipe.beta, precompute_ref_log_probs=True)
-
-
-def _trackers(job: RankJob) -> tuple[str, ...]:
-    missing = [name for name in job.resources.trackers if find_spec(name) is None]
-    if missing:
-        raise ConfigError(
-            f"resources.trackers names {missing[0]}, which is not installed; "
-            f"pip install {missing[0]}, or leave it out"
-        )
-    return job.resources.trackers
 
 
 def collator(job: RankJob, pad_token_id: int) -> Any:

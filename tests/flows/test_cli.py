@@ -81,6 +81,8 @@ def test_check_passes_a_sound_config(tmp_path: Path) -> None:
         ({"training.global_batch_size": 8}, "4 questions can never fill one global batch of 8"),
         ({"resources.processes": 3}, "global_batch_size 4 is not a multiple of"),
         ({"resources.nodes": 2, "resources.processes": 2}, "nodes 2 needs a Ray cluster: set"),
+        ({"resources.trackers": ["mlflow"]}, "names mlflow, which is not installed; pip install"),
+        ({"resources.device": "cuda", "resources.engines": 4096}, "need 4096 GPUs, and "),
         ({"resources.ray": "auto", "resources.device": "auto"}, "ray needs device 'cuda' or 'cpu'"),
         ({"sampling.max_tokens": 4096}, "sampling.max_tokens 4096 leaves no room for a prompt"),
     ],
