@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,41 @@ class TrainingStep:
 
 
 @dataclass
+class RankDeaths:
+    """Which rank was killed, by what torchrun prints when a job fails.
+
+    Its table lists the ranks that were dead when it looked: the killed one, and others that broken
+    connections to it made fail, one of which it may call the root cause, since it looks a few
+    times a second. It also lists those that it then ended itself, after saying so.
+    """
+
+    _ended: set[str] = field(default_factory=set)
+    _rank: str = ""
+    _kills: list[tuple[signal.Signals, str]] = field(default_factory=list)
+
+    def hear(self, line: str) -> None:
+        """Take in one line of torchrun's output."""
+        if ended := re.search(r"Sending process (\d+) closing signal", line):
+            self._ended.add(ended[1])
+        elif ranked := re.search(r"rank\s+: (\d+) \(local_rank", line):
+            self._rank = ranked[1]
+        elif died := re.search(r"exitcode\s+: -(\d+) \(pid: (\d+)\)", line):
+            number, pid = died.groups()
+            if pid not in self._ended:
+                self._kills.append((signal.Signals(int(number)), self._rank))
+
+    def cause(self) -> EngineError | None:
+        """The killed rank, where there is one: SIGKILL, which comes from outside, before others."""
+        if not self._kills:
+            return None
+        from_outside = [kill for kill in self._kills if kill[0] is signal.SIGKILL]
+        number, rank = (from_outside or self._kills)[-1]
+        cure = f"; where the host ran out of memory (dmesg tells), {MEMORY_KNOBS}"
+        hint = cure if number is signal.SIGKILL else ""
+        return EngineError(f"training rank {rank} was killed by {number.name}{hint}")
+
+
+@dataclass
 class _Conversation:
     """What the ranks have told so far."""
 
@@ -63,13 +98,13 @@ class _Conversation:
     on_log: Callable[[str], None]
     result: TrainingResult | None = None
     error: EastError | None = None
-    killed: EastError | None = None
+    deaths: RankDeaths = field(default_factory=RankDeaths)
 
     def hear(self, line: str) -> None:
         """Take in one line of the ranks' output."""
         message = parse_message(line)
         if message is None:
-            self.killed = self.killed or _killed(line)
+            self.deaths.hear(line)
             self.on_log(line)
         elif "step" in message:
             self.on_step(TrainingStep(**message["step"]))
@@ -80,20 +115,6 @@ class _Conversation:
             self.error = self.error or kind(message["message"])
         else:
             self.on_log(_told(message))
-
-
-def _killed(line: str) -> EngineError | None:
-    """What torchrun's report of a killed rank means; None for any other line.
-
-    It is the cause, where the broken connections that other ranks tell of are its consequence.
-    """
-    found = re.search(r"failed \(exitcode: -(\d+)\) local_rank: (\d+)", line)
-    if found is None:
-        return None
-    number, rank = map(int, found.groups())
-    cure = f"; where the host ran out of memory (dmesg tells), {MEMORY_KNOBS}"
-    hint = cure if number == signal.SIGKILL else ""
-    return EngineError(f"training rank {rank} was killed by {signal.Signals(number).name}{hint}")
 
 
 def _told(message: dict[str, Any]) -> str:
@@ -138,7 +159,7 @@ class TorchrunTrainer:
             _launch(whole, path, talk.hear)
         except EngineError as failure:
             lost = failure if isinstance(failure, MachineLost) else None
-            raise talk.killed or lost or talk.error or failure from failure
+            raise talk.deaths.cause() or lost or talk.error or failure from failure
         if talk.result is None:
             raise EngineError(f"training ended without a result; see {whole.work}")
         return talk.result
