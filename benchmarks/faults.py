@@ -219,6 +219,10 @@ def main() -> int:
     chosen = [row for row in everything if row.name in names]
     if unknown := set(names) - {row.name for row in everything}:
         parser.error(f"no such row: {', '.join(sorted(unknown))}")
+    if options.out and not options.out.is_file():
+        parser.error(
+            f"{options.out}: no such page; the table goes between its lines {BEGIN} and {END}"
+        )
     if options.list:
         print("\n".join(f"{row.name:24} {row.fault}" for row in chosen))
         return 0
