@@ -1,4 +1,4 @@
-"""Which device the engines run on, found without importing an engine."""
+"""What there is to run on: devices, and whether a run has what it asks for; imports no engine."""
 
 import os
 import subprocess
