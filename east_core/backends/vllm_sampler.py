@@ -346,5 +346,6 @@ def _environment(index: int, resources: Resources) -> dict[str, str]:
         "OMP_WAIT_POLICY": "PASSIVE",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # two engines would both take the first core
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "TORCHDYNAMO_DISABLE": "1",  # vLLM compiles small functions even when eager: needs g++
         "VLLM_CPU_KVCACHE_SPACE": str(math.ceil(resources.kv_cache_gib)),
     }
