@@ -5,7 +5,8 @@
 Ours is the whole stage as a run has it: `stages.sample` hands questions to the engine's process and
 writes Parquet shards and records to a local store. The bare side is a script with `LLM.generate`
 over the same prompts with the same parameters and the same engine options, in a process of its own.
-Both engines are started, and have sampled once, before the clock runs; they take turns.
+Both engines are started, and have sampled once, before the clock runs; they take turns. Shards are
+of the size that runs have by default, so that our engine drains as often as in a run.
 """
 
 import argparse
@@ -141,8 +142,10 @@ def time_bare(process: "subprocess.Popen[str]") -> float:
 def main() -> None:
     """Measure pairs and write the row."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--questions", type=int, default=256)
-    parser.add_argument("--shard", type=int, default=128, help="questions in a shard")
+    parser.add_argument("--questions", type=int, default=500)
+    parser.add_argument(
+        "--shard", type=int, default=Resources().shard_questions, help="questions in a shard"
+    )
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--json", type=Path, help="write the row here")
