@@ -31,7 +31,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "training": ("benchmarks.training", "--json", OUT),
     "clustering": ("benchmarks.clustering", "--json", OUT),
     "store": ("benchmarks.store", "--gib", "0.5", "--repeats", "5", "--json", OUT),
-    "demo": ("benchmarks.demo", "--rounds", "5", "--json", OUT),
+    "demo": ("benchmarks.demo", "--json", OUT),
     "padding": ("benchmarks.padding", "--json", OUT),
     "adaptive": ("benchmarks.adaptive", "--json", OUT),
     "linear": ("benchmarks.linear", "--json", OUT),
