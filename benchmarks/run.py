@@ -44,7 +44,8 @@ it means something on another machine: for the speed of sampling, training, clus
 it is our speed over the plain one, and the goal is a floor; where a row says "share", "tokens",
 "memory" or "growth", less is better and the goal is a ceiling. Low and high are the extremes of the
 paired runs (of five: a 94% interval of the median), or a 95% bootstrap interval where a row counts
-questions. A "load before" above the number of cores says that other work ran at the same time: such
+questions. "Load before" is the machine's load average over the minute before; the benchmark before
+it is part of that. Far above the number of cores it says that other work ran at the same time: such
 rows show that the benchmark works, and want to be measured again on a quiet machine.
 """
 Result = dict[str, Any]
