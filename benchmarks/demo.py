@@ -93,12 +93,12 @@ def page_of(runs: Sequence[DemoRun]) -> str:
         lines.append(f"| {entry['round'] or 'base'} | " + " | ".join(numbers) + " |")
     told = sum(map(whole, run.rounds))
     walls = ", ".join(f"{each.wall:.0f}" for each in runs)
+    middle = statistics.median(map(whole, run.rounds[1:]))
     story = (
         f"Of {len(runs)} runs ({walls} s) the one of median length. The command took "
-        f"{run.wall:.0f} s: "
-        f"{told:.0f} s in the rounds (median {statistics.median(map(whole, run.rounds[1:])):.0f} "
-        f"s), {run.outside:.1f} s of preparing stages, {run.wall - told - run.outside:.0f} s "
-        f"around them: imports, Prefect's server, the last report."
+        f"{run.wall:.0f} s: {told:.0f} s in the rounds (median {middle:.0f} s), "
+        f"{run.outside:.1f} s of preparing stages, {run.wall - told - run.outside:.0f} s around "
+        f"them: imports, Prefect's server, the last report."
     )
     return "\n".join([*lines, "", story, ""])
 

@@ -21,6 +21,13 @@ GREEDY = GenerationSettings(1, 0.0, 1.0, 48, None, (), 0)
 QUESTIONS = list(WithGold(DatasetConfig(path="builtin:test.jsonl", limit=12)))
 
 
+@pytest.fixture(autouse=True)
+def no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On CPU an engine needs no C++ compiler; nothing compiled before may stand in for one."""
+    monkeypatch.setenv("CXX", "there-is-no-such-compiler")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
+
+
 @pytest.fixture(scope="module")
 def other_model(tmp_path_factory: pytest.TempPathFactory) -> ModelSource:
     """The built-in model with every weight changed a little, as training does."""
