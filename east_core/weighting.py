@@ -241,16 +241,21 @@ class LabelFree(BaseModel):
     )
 
 
+NEGLIGIBLE = 1e-300
+
+
 def scaling(raw: Sequence[float], max_weight: float | None = None) -> Callable[[float], float]:
     """The function from raw weights to weights of mean 1 over `raw` (no weights for no questions).
 
     With a cap c: w = min(c, s r), with the one s that makes the mean 1 again. Raises ConfigError
-    where all raw weights are 0, or where too few are above 0 for a mean of 1 under the cap.
+    where all raw weights are 0, or where too few are above 0 for a mean of 1 under the cap; one
+    of NEGLIGIBLE size beside the largest counts as 0.
     """
     largest = max(raw, default=0.0)
     if not raw or largest == 0:
         return _scaling_of_nothing(len(raw))
-    relative = [r / largest for r in raw]  # neither overflows nor underflows
+    # neither overflows nor underflows; what is next to nothing is nothing, or its factor overflows
+    relative = [share if (share := r / largest) > NEGLIGIBLE else 0.0 for r in raw]
     factor = len(raw) / math.fsum(relative)
     if max_weight is None or factor <= max_weight:
         return lambda r: r / largest * factor

@@ -7,6 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from east_core.errors import ConfigError, DataError
 from east_core.weighting import (
+    NEGLIGIBLE,
     AccuracyWeighting,
     DifficultyWeighting,
     EntropyWeighting,
@@ -112,12 +113,20 @@ def test_the_order_follows_entropy_for_a_positive_exponent_and_reverses_for_a_ne
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=200), st.floats(1, 20))
 def test_a_cap_keeps_the_mean_and_the_order(raw, cap):
-    assume(cap * sum(value > 0 for value in raw) > 1.001 * len(raw))
+    counted = sum(value > NEGLIGIBLE * max(raw) for value in raw)
+    assume(cap * counted > 1.001 * len(raw))
     weights = list(map(scaling(raw, cap), raw))
     assert abs(math.fsum(weights) / len(weights) - 1) < 1e-9
     assert max(weights) <= cap
     ranked = [weight for _, weight in sorted(zip(raw, weights, strict=True))]
     assert ranked == sorted(ranked)
+
+
+def test_a_weight_next_to_nothing_counts_as_nothing():
+    with pytest.raises(ConfigError, match=r"only 1 of 2 .* set it to 2 or more"):
+        scaling([1.0, 5e-324], 1.5)
+    scale = scaling([1.0, 5e-324], 2)
+    assert [scale(r) for r in (1.0, 5e-324)] == [2, pytest.approx(0)]
 
 
 def test_a_cap_by_hand():
