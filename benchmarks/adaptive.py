@@ -3,9 +3,9 @@
     python -m benchmarks.adaptive --json rows.json
 
 Completions are drawn once, 2 N of them for each question, and replayed: adaptive sampling sees the
-first N in order and stops by east_core.adaptive's rule, over a sweep of its tolerance. Its entropy
-weights are compared by Spearman's rank correlation, over all questions (dropped ones have the
-weight 0), with
+first N in order and stops by east_core.runs.adaptive's rule, over a sweep of its tolerance. Its
+entropy weights are compared by Spearman's rank correlation, over all questions (dropped ones
+have the weight 0), with
 
     the same N         the weights that going on to N would have given
     another N          the weights from the other N completions: a repeat of the round
@@ -33,13 +33,13 @@ from scipy.stats import spearmanr
 
 from benchmarks.clustering import sampled_questions
 from benchmarks.pairs import KEPT, ROOT, Row, write_result
-from east_core.adaptive import is_decided, step_sizes
-from east_core.clustering import cluster_all
+from east_core.answers.clustering import cluster_all
+from east_core.answers.grading import Grader
 from east_core.config import SYSTEM_PROMPT, AdaptiveRecipe, DatasetConfig, Resources
-from east_core.datasets import WithGold, builtin_path
-from east_core.grading import Grader
+from east_core.inputs.questions import WithGold, builtin_path
+from east_core.protocols import GenerationSettings, ModelSource
 from east_core.records import SampledQuestion, entropy_bits
-from east_core.sampler import GenerationSettings, ModelSource
+from east_core.runs.adaptive import is_decided, step_sizes
 
 MOST = 64
 TOLERANCES = (0.02, 0.04, 0.06, 0.08, 0.1, 0.125, 0.15, 0.175, 0.2, 0.25, 0.3, 0.4, 0.6)
@@ -170,7 +170,7 @@ def as_drawn(sampled: Sequence[SampledQuestion]) -> list[Drawn]:
 
 def builtin_task(questions: int) -> list[Drawn]:
     """The seed model's completions of the built-in training questions, as in the demo."""
-    from east_core.backends.vllm_sampler import VllmSampler
+    from east_core.engines.vllm.sampler import VllmSampler
 
     asked = list(WithGold(DatasetConfig(limit=questions)))
     settings = GenerationSettings(

@@ -49,7 +49,7 @@ Row = dict[str, Any]
 
 def load_solutions() -> list[tuple[str, str, str]]:
     """(data set, solution, gold answer) of GSM8K train and MATH test, alternating."""
-    from east_core.answers import gold_answer
+    from east_core.answers.extraction import gold_answer
 
     kinds: tuple[tuple[str, Literal["gsm8k", "boxed"]], ...]
     kinds = (("gsm8k_train", "gsm8k"), ("math_test", "boxed"))
@@ -146,9 +146,9 @@ def write_shards(folder: Path, count: int, n: int) -> list[Path]:
 
 def weigh_here(folder: Path) -> Row:
     """Weigh the shards of `folder` in this process and tell time and peak memory."""
-    from east_core.grading import Grader
-    from east_core.weighing import Rules, weigh_samples
-    from east_core.weighting import EntropyWeighting
+    from east_core.answers.grading import Grader
+    from east_core.weighting.strategies import EntropyWeighting
+    from east_core.weighting.weighing import Rules, weigh_samples
 
     shards = sorted(folder.glob("*.parquet"))
     begun = time.perf_counter()
@@ -241,9 +241,9 @@ def partition(labels: Sequence[object]) -> set[frozenset[int]]:
 
 def differing_questions(questions: Sequence[Any], labels: Sequence[Sequence[int]]) -> list[Row]:
     """The questions whose partitions differ, with the answers that are parted differently."""
-    from east_core.answers import extract_answer
-    from east_core.clustering import cluster_all
-    from east_core.grading import Grader
+    from east_core.answers.clustering import cluster_all
+    from east_core.answers.extraction import extract_answer
+    from east_core.answers.grading import Grader
 
     with Grader(processes=2) as grader:
         ours = list(cluster_all(questions, grader, "boxed"))

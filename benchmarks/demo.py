@@ -3,7 +3,7 @@
     python -m benchmarks.demo --json rows.json
 
 Runs `east demo` in an empty folder, as a user does, some times over. The stages' seconds come from
-the records, each round's own time from its report's log (east_core.report.overhead_seconds).
+the records, each round's own time from its report's log (east_core.runs.summary.overhead_seconds).
 """
 
 import argparse
@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.pairs import ROOT, Row, median_row, write_result
-from east_core.artifacts import Store
+from east_core.store import Store
 
 SHARE_GOAL, SECONDS_GOAL = 0.03, 5.0
 STAGES = ("samples", "weights", "examples", "checkpoint", "scores", "report")
-EAST = [sys.executable, "-c", "from flows.cli import main; main()"]
+EAST = [sys.executable, "-c", "from flows.commands.main import main; main()"]
 
 
 @dataclass(frozen=True)

@@ -33,12 +33,12 @@ from benchmarks.small_jobs import (
     tiny_model,
     train_quietly,
 )
-from east_core.backends.torchrun import TorchrunTrainer, TrainingStep
-from east_core.backends.training_job import JOB_FILE, rank_job, write_job
 from east_core.config import LoraRecipe
+from east_core.engines.processes import run_child
+from east_core.engines.trl.job import JOB_FILE, rank_job, write_job
+from east_core.engines.trl.torchrun import TorchrunTrainer, TrainingStep
 from east_core.errors import EngineError
-from east_core.processes import run_child
-from east_core.trainer import TrainingJob
+from east_core.protocols import TrainingJob
 
 BOUND = 1e-6
 SAME = 0.0
@@ -221,7 +221,7 @@ def _ranks() -> list[psutil.Process]:
 
 
 def _is_rank(argv: list[str]) -> bool:
-    return "east_core.backends.trl_trainer" in argv and "torch.distributed.run" not in argv
+    return "east_core.engines.trl.rank" in argv and "torch.distributed.run" not in argv
 
 
 PREFACE = f"""# How exact the weights are

@@ -23,7 +23,7 @@ from benchmarks.faults_bench import Bench, Engines, Records, Scene
 from benchmarks.faults_kills import KILLS
 from benchmarks.faults_store import LOCAL, REAL_LOCAL, REAL_STORE, STORE
 from benchmarks.small_jobs import lines_of
-from east_core.provenance import code_version
+from east_core.store.provenance import code_version
 
 ON_S3 = {"flow-publishing-shard", "flow-publishing", "worker-publishing", "engine-publishing"}
 NEED_ROOT = {"scratch-full", "store-full", "cache-full", "training-disk-full"}  # they mount

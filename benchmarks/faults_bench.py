@@ -23,9 +23,9 @@ from typing import Any, Literal, Self
 
 import psutil
 
-from east_core.manifest import RECORD_NAME, decode_record
-from east_core.supervise import die_with_parent
-from east_core.testing import write_model
+from east_core.engines.supervise import die_with_parent
+from east_core.store.manifest import RECORD_NAME, decode_record
+from east_core.testing.fakes import write_model
 from tests.integration.s3_servers import (
     BUCKET,
     FaultyProxy,
@@ -173,7 +173,7 @@ class Bench:
 
     def start_server(self) -> None:
         """Start Prefect's server and wait until it answers."""
-        from flows.server import server_command
+        from flows.server.connection import server_command
 
         arguments = server_command("create_app", self.port)
         self._server = self.spawn("server", arguments, ends=self._whole)
@@ -221,7 +221,7 @@ class Bench:
         The server must be up.
         """
         prepare = (
-            "from pathlib import Path; from flows.server_setup import prepare_server;"
+            "from pathlib import Path; from flows.server.setup import prepare_server;"
             f"prepare_server(Path({str(ROOT / 'infra/prefect.yaml')!r}))"
         )
         env = self.environment() | {"PREFECT_API_URL": self.prefect_url}
@@ -316,7 +316,7 @@ class Scene:
         self._runs += 1
         module = ["-m", "benchmarks.faults_flow"]
         if self.engines == "real":
-            module = ["-c", "from flows.cli import main; main()"]
+            module = ["-c", "from flows.commands.main import main; main()"]
         name = f"{self.name}-{self._runs}"
         log = self.bench.work / "logs" / f"{name}.log"
         log.unlink(missing_ok=True)
@@ -390,11 +390,11 @@ class Started:
 
     def engine(self) -> psutil.Process | None:
         """The process that samples, once there is one."""
-        return first(self.process.pid, "east_core.backends.vllm_worker")
+        return first(self.process.pid, "east_core.engines.vllm.worker")
 
     def ranks(self) -> list[psutil.Process]:
         """The training ranks that live."""
-        return matching(self.process.pid, "east_core.backends.trl_trainer")
+        return matching(self.process.pid, "east_core.engines.trl.rank")
 
     def kill(self) -> str:
         """kill -9 the run; tells how long its engines outlived it."""
@@ -419,7 +419,7 @@ def matching(pid: int, module: str) -> list[psutil.Process]:
         for child in psutil.Process(pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 command = child.cmdline()
-                is_owner = {"east_core.supervise", "torch.distributed.run"} & set(command)
+                is_owner = {"east_core.engines.supervise", "torch.distributed.run"} & set(command)
                 if module in command and not is_owner and _lives(child):
                     found.append(child)
     return found

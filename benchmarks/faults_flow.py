@@ -5,8 +5,8 @@
 Everything else is the real thing: stages, records, store, Prefect, the command line's errors.
 """
 
-from east_core.testing import InstantTrainer, ScriptedSampler
-from flows.cli import main
+from east_core.testing.fakes import InstantTrainer, ScriptedSampler
+from flows.commands.main import main
 from tasks.engines import Engines, place
 
 if __name__ == "__main__":

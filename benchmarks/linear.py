@@ -33,8 +33,8 @@ Cost = dict[str, float]
 def sampling(factor: int) -> Cost:
     """The sampling stage of the demo's model: `SAMPLED` questions x 8 at 1x."""
     from benchmarks.sampling import prepared, run_config, time_stage
-    from east_core.backends.vllm_sampler import VllmSampler
     from east_core.config import Resources
+    from east_core.engines.vllm.sampler import VllmSampler
 
     resources = Resources(device="cpu", kv_cache_gib=0.25, shard_questions=SAMPLED)
     with tempfile.TemporaryDirectory() as folder, VllmSampler(resources) as sampler:
@@ -54,7 +54,7 @@ def weighing(factor: int) -> Cost:
 
 def publishing(factor: int) -> Cost:
     """An artifact of one file, `PUBLISHED_MIB` at 1x, to moto's S3 server on loopback."""
-    from east_core.artifacts import Stage, Store, materialize
+    from east_core.store import Stage, Store, materialize
     from tests.integration.s3_servers import BUCKET, moto_server
 
     block = os.urandom(2**20)

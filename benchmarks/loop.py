@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from east_core.backends.training_data import prepare_data
-from east_core.backends.weighted_trainers import GlobalBatchSampler
 from east_core.config import DpoRecipe, KtoRecipe, SftRecipe
-from east_core.trainer import TrainingJob
+from east_core.engines.trl.data import prepare_data
+from east_core.engines.trl.trainers import GlobalBatchSampler
+from east_core.protocols import TrainingJob
 
 Row = dict[str, Any]
 

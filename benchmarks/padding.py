@@ -19,10 +19,10 @@ from transformers import AutoTokenizer
 
 from benchmarks.clustering import DATA
 from benchmarks.pairs import single_row, write_result
-from east_core.backends.weighted_trainers import GlobalBatchSampler
-from east_core.chat import completion_token_ids, prompt_token_ids
 from east_core.config import SYSTEM_PROMPT
-from east_core.datasets import builtin_path
+from east_core.engines.trl.trainers import GlobalBatchSampler
+from east_core.inputs.chat import completion_token_ids, prompt_token_ids
+from east_core.inputs.questions import builtin_path
 
 LAYOUTS = ((16, 8, 2), (16, 2, 2), (16, 2, 8), (64, 8, 1))  # global batch, micro-batch, ranks
 GOAL = 1.0

@@ -28,20 +28,20 @@ from typing import Any
 import psutil
 
 from benchmarks.small_jobs import RECIPES, small_job, tiny_model
-from east_core.artifacts import Store
-from east_core.backends.torchrun import TorchrunTrainer
-from east_core.backends.training_job import rank_job
-from east_core.backends.vllm_sampler import VllmSampler
 from east_core.config import Resources, RunConfig, SamplingRecipe
-from east_core.config_file import load_config
-from east_core.datasets import builtin_path
-from east_core.manifest import ArtifactRecord
-from east_core.model_shape import parse_shape, shape_of
-from east_core.planning import GPUS, Assumptions, Plan, Planner, Workload
+from east_core.config.toml_file import load_config
+from east_core.engines.trl.job import rank_job
+from east_core.engines.trl.torchrun import TorchrunTrainer
+from east_core.engines.vllm.sampler import VllmSampler
+from east_core.inputs.questions import builtin_path
+from east_core.planning.model_shape import parse_shape, shape_of
+from east_core.planning.plan import GPUS, Assumptions, Plan, Planner, Workload
+from east_core.protocols import GenerationSettings, ModelSource
 from east_core.records import Question
-from east_core.sampler import GenerationSettings, ModelSource
+from east_core.store import Store
+from east_core.store.manifest import ArtifactRecord
 
-RANK, ENGINE = "east_core.backends.trl_trainer", "east_core.backends.vllm_worker"
+RANK, ENGINE = "east_core.engines.trl.rank", "east_core.engines.vllm.worker"
 SMALL: dict[str, int] = {}
 SMALL_ENGINE = {"num_attention_heads": 2}  # vLLM on CPU has no heads of size 16
 LARGE = {
@@ -317,7 +317,7 @@ def run_round(work: Path, questions: int) -> MeasuredRound:
     scored = 'benchmarks={word-problems={path="builtin:test.jsonl",limit=50}}'  # not compared
     settings = [f'name="{name}"', "rounds=1", f"questions.limit={questions}", scored]
     options = [word for setting in settings for word in ("--set", setting)]
-    command = [sys.executable, "-c", "from flows.cli import main; main()", "demo"]
+    command = [sys.executable, "-c", "from flows.commands.main import main; main()", "demo"]
     subprocess.run(
         [*command, "--store", str(store), *options],
         cwd=work,

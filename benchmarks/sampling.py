@@ -2,9 +2,10 @@
 
     python -m benchmarks.sampling --json rows.json
 
-Ours is the whole stage as a run has it: `stages.sample` hands questions to the engine's process and
-writes Parquet shards and records to a local store. The bare side is a script with `LLM.generate`
-over the same prompts with the same parameters and the same engine options, in a process of its own.
+Ours is the whole stage as a run has it: `samples.sample` hands questions to the engine's process
+and writes Parquet shards and records to a local store. The bare side is a script with
+`LLM.generate` over the same prompts with the same parameters and the same engine options, in a
+process of its own.
 Both engines are started, and have sampled once, before the clock runs; they take turns. Shards are
 of the size that runs have by default, so that our engine drains as often as in a run.
 """
@@ -24,13 +25,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.pairs import ROOT, alternate, median_row, write_result
-from east_core import stages
-from east_core.backends import vllm_sampler
-from east_core.backends.vllm_options import EngineOptions
 from east_core.config import DatasetConfig, Resources, RunConfig, SamplingRecipe
-from east_core.datasets import WithGold, builtin_path
-from east_core.sampler import GenerationSettings
-from east_core.stages import Run
+from east_core.engines.vllm import sampler as vllm_sampler
+from east_core.engines.vllm.options import EngineOptions
+from east_core.inputs.questions import WithGold, builtin_path
+from east_core.protocols import GenerationSettings
+from east_core.runs import samples, start
+from east_core.runs.run import Run
 
 GOAL = 0.97
 ROUND = 1
@@ -50,16 +51,16 @@ def run_config(store: Path, name: str, questions: int, resources: Resources) -> 
 def prepared(config: RunConfig) -> Run:
     """The run with all that its sampling stage needs."""
     run = Run.open(config)
-    stages.claim(run)
-    stages.register_base_model(run)
-    stages.freeze_questions(run, "questions", config.questions)
+    start.claim(run)
+    start.register_base_model(run)
+    start.freeze_questions(run, "questions", config.questions)
     return run
 
 
 def time_stage(run: Run, sampler: vllm_sampler.VllmSampler) -> float:
     """Tokens a second of the sampling stage."""
     begun = time.perf_counter()
-    record = stages.sample(run, ROUND, sampler)
+    record = samples.sample(run, ROUND, sampler)
     seconds = time.perf_counter() - begun
     return int(str(record.facts["tokens"])) / seconds
 
@@ -72,8 +73,8 @@ def serve_bare(job: dict[str, Any]) -> None:
     from transformers import AutoTokenizer
     from vllm import LLM
 
-    from east_core.backends.vllm_worker import sampling_params
-    from east_core.chat import prompt_token_ids
+    from east_core.engines.vllm.worker import sampling_params
+    from east_core.inputs.chat import prompt_token_ids
 
     folder = str(builtin_path("seed_model"))
     settings = GenerationSettings(**{**job["settings"], "stop": tuple(job["settings"]["stop"])})
@@ -102,7 +103,7 @@ def serve_bare(job: dict[str, Any]) -> None:
 def bare_engine(run: Run, questions: int) -> Iterator["subprocess.Popen[str]"]:
     """The process of `serve_bare`, with the environment that our engines get."""
     resources = run.config.resources
-    settings = stages._sampling_settings(run, ROUND)
+    settings = samples.sampling_settings(run, ROUND)
     job = {
         "options": dataclasses.asdict(EngineOptions.from_resources(resources, False)),
         "settings": dataclasses.asdict(settings),

@@ -31,10 +31,10 @@ from benchmarks.cluster import (
     simulate,
 )
 from east_core.config import Resources, RunConfig, SamplingRecipe, SftRecipe
-from east_core.figures import COLOURS, svg
-from east_core.model_shape import ModelShape, shape_of_size
-from east_core.planning import GPUS, Assumptions, Planner, Workload
+from east_core.planning.model_shape import ModelShape, shape_of_size
+from east_core.planning.plan import GPUS, Assumptions, Planner, Workload
 from east_core.records import Completion, Question, SampledQuestion
+from east_core.reports.figures import COLOURS, svg
 from east_core.tables import read_table, write_table
 
 if TYPE_CHECKING:

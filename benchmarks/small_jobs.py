@@ -13,13 +13,11 @@ import torch
 from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from east_core.backends.torchrun import TorchrunTrainer
 from east_core.config import DpoRecipe, KtoRecipe, Resources, SftRecipe
-from east_core.examples import example_type
+from east_core.engines.trl.torchrun import TorchrunTrainer
+from east_core.protocols import ModelSource, TrainingJob, example_type
 from east_core.records import LabelledExample, PreferencePair, TrainingExample
-from east_core.sampler import ModelSource
 from east_core.tables import write_table
-from east_core.trainer import TrainingJob
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED_MODEL = ROOT / "east_core" / "demo" / "seed_model"

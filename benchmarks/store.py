@@ -28,7 +28,7 @@ from tests.integration.radosgw import radosgw_server, why_not
 from tests.integration.s3_servers import BUCKET, S3Server, moto_server
 
 if TYPE_CHECKING:
-    from east_core.artifacts import Store
+    from east_core.store import Store
 
 OPERATIONS = ("s3fs put", "east publish", "s3fs get", "east fetch")
 PAIRS = (("east publish", "s3fs put"), ("east fetch", "s3fs get"))
@@ -141,8 +141,8 @@ def _s3fs_get(folder: Path) -> Callable[[], object]:
 
 def _opened() -> "Store":
     """The store with its file system made, as the plain side's is before the clock runs."""
-    from east_core.artifacts import Store
-    from east_core.remote_store import RemotePlace
+    from east_core.store import Store
+    from east_core.store.remote import RemotePlace
 
     store = Store(f"s3://{BUCKET}/east")
     assert isinstance(store.place, RemotePlace)
@@ -151,7 +151,7 @@ def _opened() -> "Store":
 
 
 def _east_publish(folder: Path) -> Callable[[], object]:
-    from east_core.artifacts import Stage, materialize
+    from east_core.store import Stage, materialize
 
     store = _opened()
     stage = Stage("bench/checkpoint", "bench")

@@ -3,7 +3,7 @@
     python -m torch.distributed.run --standalone --nproc-per-node N -m benchmarks.trainers JOB
 
 trains with the stock trainer and saves its checkpoint. Model, arguments and tokenised rows are
-those of east_core.backends.trl_trainer; TRL's trainers are changed in one point only: rows come
+those of east_core.engines.trl.rank; TRL's trainers are changed in one point only: rows come
 tokenised, so their own tokenisation is skipped.
 """
 
@@ -17,12 +17,12 @@ from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.kto_trainer import KTOTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 
-from east_core.backends import trl_trainer as ours
-from east_core.backends.training_arguments import collator, training_arguments
-from east_core.backends.training_data import TrainingData
-from east_core.backends.training_job import RankJob, read_job
-from east_core.backends.training_output import save_checkpoint
-from east_core.backends.weighted_trainers import GlobalBatchSampler
+from east_core.engines.trl import rank as ours
+from east_core.engines.trl.arguments import collator, training_arguments
+from east_core.engines.trl.data import TrainingData
+from east_core.engines.trl.job import RankJob, read_job
+from east_core.engines.trl.output import save_checkpoint
+from east_core.engines.trl.trainers import GlobalBatchSampler
 
 
 class _Tokenised:

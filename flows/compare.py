@@ -3,10 +3,10 @@
 from prefect import flow
 from prefect.logging import get_run_logger
 
-from east_core.artifacts import ArtifactRecord
 from east_core.config import RunConfig
 from east_core.errors import EastError
-from east_core.study import StudyConfig
+from east_core.store import ArtifactRecord
+from east_core.studies.study import StudyConfig
 from flows.self_training import self_training
 from tasks.aws_credentials import use_aws_block
 from tasks.engines import engines_for

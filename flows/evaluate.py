@@ -3,13 +3,13 @@
 from prefect import flow
 from pydantic import ConfigDict, Field
 
-from east_core.artifacts import Store
 from east_core.config import DatasetConfig, EvaluationRecipe, Frozen, Resources, RunConfig
-from east_core.config_file import parse_config
-from east_core.report import summarise
-from east_core.stages import Run
-from flows.forms import NAME, opened
+from east_core.config.toml_file import parse_config
+from east_core.runs.run import Run
+from east_core.runs.summary import summarise
+from east_core.store import Store
 from flows.self_training import score_checkpoint
+from flows.server.forms import NAME, opened
 from tasks import stages
 from tasks.aws_credentials import use_aws_block
 from tasks.engines import engines_for

@@ -7,12 +7,12 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 from pydantic import ConfigDict, Field
 
-from east_core import promotion, retraining
-from east_core.artifacts import ArtifactRecord, Store
 from east_core.config import RunConfig
-from east_core.promotion import Entry, Margin, PairedTest
-from flows.forms import RunForm
+from east_core.store import ArtifactRecord, Store
+from east_core.studies import promotion, retraining
+from east_core.studies.promotion import Entry, Margin, PairedTest
 from flows.self_training import self_training
+from flows.server.forms import RunForm
 from tasks.aws_credentials import use_aws_block
 from tasks.logging import quiet_known_errors
 from tasks.promotions import publish_history, tell_decision

@@ -3,7 +3,7 @@
 from prefect import flow
 
 from east_core.config import RunConfig
-from flows.forms import RunForm
+from flows.server.forms import RunForm
 from tasks import stages
 from tasks.aws_credentials import use_aws_block
 from tasks.engines import engines_for

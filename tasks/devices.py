@@ -14,8 +14,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from prefect.logging import get_run_logger
 
-from east_core.files import cache_home
-from east_core.supervise import die_with_parent
+from east_core.engines.supervise import die_with_parent
+from east_core.store.files import cache_home
 
 
 def lock_path() -> Path:

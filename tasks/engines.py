@@ -9,10 +9,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from east_core.config import Resources, RunConfig
-from east_core.devices import require_means
-from east_core.sampler import Sampler
-from east_core.trainer import Trainer
-from east_core.weighing import Judge, judge_here
+from east_core.engines.devices import require_means
+from east_core.protocols import Sampler, Trainer
+from east_core.weighting.weighing import Judge, judge_here
 from tasks.devices import device_slot, end_with_worker
 from tasks.progress import report_engine, report_sampling, report_training
 
@@ -41,7 +40,7 @@ def engines_for(config: RunConfig) -> Iterator[Engines]:
         yield placed
         return
     require_means(config.resources)
-    from east_core.backends.torchrun import TorchrunTrainer
+    from east_core.engines.trl.torchrun import TorchrunTrainer
 
     trainer = TorchrunTrainer(on_step=report_training, on_log=report_engine)
     opened = _here(config.resources) if config.resources.ray is None else _there(config.resources)
@@ -51,7 +50,7 @@ def engines_for(config: RunConfig) -> Iterator[Engines]:
 
 @contextmanager
 def _here(resources: Resources) -> Iterator[tuple[Sampler, Judge]]:
-    from east_core.backends.vllm_sampler import VllmSampler
+    from east_core.engines.vllm.sampler import VllmSampler
 
     with device_slot(), VllmSampler(resources, on_progress=report_sampling) as sampler:
         yield sampler, judge_here
@@ -59,9 +58,9 @@ def _here(resources: Resources) -> Iterator[tuple[Sampler, Judge]]:
 
 @contextmanager
 def _there(resources: Resources) -> Iterator[tuple[Sampler, Judge]]:
-    from east_core.backends.ray_cluster import connect
-    from east_core.backends.ray_sampler import RaySampler
-    from east_core.backends.ray_weighing import RayJudge
+    from east_core.engines.ray.cluster import connect
+    from east_core.engines.ray.sampler import RaySampler
+    from east_core.engines.ray.weighing import RayJudge
 
     assert resources.ray is not None
     connect(resources.ray)

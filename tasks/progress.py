@@ -13,9 +13,9 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
 
-from east_core.artifacts import ArtifactRecord
-from east_core.backends.torchrun import TrainingStep
-from east_core.sampler import SamplingProgress
+from east_core.engines.trl.torchrun import TrainingStep
+from east_core.protocols import SamplingProgress
+from east_core.store import ArtifactRecord
 
 SECONDS_BETWEEN_LINES = 5.0
 BAR_WIDTH = 24

@@ -3,9 +3,9 @@
 from prefect.artifacts import create_table_artifact
 from prefect.events import emit_event
 
-from east_core import promotion
-from east_core.artifacts import Store
-from east_core.promotion import Decision, Entry
+from east_core.store import Store
+from east_core.studies import promotion
+from east_core.studies.promotion import Decision, Entry
 
 EVENTS = {
     "promoted": "east.checkpoint.promoted",

@@ -13,15 +13,17 @@ from pathlib import Path
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.events import emit_event
 
-from east_core import figures, stages
-from east_core.artifacts import ArtifactRecord
 from east_core.config import RunConfig
-from east_core.html_report import Solution, choose_solutions
 from east_core.records import Prediction, Question
-from east_core.report import Lap, RoundSummary, summarise
-from east_core.stages import Run, round_name
+from east_core.reports import figures, round_report
+from east_core.reports.html import Solution, choose_solutions
+from east_core.runs import addresses, weights
+from east_core.runs.addresses import round_name
+from east_core.runs.run import Run
+from east_core.runs.summary import Lap, RoundSummary, summarise
+from east_core.store import ArtifactRecord
 from east_core.tables import read_table, read_tables
-from east_core.weighing import WeighedQuestion
+from east_core.weighting.weighing import WeighedQuestion
 from tasks.stages import stage
 
 ROUND_COMPLETED = "east.round.completed"
@@ -45,7 +47,7 @@ class Stopwatch:
 def publish_report(config: RunConfig, number: int, lap: Lap) -> ArtifactRecord:
     """Publish the round's curves, table, weights and solutions, and tell that it is complete."""
     run = Run.open(config)
-    record = stages.report(run, number, lap)
+    record = round_report.report(run, number, lap)
     rounds = [past for past in summarise(run.store, config.name) if past.round <= number]
     pictures = sorted(run.store.fetch(record).glob("*.png"))
     link = f"{run.store.root}/{config.name}"
@@ -137,7 +139,7 @@ def weights_page(run: Run, number: int) -> str:
     record = run.record(round_name(number), "weights")
     kept = [
         (question.weight, question.entropy_bits)
-        for question in read_tables(stages.weight_files(run, record), WeighedQuestion)
+        for question in read_tables(weights.weight_files(run, record), WeighedQuestion)
         if question.kept
     ]
     drawn = figures.png(figures.weight_histograms(kept, f"{run.config.name}, round {number}"))
@@ -162,13 +164,13 @@ def solutions_page(run: Run, number: int) -> str:
 
 def _chosen(run: Run, number: int, benchmark: str) -> dict[str, list[Solution]]:
     before, after = (
-        list(read_table(run.store.fetch(record) / stages.PREDICTIONS, Prediction))
+        list(read_table(run.store.fetch(record) / addresses.PREDICTIONS, Prediction))
         for record in (
             run.record(round_name(0), "scores", benchmark),
             run.record(round_name(number), "scores", benchmark),
         )
     )
-    questions = run.store.fetch(run.record("benchmarks", benchmark)) / stages.QUESTIONS
+    questions = run.store.fetch(run.record("benchmarks", benchmark)) / addresses.QUESTIONS
     return choose_solutions(read_table(questions, Question), before, after)
 
 

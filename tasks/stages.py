@@ -1,7 +1,7 @@
 """One Prefect task for each stage of a run.
 
 A task only names the stage for people, retries what a retry can cure, and logs what came out:
-what a stage is stands in east_core.stages. Prefect's own result cache stays off, because the
+what a stage is stands in east_core.runs.stages. Prefect's own result cache stays off, because the
 artifact records know better what is done.
 """
 
@@ -15,11 +15,12 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.logging import get_run_logger
 from prefect.tasks import exponential_backoff
 
-from east_core import runs, stages
-from east_core.artifacts import ArtifactRecord
 from east_core.config import RunConfig
 from east_core.errors import EngineError, TrainingDiverged
-from east_core.stages import Run
+from east_core.runs import examples, samples, scores, start, training, weights
+from east_core.runs import retention as runs
+from east_core.runs.run import Run
+from east_core.store import ArtifactRecord
 from tasks.engines import current
 from tasks.progress import log_record
 
@@ -60,7 +61,7 @@ def stage(name: str) -> Callable[[Callable[..., ArtifactRecord]], Task[..., Arti
 @task(name="prepare", task_run_name="prepare", cache_policy=NO_CACHE, persist_result=False)
 def prepare(config: RunConfig) -> None:
     """Claim the run's address, freeze its questions and register its base model."""
-    stages.freeze_questions(claimed(config), "questions", config.questions)
+    start.freeze_questions(claimed(config), "questions", config.questions)
 
 
 @task(
@@ -77,36 +78,36 @@ def prepare_evaluation(config: RunConfig) -> None:
 def claimed(config: RunConfig) -> Run:
     """The run, with its address claimed, and its model and benchmarks frozen."""
     run = Run.open(config)
-    stages.claim(run)
-    stages.register_base_model(run)
+    start.claim(run)
+    start.register_base_model(run)
     for name, benchmark in config.benchmarks.items():
-        stages.freeze_questions(run, f"benchmarks/{name}", benchmark)
+        start.freeze_questions(run, f"benchmarks/{name}", benchmark)
     return run
 
 
 @stage("sample")
 def sample(config: RunConfig, number: int) -> ArtifactRecord:
     """Sample completions of the training questions from the last checkpoint."""
-    return stages.sample(Run.open(config), number, current().sampler)
+    return samples.sample(Run.open(config), number, current().sampler)
 
 
 @stage("weigh")
 def weigh(config: RunConfig, number: int) -> ArtifactRecord:
     """Cluster the completions by final answer and weigh the questions."""
-    return stages.weigh(Run.open(config), number, current().judge)
+    return weights.weigh(Run.open(config), number, current().judge)
 
 
 @stage("choose examples")
 def choose_examples(config: RunConfig, number: int) -> ArtifactRecord:
     """Choose the completions to train on."""
-    return stages.choose_examples(Run.open(config), number)
+    return examples.choose_examples(Run.open(config), number)
 
 
 @stage("train")
 def train(config: RunConfig, number: int) -> ArtifactRecord:
     """Train the next checkpoint on the weighted examples."""
     engines = current()
-    return stages.train(Run.open(config), number, engines.sampler, engines.trainer)
+    return training.train(Run.open(config), number, engines.sampler, engines.trainer)
 
 
 @task(
@@ -132,4 +133,4 @@ def prune(config: RunConfig, number: int) -> None:  # noqa: ARG001 names the tas
 @stage("score {benchmark}")
 def score(config: RunConfig, number: int, benchmark: str) -> ArtifactRecord:
     """Score the round's checkpoint on one benchmark."""
-    return stages.score(Run.open(config), number, benchmark, current().sampler)
+    return scores.score(Run.open(config), number, benchmark, current().sampler)

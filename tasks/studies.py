@@ -8,11 +8,11 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from east_core import comparison
-from east_core.artifacts import ArtifactRecord, Store
 from east_core.config import RunConfig
-from east_core.stages import Run
-from east_core.study import StudyConfig, share_start
+from east_core.runs.run import Run
+from east_core.store import ArtifactRecord, Store
+from east_core.studies import comparison
+from east_core.studies.study import StudyConfig, share_start
 from tasks.stages import prepare
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks.faults import BEGIN, END, NEED_ROOT, ON_S3, Result, rows, table, write_table
 from benchmarks.faults_bench import STAGES
-from east_core import stages
+from east_core.runs import addresses
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 GOOD = Result("flow-start", "killed", True, 4, [], ["config"], [], 1.0, "0.1.0")
@@ -48,7 +48,8 @@ def test_the_page_has_a_place_for_the_table() -> None:
 
 
 def test_the_bench_knows_every_stage_of_a_run() -> None:
-    assert stages.__doc__ is not None
+    assert addresses.__doc__ is not None
     told = {line.split()[0].removeprefix("{run}/").removesuffix("/{name}")
-            for line in stages.__doc__.splitlines() if line.startswith("    {run}/")}  # fmt: skip
+            for line in addresses.__doc__.splitlines()
+            if line.startswith("    {run}/")}  # fmt: skip
     assert told - {"round-00/report"} <= set(STAGES)

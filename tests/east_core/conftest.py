@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from east_core import stages
 from east_core.config import DatasetConfig, ModelConfig, RunConfig, SamplingRecipe
-from east_core.sampler import Sampler
-from east_core.stages import Run
-from east_core.testing import InstantTrainer, ScriptedSampler, write_model
-from east_core.trainer import Trainer
+from east_core.protocols import Sampler, Trainer
+from east_core.reports import round_report
+from east_core.runs import examples, samples, scores, start, training, weights
+from east_core.runs.run import Run
+from east_core.testing.fakes import InstantTrainer, ScriptedSampler, write_model
 
 FakeRun = Callable[..., Run]
 
@@ -56,21 +56,21 @@ def sums_config(folder: Path, **changes: Any) -> RunConfig:
 
 
 def finish(run: Run, sampler: Sampler, trainer: Trainer) -> None:
-    stages.claim(run)
-    stages.register_base_model(run)
-    stages.freeze_questions(run, "questions", run.config.questions)
+    start.claim(run)
+    start.register_base_model(run)
+    start.freeze_questions(run, "questions", run.config.questions)
     for name, benchmark in run.config.benchmarks.items():
-        stages.freeze_questions(run, f"benchmarks/{name}", benchmark)
+        start.freeze_questions(run, f"benchmarks/{name}", benchmark)
     for number in range(run.config.rounds + 1):
         if number:
-            stages.sample(run, number, sampler)
-            stages.weigh(run, number)
-            stages.choose_examples(run, number)
-            stages.train(run, number, sampler, trainer)
+            samples.sample(run, number, sampler)
+            weights.weigh(run, number)
+            examples.choose_examples(run, number)
+            training.train(run, number, sampler, trainer)
         for name in run.config.benchmarks:
-            stages.score(run, number, name, sampler)
-    stages.report(run, 0)
-    stages.report(run, run.config.rounds)
+            scores.score(run, number, name, sampler)
+    round_report.report(run, 0)
+    round_report.report(run, run.config.rounds)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import pytest
 
 from east_core.config import EvaluationRecipe
-from east_core.manifest import LOGS
+from east_core.store.manifest import LOGS
 
 STAGES = {"base-model", "questions", "samples", "weights", "examples", "checkpoint", "scores"}
 

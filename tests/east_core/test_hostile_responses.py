@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from east_core.answers import extract_answer
-from east_core.clustering import cluster, cluster_all
-from east_core.grading import Grader
+from east_core.answers.clustering import cluster, cluster_all
+from east_core.answers.extraction import extract_answer
+from east_core.answers.grading import Grader
 from east_core.records import Completion, Question, SampledQuestion
 
 _SPEC = importlib.util.spec_from_file_location(

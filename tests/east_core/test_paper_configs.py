@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from east_core.config_file import load_config
+from east_core.config.toml_file import load_config
 
 FOLDER = Path(__file__).parents[2] / "infra" / "configs" / "paper"
 MODELS = {

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from flows.cli import main
+from flows.commands.main import main
 
 
 @pytest.fixture

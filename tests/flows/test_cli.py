@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from east_core.datasets import builtin_path
-from east_core.testing import write_model
+from east_core.inputs.questions import builtin_path
+from east_core.testing.fakes import write_model
 
-EAST = [sys.executable, "-c", "from flows.cli import main; main()"]
+EAST = [sys.executable, "-c", "from flows.commands.main import main; main()"]
 HEAVY = (
     "torch", "transformers", "trl", "deepspeed", "vllm", "datasets", "prefect", "pandas", "pyarrow",
     "numpy", "scipy", "sympy", "math_verify", "matplotlib", "fsspec", "s3fs",
@@ -45,7 +45,7 @@ def test_help_teaches_and_imports_nothing_heavy() -> None:
     done = east("--help")
     assert done.returncode == 0
     assert all(word in done.stdout for word in ("demo", "check", "run", "show", "weigh"))
-    program = f"import sys, flows.cli; print([m for m in {HEAVY} if m in sys.modules])"
+    program = f"import sys, flows.commands.main; print([m for m in {HEAVY} if m in sys.modules])"
     loaded = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )

@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from east_core.artifacts import Store
-from east_core.comparison import SUMMARY
 from east_core.errors import NothingToLearn
+from east_core.protocols import TrainingJob, TrainingResult
 from east_core.records import SampledQuestion
-from east_core.stages import Run, sample_files
-from east_core.study import StudyConfig, parse_study
+from east_core.runs.run import Run
+from east_core.runs.samples import sample_files
+from east_core.store import Store
+from east_core.studies.comparison import SUMMARY
+from east_core.studies.study import StudyConfig, parse_study
 from east_core.tables import read_tables
-from east_core.testing import InstantTrainer, ScriptedSampler, write_model
-from east_core.trainer import TrainingJob, TrainingResult
+from east_core.testing.fakes import InstantTrainer, ScriptedSampler, write_model
 from flows.compare import compare
 from flows.self_training import self_training
 from tasks.engines import Engines, place
@@ -93,7 +94,7 @@ def test_an_arm_that_fails_is_left_out_and_told(tmp_path: Path) -> None:
 
 
 def test_samples_of_other_settings_are_never_taken_over(tmp_path: Path) -> None:
-    from east_core.study import share_start
+    from east_core.studies.study import share_start
     from tasks.stages import prepare
 
     config = next(study(tmp_path).runs())

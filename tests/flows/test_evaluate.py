@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from east_core.artifacts import Store
-from east_core.report import summarise
-from east_core.testing import InstantTrainer, ScriptedSampler, write_model
+from east_core.runs.summary import summarise
+from east_core.store import Store
+from east_core.testing.fakes import InstantTrainer, ScriptedSampler, write_model
 from flows.evaluate import EvaluationForm, evaluate
-from flows.forms import RunForm
 from flows.self_training import self_training_form
+from flows.server.forms import RunForm
 from tasks.engines import Engines, place
 
 pytestmark = pytest.mark.usefixtures("prefect_api")

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from east_core.artifacts import Store
 from east_core.config import Resources, RunConfig
 from east_core.errors import ConfigError
-from east_core.report import summarise
-from east_core.testing import InstantTrainer, ScriptedSampler
-from east_core.verification import verify
+from east_core.runs.summary import summarise
+from east_core.store import Store
+from east_core.store.verification import verify
+from east_core.testing.fakes import InstantTrainer, ScriptedSampler
 from flows.self_training import self_training
 from tasks.engines import Engines, place
 from tests.flows.test_self_training import InterruptedTrainer, config
@@ -65,7 +65,7 @@ def test_the_default_keeps_everything(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", ["last", "last:0", "some"])
 def test_an_unknown_retention_is_refused(wrong: str) -> None:
-    from east_core.config_file import parse_config
+    from east_core.config.toml_file import parse_config
 
     with pytest.raises(ConfigError, match="retention"):
         parse_config({"resources": {"retention": wrong}}, where="test")

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from east_core import promotion, retraining
-from east_core.artifacts import Store
 from east_core.errors import DataError
-from east_core.testing import InstantTrainer, ScriptedSampler, write_model
-from east_core.trainer import TrainingJob, TrainingResult
+from east_core.protocols import TrainingJob, TrainingResult
+from east_core.store import Store
+from east_core.studies import promotion, retraining
+from east_core.testing.fakes import InstantTrainer, ScriptedSampler, write_model
 from flows.retrain import RetrainForm, retrain
 from tasks.engines import Engines, place
 

@@ -6,13 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from east_core.artifacts import Store
-from east_core.config import DatasetConfig, ModelConfig, Resources, RunConfig, SamplingRecipe
+from east_core.config import (
+    DatasetConfig,
+    ModelConfig,
+    Resources,
+    RunConfig,
+    SamplingRecipe,
+)
 from east_core.errors import ArtifactMismatch, EngineError, NothingToLearn
-from east_core.report import summarise, summary_json
-from east_core.testing import InstantTrainer, ScriptedSampler, write_model
-from east_core.trainer import TrainingJob, TrainingResult
-from east_core.weighting import LabelFree
+from east_core.protocols import TrainingJob, TrainingResult
+from east_core.runs.summary import summarise, summary_json
+from east_core.store import Store
+from east_core.testing.fakes import InstantTrainer, ScriptedSampler, write_model
+from east_core.weighting.strategies import LabelFree
 from flows.self_training import self_training
 from tasks.engines import Engines, place
 

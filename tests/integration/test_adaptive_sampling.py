@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from east_core.adaptive import AdaptiveSampling
-from east_core.backends.vllm_sampler import VllmSampler
+from east_core.answers.grading import Grader
 from east_core.config import AdaptiveRecipe, DatasetConfig, Resources
-from east_core.datasets import WithGold, builtin_path
-from east_core.grading import Grader
+from east_core.engines.vllm.sampler import VllmSampler
+from east_core.inputs.questions import WithGold, builtin_path
+from east_core.protocols import GenerationSettings, ModelSource
 from east_core.records import Question, SampledQuestion
-from east_core.sampler import GenerationSettings, ModelSource
+from east_core.runs.adaptive import AdaptiveSampling
 
 MODEL = ModelSource(builtin_path("seed_model"), "seed")
 RECIPE = AdaptiveRecipe(first=4, step=4, tolerance_bits=0.2, unanimous_after=4)

@@ -28,7 +28,7 @@ MAKE_BLOCK = """
 import json, sys
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import BlockDocumentCreate
-from flows.server import prefect_api
+from flows.server.connection import prefect_api
 
 with prefect_api(), get_client(sync_client=True) as client:
     kind = client.read_block_type_by_slug("aws-credentials")

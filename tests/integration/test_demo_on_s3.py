@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from east_core.artifacts import Store
-from east_core.verification import verify
+from east_core.store import Store
+from east_core.store.verification import verify
 from tests.integration.radosgw import radosgw_server, why_not
 from tests.integration.s3_servers import BUCKET, S3Server, moto_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 ROOT = Path(__file__).resolve().parents[2]
-EAST = [sys.executable, "-c", "from flows.cli import main; main()"]
+EAST = [sys.executable, "-c", "from flows.commands.main import main; main()"]
 SMALL = (
     "rounds=1",
     "questions.limit=60",

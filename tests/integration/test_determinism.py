@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from east_core.artifacts import Store
-from east_core.manifest import LOGS
+from east_core.store import Store
+from east_core.store.manifest import LOGS
 
-EAST = [sys.executable, "-c", "from flows.cli import main; main()"]
+EAST = [sys.executable, "-c", "from flows.commands.main import main; main()"]
 COMPARED = {"samples", "weights", "examples", "checkpoint", "scores"}
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from east_core.backends import vllm_sampler
-from east_core.backends.probe import SENTENCE, Probe
-from east_core.backends.vllm_sampler import VllmSampler
 from east_core.config import DatasetConfig, Resources
-from east_core.datasets import WithGold, builtin_path
-from east_core.sampler import GenerationSettings, ModelSource
+from east_core.engines.probe import SENTENCE, Probe
+from east_core.engines.vllm import sampler as vllm_sampler
+from east_core.engines.vllm.sampler import VllmSampler
+from east_core.inputs.questions import WithGold, builtin_path
+from east_core.protocols import GenerationSettings, ModelSource
 
 RESOURCES = Resources(device="cpu", kv_cache_gib=0.25)
 SLEEPING = RESOURCES.model_copy(update={"sleeping_engines": True})

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from east_core.artifacts import Store
-from east_core.datasets import builtin_path
+from east_core.inputs.questions import builtin_path
+from east_core.store import Store
 
 CONFIG = """
 name = "round"
@@ -52,7 +52,7 @@ def test_one_round_through_the_flow(name: str, tmp_path: Path) -> None:
     config = tmp_path / "run.toml"
     config.write_text(CONFIG.format(store=tmp_path / "store", training=TRAINING[name]))
     done = subprocess.run(
-        [sys.executable, "-c", "from flows.cli import main; main()", "run", str(config)],
+        [sys.executable, "-c", "from flows.commands.main import main; main()", "run", str(config)],
         env={**os.environ, "PREFECT_HOME": str(tmp_path / "prefect")},
         capture_output=True, text=True, check=False,
     )  # fmt: skip

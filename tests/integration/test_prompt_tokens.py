@@ -4,8 +4,8 @@ import json
 import sys
 from pathlib import Path
 
-from east_core.datasets import builtin_path
-from east_core.processes import parse_message, run_child
+from east_core.engines.processes import parse_message, run_child
+from east_core.inputs.questions import builtin_path
 from east_core.records import TrainingExample
 from east_core.tables import write_table
 
@@ -15,9 +15,9 @@ SAMPLING = """
 import json, sys
 from types import SimpleNamespace
 from transformers import AutoTokenizer
-from east_core.backends.vllm_worker import Worker
-from east_core.processes import emit
-from east_core.sampler import GenerationSettings
+from east_core.engines.vllm.worker import Worker
+from east_core.engines.processes import emit
+from east_core.protocols import GenerationSettings
 folder, system, question = sys.argv[1:]
 class Engine:
     model_config = SimpleNamespace(max_model_len=2048)
@@ -32,11 +32,11 @@ import sys
 from pathlib import Path
 from transformers import AutoTokenizer
 import datasets
-from east_core.backends.training_data import prepare_data
+from east_core.engines.trl.data import prepare_data
 from east_core.config import Resources, SftRecipe
-from east_core.processes import emit
-from east_core.sampler import ModelSource
-from east_core.trainer import TrainingJob
+from east_core.engines.processes import emit
+from east_core.protocols import ModelSource
+from east_core.protocols import TrainingJob
 folder, system, table = sys.argv[1:]
 job = TrainingJob(
     model=ModelSource(Path(folder), "base"), reference=None, examples=[Path(table)],

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import ray
 
-from east_core import stages
-from east_core.backends.ray_cluster import Pool, actor, connect
-from east_core.backends.ray_sampler import RaySampler
-from east_core.backends.ray_weighing import RayJudge
-from east_core.backends.vllm_sampler import VllmSampler
 from east_core.config import DatasetConfig, Resources, RunConfig, SamplingRecipe
+from east_core.engines.ray.cluster import Pool, actor, connect
+from east_core.engines.ray.sampler import RaySampler
+from east_core.engines.ray.weighing import RayJudge
+from east_core.engines.vllm.sampler import VllmSampler
 from east_core.errors import DataError, EngineError
-from east_core.stages import Run
+from east_core.runs import samples, start, weights
+from east_core.runs.run import Run
 from tests.integration.ray_nodes import ray_nodes
 
 SHARDS, SIZE = 6, 16
@@ -45,9 +45,9 @@ def opened(store: Path, **resources: Any) -> Run:
         ),
     )
     run = Run.open(config)
-    stages.claim(run)
-    stages.register_base_model(run)
-    stages.freeze_questions(run, "questions", config.questions)
+    start.claim(run)
+    start.register_base_model(run)
+    start.freeze_questions(run, "questions", config.questions)
     return run
 
 
@@ -61,8 +61,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The artifacts of a run on one machine."""
     run = opened(tmp_path_factory.mktemp("alone"))
     with VllmSampler(run.config.resources) as sampler:
-        stages.sample(run, 1, sampler)
-    stages.weigh(run, 1)
+        samples.sample(run, 1, sampler)
+    weights.weigh(run, 1)
     return contents(run)
 
 
@@ -77,8 +77,8 @@ def test_two_nodes_make_what_one_machine_makes(
 ) -> None:
     run = opened(tmp_path, ray=cluster.address, engines=2)
     with RaySampler(run.config.resources) as sampler:
-        stages.sample(run, 1, sampler)
-        stages.weigh(run, 1, RayJudge(run.config.resources, sampler))
+        samples.sample(run, 1, sampler)
+        weights.weigh(run, 1, RayJudge(run.config.resources, sampler))
     assert len(alone) == SHARDS + 2
     assert contents(run) == alone
 
@@ -141,8 +141,8 @@ def test_a_lost_node_costs_its_shard_only(
     run = opened(tmp_path, ray=cluster.address, engines=2)
     with RaySampler(run.config.resources) as sampler:
         asked = lose_a_node(cluster, sampler, at=4)
-        stages.sample(run, 1, sampler)
-        stages.weigh(run, 1, RayJudge(run.config.resources, sampler))
+        samples.sample(run, 1, sampler)
+        weights.weigh(run, 1, RayJudge(run.config.resources, sampler))
     assert contents(run) == alone
     assert sorted(asked) == sorted([*set(asked), asked[3]])
     assert len(asked) == SHARDS + 1

@@ -11,7 +11,6 @@ import pytest
 from safetensors.torch import load_file
 
 from benchmarks.small_jobs import RECIPES, max_difference, on_ranks, small_job
-from east_core.backends.torchrun import TorchrunTrainer, TrainingStep
 from east_core.config import (
     DatasetConfig,
     EvaluationRecipe,
@@ -20,9 +19,10 @@ from east_core.config import (
     SamplingRecipe,
     SftRecipe,
 )
+from east_core.engines.trl.torchrun import TorchrunTrainer, TrainingStep
 from east_core.errors import ConfigError, EngineError
-from east_core.stages import Run
-from east_core.trainer import TrainingJob
+from east_core.protocols import TrainingJob
+from east_core.runs.run import Run
 from flows.self_training import self_training
 from tests.integration.ray_nodes import ray_nodes
 
@@ -139,6 +139,6 @@ def _agent(scratch: Path, address: str) -> psutil.Process:
         for process in psutil.process_iter()
         if _works_in(process, scratch)
         and f"--local-addr={address}" in process.cmdline()
-        and "east_core.supervise" not in process.cmdline()
+        and "east_core.engines.supervise" not in process.cmdline()
     )
     return found

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from east_core.html_report import write_report
+from east_core.protocols import GenerationSettings, ModelSource
 from east_core.records import Completion, Question, SampledQuestion
-from east_core.sampler import GenerationSettings, ModelSource
-from east_core.stages import Run
-from east_core.study import parse_study
-from east_core.testing import InstantTrainer, ScriptedSampler, write_model
+from east_core.reports.html import write_report
+from east_core.runs.run import Run
+from east_core.studies.study import parse_study
+from east_core.testing.fakes import InstantTrainer, ScriptedSampler, write_model
 from flows.self_training import self_training
 from tasks.engines import Engines, place
 

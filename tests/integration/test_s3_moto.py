@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from east_core.artifacts import ArtifactRecord, Stage, Store, materialize
 from east_core.errors import ArtifactConflict, ArtifactDamaged, StoreError
-from east_core.runs import list_runs
-from east_core.stages import Run
-from east_core.testing import InstantTrainer, ScriptedSampler
-from east_core.transport import Transfer
-from east_core.verification import verify
+from east_core.runs.overview import list_runs
+from east_core.runs.run import Run
+from east_core.store import ArtifactRecord, Stage, Store, materialize
+from east_core.store.filesystem import Transfer
+from east_core.store.verification import verify
+from east_core.testing.fakes import InstantTrainer, ScriptedSampler
 from tests.east_core.conftest import finish, sums_config
 from tests.integration.s3_servers import (
     BUCKET,

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from east_core.artifacts import Stage, Store, materialize
 from east_core.errors import ArtifactConflict, StoreError
-from east_core.transport import Transfer
+from east_core.store import Stage, Store, materialize
+from east_core.store.filesystem import Transfer
 from tests.integration.radosgw import radosgw_server, why_not
 from tests.integration.s3_servers import BUCKET, S3Server
 

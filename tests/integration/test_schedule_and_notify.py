@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from east_core.datasets import builtin_path
+from east_core.inputs.questions import builtin_path
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 RUN_SECONDS = 900

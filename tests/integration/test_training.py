@@ -20,11 +20,11 @@ from benchmarks.small_jobs import (
     tiny_model,
     train_quietly,
 )
-from east_core.backends.torchrun import TorchrunTrainer
-from east_core.backends.training_job import rank_job
-from east_core.chat import prompt_token_ids
 from east_core.config import LoraRecipe
+from east_core.engines.trl.job import rank_job
+from east_core.engines.trl.torchrun import TorchrunTrainer
 from east_core.errors import ConfigError, DataError, EngineError, TrainingDiverged
+from east_core.inputs.chat import prompt_token_ids
 
 TWO_RANKS = {"processes": 2, "micro_batch_size": 2, "group_by_length": True}
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from east_core.artifacts import Store
-from east_core.manifest import ArtifactRecord
+from east_core.store import Store
+from east_core.store.manifest import ArtifactRecord
 
-EAST = [sys.executable, "-c", "from flows.cli import main; main()"]
-CHILDREN = ("east_core.backends.", "east_core.supervise", "flows.ui_server")
+EAST = [sys.executable, "-c", "from flows.commands.main import main; main()"]
+CHILDREN = ("east_core.engines.", "east_core.engines.supervise", "flows.server.application")
 CONFIG = """
 name = "two-rounds"
 store = "{store}"
@@ -107,7 +107,7 @@ def test_two_rounds_leave_every_artifact_and_a_table(finished: Path) -> None:
 def test_training_moves_the_model_and_lowers_its_loss_on_its_own_answers(finished: Path) -> None:
     from safetensors.numpy import load_file
 
-    from east_core.datasets import builtin_path
+    from east_core.inputs.questions import builtin_path
 
     made = records(finished)
     store = Store(str(finished / "store"))

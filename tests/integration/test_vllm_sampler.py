@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from east_core.backends.vllm_sampler import VllmSampler
 from east_core.config import DatasetConfig, Resources
-from east_core.datasets import WithGold, builtin_path
+from east_core.engines.vllm.sampler import VllmSampler
+from east_core.inputs.questions import WithGold, builtin_path
+from east_core.protocols import GenerationSettings, ModelSource
 from east_core.records import Question, SampledQuestion
-from east_core.sampler import GenerationSettings, ModelSource
 
 MODEL = ModelSource(builtin_path("seed_model"), "seed")
 SETTINGS = GenerationSettings(

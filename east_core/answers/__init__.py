@@ -1,0 +1,1 @@
+"""Answers: what a completion says, and which answers are the same."""

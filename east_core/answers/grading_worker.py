@@ -1,0 +1,228 @@
+"""The program that a grading worker runs: math-verify behind a socket, in a child it can lose.
+
+Started by `east_core.answers.grading` as `python -P grading_worker.py FD SECONDS MEGABYTES`, it
+imports math-verify once and then works through a child made by fork. The kernel ends that child
+when one step takes more than SECONDS of CPU time (ITIMER_PROF, which no library can swallow and
+which does not depend on how busy the machine is) or makes it ask for more than MEGABYTES of address
+space. A new child takes milliseconds, the import would take seconds. math-verify's own time-outs
+are off.
+
+Answers only ever pass through the LaTeX grammar of math-verify: never through eval, sympify or
+sympy's parse_expr. The file imports nothing of east_core, so that it starts fast and from anywhere.
+"""
+
+import dataclasses
+import functools
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+from collections import Counter
+from multiprocessing.connection import Connection, Pipe
+from typing import Any
+
+Pair = tuple[int, int]
+_WARM_UP = (r"\frac{1}{2}", r"x^2+2x+1", r"(1,2)", r"3\sqrt{5}-\pi", r"1<x\le 2", "y=2x+3")
+_STEPS_PER_CHILD = 20_000
+_DEATHS_PER_FORM = 3
+_LETHAL_FORMS = 10_000
+
+
+@functools.lru_cache(maxsize=4096)
+def read(latex: str) -> Any:
+    """The expressions that math-verify sees in an answer; an empty tuple where it sees none."""
+    import math_verify
+
+    return tuple(
+        math_verify.parse(
+            f"${latex}$", [_latex_only()], fallback_mode="no_fallback", parsing_timeout=None
+        )
+    )
+
+
+@functools.cache
+def _latex_only() -> Any:
+    """math-verify's LaTeX reader; units are already gone, so "3t" does not become 3."""
+    import math_verify
+
+    config = math_verify.LatexExtractionConfig()
+    normalization = dataclasses.replace(config.normalization_config, units=False)
+    return dataclasses.replace(config, normalization_config=normalization)
+
+
+def is_read(latex: str) -> bool:
+    """Whether math-verify reads an answer; its value is computed too, while the blame is clear."""
+    _magnitude(latex)
+    return bool(read(latex))
+
+
+def same(a: str, b: str) -> bool:
+    """Whether math-verify holds two answers equal, asked in both directions."""
+    import math_verify
+
+    left, right = read(a), read(b)
+    if not left or not right or _plainly_different(a, b):
+        return False
+    return any(
+        math_verify.verify(list(gold), list(answer), timeout_seconds=None)
+        for gold, answer in ((left, right), (right, left))
+    )
+
+
+def _plainly_different(a: str, b: str) -> bool:
+    """Two constants whose numerical values are far apart need no simplification."""
+    x, y = _magnitude(a), _magnitude(b)
+    return x is not None and y is not None and abs(x - y) > 1e-4 * max(1.0, abs(x), abs(y))
+
+
+@functools.lru_cache(maxsize=4096)
+def _magnitude(latex: str) -> complex | None:
+    """The value of a constant expression to double precision; None for anything else."""
+    import sympy
+
+    try:
+        (expression,) = read(latex)
+        if not isinstance(expression, sympy.Expr) or expression.free_symbols:
+            return None
+        value = complex(expression.doit().evalf(15))
+    except (ArithmeticError, AttributeError, TypeError, ValueError):
+        return None
+    return value if abs(value) < float("inf") else None
+
+
+class Child:
+    """A forked process that works through steps, one byte of verdict for each."""
+
+    def __init__(self, seconds: float, megabytes: int, inherited: Connection) -> None:
+        self.steps = 0
+        self._jobs, theirs = Pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._jobs.close()
+            inherited.close()
+            _serve_steps(theirs, seconds, megabytes)
+            os._exit(0)
+        theirs.close()
+
+    def start(self, forms: list[str], steps: list[Pair]) -> None:
+        """Hand over steps: (i, i) reads form i, (i, j) compares the two."""
+        self._jobs.send((forms, steps))
+
+    def verdict(self) -> bool | None:
+        """The outcome of the next step; None where the child died of it."""
+        self.steps += 1
+        try:
+            return self._jobs.recv_bytes() == b"1"
+        except (EOFError, ConnectionResetError):
+            return None
+
+    def end(self) -> None:
+        """Reap the child; closing the pipe ends one that still lives."""
+        self._jobs.close()
+        os.waitpid(self.pid, 0)
+
+
+def _serve_steps(jobs: Connection, seconds: float, megabytes: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    while True:
+        try:
+            forms, steps = jobs.recv()
+        except EOFError:
+            return
+        for i, j in steps:
+            signal.setitimer(signal.ITIMER_PROF, seconds)
+            verdict = is_read(forms[i]) if i == j else same(forms[i], forms[j])
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            jobs.send_bytes(b"1" if verdict else b"0")
+
+
+class Examiner:
+    """Answers jobs through a child that may die, and remembers which forms kill by themselves."""
+
+    def __init__(self, seconds: float, megabytes: int, parent: Connection) -> None:
+        self._limits = (seconds, megabytes)
+        self._parent = parent
+        self._child: Child | None = None
+        self._lethal: set[str] = set()
+
+    def examine(self, forms: list[str], pairs: list[Pair]) -> list[bool | None]:
+        """Whether each pair of forms is equal; None where that could not be decided.
+
+        Every form is read first, so that one that can't be read costs its time once. A form whose
+        comparisons have died `_DEATHS_PER_FORM` times is compared no further in this job.
+        """
+        outcomes: dict[Pair, bool | None] = {}
+        deaths: Counter[int] = Counter()
+        steps = [*((index, index) for index in range(len(forms))), *pairs]
+        while todo := [step for step in steps if self._is_open(forms, step, outcomes, deaths)]:
+            fatal = self._work(forms, todo, outcomes)
+            if fatal is not None:
+                self._bury(forms, fatal, deaths)
+        return [outcomes.get(pair) for pair in pairs]
+
+    def _is_open(
+        self, forms: list[str], step: Pair, outcomes: dict[Pair, bool | None], deaths: Counter[int]
+    ) -> bool:
+        return step not in outcomes and all(
+            deaths[index] < _DEATHS_PER_FORM and forms[index] not in self._lethal for index in step
+        )
+
+    def _work(
+        self, forms: list[str], steps: list[Pair], outcomes: dict[Pair, bool | None]
+    ) -> Pair | None:
+        """Let the child work until it is done (None) or dead (the step that it died of)."""
+        child = self._living_child()
+        child.start(forms, steps)
+        for step in steps:
+            outcomes[step] = child.verdict()
+            if outcomes[step] is None:
+                return step
+        return None
+
+    def _bury(self, forms: list[str], step: Pair, deaths: Counter[int]) -> None:
+        self.dismiss()
+        deaths.update(set(step))
+        if step[0] == step[1]:
+            if len(self._lethal) >= _LETHAL_FORMS:
+                self._lethal.clear()
+            self._lethal.add(forms[step[0]])
+
+    def _living_child(self) -> Child:
+        if self._child is not None and self._child.steps > _STEPS_PER_CHILD:
+            self.dismiss()
+        if self._child is None:
+            self._child = Child(*self._limits, self._parent)
+        return self._child
+
+    def dismiss(self) -> None:
+        """End the child, if there is one."""
+        if self._child is not None:
+            self._child.end()
+            self._child = None
+
+
+def main() -> None:
+    """Serve jobs of forms and pairs until the other end of the socket closes."""
+    logging.disable(logging.CRITICAL)
+    descriptor, seconds, megabytes = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
+    parent = Connection(descriptor)
+    for latex in _WARM_UP:
+        same(latex, "1")
+    parent.send_bytes(b"ready")
+    examiner = Examiner(seconds, megabytes, parent)
+    while True:
+        try:
+            job = json.loads(parent.recv_bytes())
+        except EOFError:
+            examiner.dismiss()
+            return
+        pairs = [(i, j) for i, j in job["pairs"]]
+        parent.send_bytes(json.dumps(examiner.examine(job["forms"], pairs)).encode())
+
+
+if __name__ == "__main__":
+    main()

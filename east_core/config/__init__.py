@@ -1,0 +1,42 @@
+"""The settings of a run: what a TOML file or a form says, checked before anything starts."""
+
+from east_core.config.base import Frozen, Location
+from east_core.config.inputs import DatasetConfig, ModelConfig
+from east_core.config.resources import Resources, Retention
+from east_core.config.run import RunConfig
+from east_core.config.sampling import (
+    SYSTEM_PROMPT,
+    AdaptiveRecipe,
+    EvaluationRecipe,
+    SamplingRecipe,
+)
+from east_core.config.training import (
+    DpoRecipe,
+    KtoRecipe,
+    LoraRecipe,
+    PreferenceRecipe,
+    SftRecipe,
+    Training,
+    TrainingRecipe,
+)
+
+__all__ = [
+    "SYSTEM_PROMPT",
+    "AdaptiveRecipe",
+    "DatasetConfig",
+    "DpoRecipe",
+    "EvaluationRecipe",
+    "Frozen",
+    "KtoRecipe",
+    "Location",
+    "LoraRecipe",
+    "ModelConfig",
+    "PreferenceRecipe",
+    "Resources",
+    "Retention",
+    "RunConfig",
+    "SamplingRecipe",
+    "SftRecipe",
+    "Training",
+    "TrainingRecipe",
+]

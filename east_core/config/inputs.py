@@ -1,0 +1,63 @@
+"""Settings of what a run starts from: the base model and the data sets."""
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from east_core.config.base import Frozen, Location
+
+
+class ModelConfig(Frozen):
+    """The base model: round 0's checkpoint."""
+
+    model_config = ConfigDict(title="Base model")
+
+    name: Location = Field(
+        "builtin:seed_model",
+        min_length=1,
+        description="Hub id (meta-llama/Llama-3.2-1B-Instruct), local folder, fsspec URL "
+        "(s3://bucket/model), or builtin:seed_model for the demo's model.",
+    )
+    revision: str | None = Field(
+        None, description="Branch, tag or commit of a hub model; None: the default branch."
+    )
+    trust_remote_code: bool = Field(
+        False, description="Run Python code that comes with a hub model. Leave off unless audited."
+    )
+
+
+class DatasetConfig(Frozen):
+    """Questions with gold answers: files by path or URL, or a hub data set."""
+
+    model_config = ConfigDict(title="Questions")
+
+    path: Location = Field(
+        "builtin:train.jsonl",
+        min_length=1,
+        description="JSONL or Parquet file, folder or glob, by path or fsspec URL; or a hub data "
+        "set id as hub:openai/gsm8k. builtin:train.jsonl and builtin:test.jsonl are the demo's.",
+    )
+    format: Literal["gsm8k", "math", "table"] = Field(
+        "table",
+        description="gsm8k: 'answer' ends in '#### 72'. math: the answer stands in \\boxed{} of "
+        "'solution' or 'answer'. table: the columns named below.",
+    )
+    subset: str | None = Field(None, description="Configuration name of a hub data set ('main').")
+    split: str = Field("train", description="Split of a hub data set.")
+    revision: str | None = Field(None, description="Revision of a hub data set.")
+    question_column: str = Field("question", description="Column of the question (table).")
+    answer_column: str | None = Field(
+        "answer", description="Column of the gold answer (table); None for label-free training."
+    )
+    id_column: str | None = Field(
+        "id", description="Column of a unique id (table); row numbers where it is absent."
+    )
+    answer_format: Literal["plain", "gsm8k", "boxed"] = Field(
+        "plain", description="How the final answer stands in answer_column (table)."
+    )
+    limit: int | None = Field(None, ge=1, description="Use the first so many questions only.")
+
+    @property
+    def has_answers(self) -> bool:
+        """Whether the data set has gold answers; False for label-free training."""
+        return self.format != "table" or self.answer_column is not None

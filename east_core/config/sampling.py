@@ -1,0 +1,89 @@
+"""Settings of sampling and of evaluation."""
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from east_core.config.base import Frozen
+
+SYSTEM_PROMPT = "Please reason step by step, and put your final answer within \\boxed{}."
+
+
+class AdaptiveRecipe(Frozen):
+    """Sampling in steps, until the entropy of a question is known (docs/weighting.md)."""
+
+    model_config = ConfigDict(title="Adaptive sampling")
+
+    first: int = Field(16, ge=2, le=4096, description="Completions in a question's first step.")
+    step: int = Field(8, ge=1, le=4096, description="Completions in each further step.")
+    tolerance_bits: float = Field(
+        0.2,
+        gt=0,
+        description="A question is sampled on while its entropy is expected to change by more than "
+        "this (root mean square, in bits) on the way to samples_per_question.",
+    )
+    unanimous_after: int = Field(
+        16, ge=2, description="Completions after which a question with one answer only is decided."
+    )
+    all_wrong_after: int | None = Field(
+        None,
+        ge=2,
+        description="Completions after which a question without a correct one is given up; None: "
+        "never, since the questions that are hardest to solve have the largest weights.",
+    )
+
+
+class SamplingRecipe(Frozen):
+    """How completions are drawn from the current checkpoint for each training question."""
+
+    model_config = ConfigDict(title="Sampling")
+
+    samples_per_question: int = Field(
+        8, ge=2, le=4096, description="Completions for each question, n (the paper's data: 128)."
+    )
+    temperature: float = Field(1.0, gt=0, le=5, description="Softmax temperature; above 0.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Nucleus sampling's probability mass.")
+    max_tokens: int = Field(
+        1024, ge=1, description="Longest completion in tokens; longer ones count as truncated."
+    )
+    system_prompt: str | None = Field(
+        SYSTEM_PROMPT,
+        description="System message of every prompt, in sampling, training and evaluation alike.",
+    )
+    stop: tuple[str, ...] = Field((), description="Strings that end a completion, besides EOS.")
+    adaptive: AdaptiveRecipe | None = Field(
+        None,
+        description="Sample in steps until a question's entropy is known well enough, "
+        "samples_per_question at most. None: every question gets samples_per_question.",
+    )
+
+    @model_validator(mode="after")
+    def _leaves_steps(self) -> "SamplingRecipe":
+        if self.adaptive is not None and self.adaptive.first >= self.samples_per_question:
+            raise ValueError(
+                f"adaptive.first {self.adaptive.first} leaves nothing to adapt in "
+                f"samples_per_question {self.samples_per_question}; raise the latter, or leave "
+                "adaptive out"
+            )
+        return self
+
+
+class EvaluationRecipe(Frozen):
+    """How every checkpoint is scored on the benchmarks."""
+
+    model_config = ConfigDict(title="Evaluation")
+
+    max_tokens: int = Field(1024, ge=1, description="Longest greedy completion in tokens.")
+    samples_per_question: int = Field(
+        0,
+        ge=0,
+        le=4096,
+        description="Extra samples a question for maj@k and pass@k; 0: greedy accuracy only.",
+    )
+    temperature: float = Field(0.7, gt=0, le=5, description="Temperature of those extra samples.")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Coverage of the intervals.")
+    answer_policy: Literal["boxed", "lenient"] = Field(
+        "lenient",
+        description="Which final answers count: boxed only, or also 'The answer is 42' and the "
+        "like (docs/answers.md).",
+    )

@@ -1,0 +1,151 @@
+"""Child processes for the engines: output forwarded, failures told, the whole tree ended.
+
+Prefect's process never owns a device: sampling and training each run as a child of their own,
+so that memory is freed for certain and a crash has one owner. A child talks to us in lines on
+its standard output: a line that starts with `MESSAGE_PREFIX` carries one JSON message, every
+other line is its log.
+"""
+
+import collections
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Self
+
+from east_core.errors import EngineError
+
+MESSAGE_PREFIX = "@east "
+LAST_LINES = 12
+# Loaders of engines look things up on the hub and phone home unless told not to.
+QUIET_ENGINES = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+def emit(message: Mapping[str, Any]) -> None:
+    """Send one message from a child to its parent."""
+    sys.stdout.write(f"{MESSAGE_PREFIX}{json.dumps(message)}\n")
+    sys.stdout.flush()
+
+
+def parse_message(line: str) -> dict[str, Any] | None:
+    """The message that a line carries; None for a line of log."""
+    if not line.startswith(MESSAGE_PREFIX):
+        return None
+    message: dict[str, Any] = json.loads(line[len(MESSAGE_PREFIX) :])
+    return message
+
+
+class ChildProcess:
+    """A supervised child process; a context manager that ends the child's whole tree.
+
+    The tree also ends when this process dies in any way (see east_core.engines.supervise).
+    """
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+        watch, self._alive = os.pipe()
+        self.last_lines: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "east_core.engines.supervise", str(watch), "--", *argv],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(watch,),
+            start_new_session=True,
+            env={**os.environ, **QUIET_ENGINES, **(env or {})},
+            text=True,
+            errors="replace",
+        )
+        os.close(watch)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's process id."""
+        return self._process.pid
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Write one JSON line to the child's standard input.
+
+        Raises EngineError where the child is gone.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
+        except (BrokenPipeError, ValueError) as error:
+            raise EngineError(f"the process is gone; {self.last_words()}") from error
+
+    def lines(self) -> Iterator[str]:
+        """The child's output, line by line, until it ends."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            text = line.rstrip("\n")
+            if not text.startswith(MESSAGE_PREFIX) and text.strip():
+                self.last_lines.append(text)
+            yield text
+
+    def last_words(self) -> str:
+        """The child's last log lines as one readable phrase."""
+        return "last output: " + (" | ".join(self.last_lines) or "(none)")
+
+    def wait(self) -> int:
+        """Wait for the child's end and return its exit status (128 + signal if killed)."""
+        return self._process.wait()
+
+    def end(self) -> None:
+        """End the child's process tree and wait until it is gone; safe to call twice."""
+        if self._alive >= 0:
+            os.close(self._alive)
+            self._alive = -1
+        self._process.wait()
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # a broken pipe has nothing left to flush
+            self._process.stdin.close()
+
+
+def run_child(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    on_line: Callable[[str], None] = print,
+    timeout: float | None = None,
+) -> None:
+    """Run a command to its end under supervision, passing each line of its output to `on_line`.
+
+    Raises EngineError where it exits with another status than 0 or runs longer than `timeout`
+    seconds; its process tree is gone when this returns or raises.
+    """
+    with ChildProcess(argv, env) as child:
+        timed_out = threading.Event()
+        timer = threading.Timer(timeout or 0, _expire, (child, timed_out))
+        if timeout is not None:
+            timer.start()
+        try:
+            for line in child.lines():
+                on_line(line)
+            status = child.wait()
+        finally:
+            timer.cancel()
+    if timed_out.is_set():
+        raise EngineError(f"{argv[0]} was ended after {timeout:.0f} s; {child.last_words()}")
+    if status:
+        raise EngineError(f"{argv[0]} ended with status {status}; {child.last_words()}")
+
+
+def _expire(child: ChildProcess, timed_out: threading.Event) -> None:
+    timed_out.set()
+    child.end()

@@ -1,0 +1,166 @@
+"""Sampling on a Ray cluster: a shard at a time on every engine, wherever Ray has room for one.
+
+An engine is the `VllmSampler` of one machine, in an actor that asks Ray for its GPUs; so what a
+shard comes out as is the same here and on one machine. The driver keeps the order and the store:
+a shard is published when it is back, and a lost machine costs the shard that it was working on.
+
+Machines need no common disk: a checkpoint's files travel through Ray's object store, once to each
+machine, into its download cache.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from east_core.config import Resources
+from east_core.engines.probe import FILE as PROBE_FILE
+from east_core.engines.ray.cluster import Pool, actor, connect
+from east_core.engines.vllm.sampler import Meter, VllmSampler
+from east_core.inputs.base_models import fingerprint_files
+from east_core.protocols import GenerationSettings, ModelSource, SamplingProgress
+from east_core.records import Question, SampledQuestion
+from east_core.store.cache import DownloadCache
+from east_core.store.files import cache_home, file_hash
+from east_core.store.manifest import ArtifactFile, ArtifactRecord
+
+CHUNK_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A checkpoint on its way: its files, and references to their pieces in Ray's object store."""
+
+    model: ModelSource
+    files: tuple[ArtifactFile, ...]
+    pieces: dict[str, list[Any]]
+
+    def unpack(self, cache: DownloadCache) -> ModelSource:
+        """The checkpoint in this machine's cache, brought there where it is not yet."""
+        record = ArtifactRecord(
+            address=f"ray/{self.model.fingerprint}",
+            recipe={},
+            inputs={},
+            fingerprint=self.model.fingerprint,
+            files=self.files,
+            facts={},
+            code_version="",
+            created_at="",
+            seconds=0.0,
+        )
+        folder = cache.folder(record, self.files, self._download)
+        return ModelSource(folder, self.model.fingerprint, self.model.trust_remote_code)
+
+    def _download(self, file: ArtifactFile, target: Path) -> str:
+        import ray
+
+        digest = hashlib.sha256()
+        with target.open("wb") as stream:
+            for piece in self.pieces[file.path]:
+                data = ray.get(piece)
+                digest.update(data)
+                stream.write(data)
+        return digest.hexdigest()
+
+
+def pack(model: ModelSource) -> Parcel:
+    """Put a checkpoint's files into Ray's object store (which spills to disk what is too much)."""
+    hashes = fingerprint_files(model.folder)
+    names = [*hashes, *([PROBE_FILE] if (model.folder / PROBE_FILE).is_file() else [])]
+    files = tuple(_file(model.folder, name, hashes.get(name)) for name in names)
+    return Parcel(model, files, {name: _put(model.folder / name) for name in names})
+
+
+def _file(folder: Path, name: str, known: str | None) -> ArtifactFile:
+    path = folder / name
+    return ArtifactFile(name, path.stat().st_size, known or file_hash(path))
+
+
+def _put(path: Path) -> list[Any]:
+    import ray
+
+    with path.open("rb") as stream:
+        return [ray.put(piece) for piece in iter(lambda: stream.read(CHUNK_BYTES), b"")]
+
+
+Shard = tuple[Parcel, Sequence[Question], GenerationSettings]
+
+
+class EngineActor:
+    """One engine, on a machine of the cluster."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._sampler = VllmSampler(resources)
+        self._cache = DownloadCache(Path(os.environ.get("EAST_CACHE") or cache_home()) / "ray")
+
+    def ready(self) -> None:
+        """Answer as soon as there is room for the actor."""
+
+    def sample(
+        self, parcel: Parcel, questions: Sequence[Question], settings: GenerationSettings
+    ) -> list[SampledQuestion]:
+        """One shard's completions; the checkpoint is loaded where it is another one."""
+        model = parcel.unpack(self._cache)
+        (sampled,) = self._sampler.sample(model, [questions], settings, len(questions))
+        return sampled
+
+
+class RaySampler:
+    """The `Sampler` of a cluster: `resources.engines` engines wherever Ray finds room for them."""
+
+    def __init__(
+        self,
+        resources: Resources,
+        on_progress: Callable[[SamplingProgress], None] = lambda _: None,
+    ) -> None:
+        self._resources = resources
+        self._on_progress = on_progress
+        self._parcel: Parcel | None = None
+        self._pool: Pool[Shard, list[SampledQuestion]] = Pool(
+            self._start,
+            lambda engine, shard: engine.sample.remote(*shard),
+            resources.engines,
+            resources.stage_timeout_hours,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def sample(
+        self,
+        model: ModelSource,
+        shards: Iterable[Sequence[Question]],
+        settings: GenerationSettings,
+        total: int,
+    ) -> Iterator[list[SampledQuestion]]:
+        """Yield the shards' completions in order; see `Sampler.sample`."""
+        assert self._resources.ray is not None
+        connect(self._resources.ray)
+        if self._parcel is None or self._parcel.model != model:
+            self._parcel = pack(model)
+        parcel, meter = self._parcel, Meter(total, self._on_progress)
+        for sampled in self._pool.map((parcel, questions, settings) for questions in shards):
+            completions = (each for question in sampled for each in question.completions)
+            meter.count(len(sampled), sum(each.token_count for each in completions))
+            yield sampled
+        meter.report()
+
+    def release(self) -> None:
+        """End the engines: whoever comes next asks Ray for what they hold."""
+        self.close()
+
+    def close(self) -> None:
+        """End every engine."""
+        self._pool.close()
+        self._parcel = None
+
+    def _start(self) -> Any:
+        is_cpu = self._resources.device == "cpu"
+        alone = self._resources.model_copy(update={"engines": 1, "ray": None})
+        gpus = 0 if is_cpu else self._resources.tensor_parallel
+        return actor(EngineActor, 1, gpus, alone)

@@ -1,0 +1,76 @@
+"""A small process that owns an engine's whole process tree and ends it when its parent is gone.
+
+    python -m east_core.engines.supervise WATCH_FD -- COMMAND ...
+
+WATCH_FD is the read end of a pipe whose write end only the parent holds: end-of-file means that
+the parent closed it or died, even by SIGKILL. The supervisor is a subreaper, so grandchildren
+that started sessions of their own (torchrun's ranks) are still found and ended.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import psutil
+
+GRACE_SECONDS = 5.0
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+
+
+def die_with_parent(number: int = signal.SIGKILL) -> None:
+    """Ask the kernel to signal this process when the thread that started it ends (Linux only)."""
+    _prctl(_PR_SET_PDEATHSIG, number)
+
+
+def end_descendants() -> None:
+    """Terminate every descendant of this process, and kill what is left after the grace time."""
+    processes = psutil.Process().children(recursive=True)
+    for process in processes:
+        _signal(process, signal.SIGTERM)
+    psutil.wait_procs(processes, timeout=GRACE_SECONDS)
+    for process in psutil.Process().children(recursive=True):
+        _signal(process, signal.SIGKILL)
+
+
+def main() -> int:
+    """Run the command, end its tree, and return its exit status."""
+    watch, command = int(sys.argv[1]), sys.argv[3:]
+    if sys.platform == "linux":
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    child = subprocess.Popen(command, preexec_fn=die_with_parent)  # noqa: PLW1509 no threads yet
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(_end(child)))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us through the parent's end
+    threading.Thread(target=_end_at_eof, args=(watch, child), daemon=True).start()
+    status = child.wait()
+    end_descendants()
+    return status if status >= 0 else 128 - status
+
+
+def _end_at_eof(watch: int, child: "subprocess.Popen[bytes]") -> None:
+    os.read(watch, 1)
+    os._exit(_end(child))
+
+
+def _end(child: "subprocess.Popen[bytes]") -> int:
+    end_descendants()
+    child.poll()
+    return 128 + signal.SIGTERM
+
+
+def _signal(process: psutil.Process, number: int) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

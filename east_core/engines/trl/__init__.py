@@ -1,0 +1,1 @@
+"""Weighted training with TRL under DeepSpeed."""

@@ -1,0 +1,252 @@
+"""Training examples as token ids on local disk, the same rows for every rank.
+
+One rank reads the round's Parquet rows, renders them through east_core.inputs.chat, drops what is
+longer than the recipe or the model's context allows, and writes one Arrow file that all ranks map
+into memory. The last row is a filler, which completes a ragged last batch and counts for nothing.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from east_core.config import DpoRecipe, KtoRecipe, SftRecipe
+from east_core.engines.trl.job import longest_sequence
+from east_core.errors import DataError, NothingToLearn
+from east_core.inputs.chat import (
+    ChatTokenizer,
+    check_tokenizer,
+    completion_token_ids,
+    prompt_token_ids,
+)
+from east_core.protocols import TrainingJob, example_type
+from east_core.records import LabelledExample, PreferencePair, TrainingExample
+from east_core.tables import ROWS_PER_GROUP, read_tables
+
+IGNORED_LABEL = -100
+MEAN_TOLERANCE = 1e-6
+_IDS = pa.list_(pa.int64())
+_COMMON = [("weight", pa.float64()), ("is_counted", pa.bool_())]
+_SCHEMAS = {
+    "sft": pa.schema([("input_ids", _IDS), ("labels", _IDS), *_COMMON]),
+    "dpo": pa.schema(
+        [("prompt_ids", _IDS), ("chosen_ids", _IDS), ("rejected_ids", _IDS), *_COMMON]
+    ),
+    "kto": pa.schema(
+        [("prompt_ids", _IDS), ("completion_ids", _IDS), ("label", pa.bool_()), *_COMMON]
+    ),
+}
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What was prepared. `examples` counts rows trained on, without the filler.
+
+    `weight_scale` brings the mean weight back to 1 where examples were too long; it is exactly 1
+    where none was.
+    """
+
+    examples: int
+    dropped_too_long: int
+    weight_scale: float
+
+
+@dataclass
+class _Tally:
+    """What is counted while rows stream by."""
+
+    weights: list[float] = field(default_factory=list)
+    kept_weights: list[float] = field(default_factory=list)
+    run: int = 0
+    longest_run: int = 0
+    last_question: str | None = None
+
+    def see(self, question_id: str) -> None:
+        """Follow runs of one question's examples, which stand together."""
+        self.run = self.run + 1 if question_id == self.last_question else 1
+        self.last_question = question_id
+        self.longest_run = max(self.longest_run, self.run)
+
+
+def prepare_data(job: TrainingJob, tokenizer: ChatTokenizer, path: Path) -> TrainingData:
+    """Write the tokenised rows of `job` to the Arrow file `path`.
+
+    Raises DataError for weights that are missing, negative, NaN or not of mean 1 and for a
+    tokenizer without chat template or EOS; NothingToLearn where less than one global batch is left.
+    """
+    check_tokenizer(tokenizer, job.system_prompt, str(job.model.folder))
+    tally = _Tally()
+    rows = _rows(job, tokenizer, tally)
+    _write_arrow(path, _SCHEMAS[job.recipe.loss], rows)
+    data = _summary(job, tally)
+    if isinstance(job.recipe, KtoRecipe):
+        _add_kl_completions(path, _kl_partners(job, data.examples, tally.longest_run))
+    path.with_suffix(".json").write_text(json.dumps(asdict(data)))
+    return data
+
+
+def read_summary(path: Path) -> TrainingData:
+    """What `prepare_data` told when it wrote `path`."""
+    return TrainingData(**json.loads(path.with_suffix(".json").read_text()))
+
+
+def row_lengths(path: Path) -> list[int]:
+    """Tokens of the longest sequence of every row of `path`, the filler's last."""
+    table = pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
+    counts = {
+        name: pc.list_value_length(table[name]).to_numpy()
+        for name in table.column_names
+        if name == "input_ids" or name in _COMPLETION_COLUMNS or name == "prompt_ids"
+    }
+    if "input_ids" in counts:
+        lengths: npt.NDArray[np.int64] = counts["input_ids"]
+    else:
+        prompts = counts.pop("prompt_ids")
+        lengths = prompts + np.maximum.reduce(list(counts.values()))
+    return [int(length) for length in lengths]
+
+
+def _rows(job: TrainingJob, tokenizer: ChatTokenizer, tally: _Tally) -> Iterator[Row]:
+    row_of, longest = _row_builder(job, tokenizer), longest_sequence(job)
+    for example in read_tables(job.examples, example_type(job.recipe)):
+        tally.weights.append(_checked_weight(example.question_id, example.weight))
+        row = row_of(example)
+        if _longest(row) > longest:
+            continue
+        tally.kept_weights.append(example.weight)
+        tally.see(example.question_id)
+        yield {**row, "weight": example.weight, "is_counted": True}
+    yield {**_FILLERS[job.recipe.loss], "weight": 0.0, "is_counted": False}
+
+
+def _row_builder(job: TrainingJob, tokenizer: ChatTokenizer) -> Callable[[Any], Row]:
+    def prompt(example: Any) -> list[int]:
+        return prompt_token_ids(tokenizer, system_prompt=job.system_prompt, question=example.prompt)
+
+    def completion(text: str) -> list[int]:
+        return completion_token_ids(tokenizer, text)
+
+    def sft(example: TrainingExample) -> Row:
+        before, after = prompt(example), completion(example.completion)
+        labels = [IGNORED_LABEL] * len(before) + after
+        return {"input_ids": before + after, "labels": labels}
+
+    def dpo(example: PreferencePair) -> Row:
+        sides = {"chosen_ids": example.chosen, "rejected_ids": example.rejected}
+        return {"prompt_ids": prompt(example)} | {k: completion(v) for k, v in sides.items()}
+
+    def kto(example: LabelledExample) -> Row:
+        ids = {"prompt_ids": prompt(example), "completion_ids": completion(example.completion)}
+        return {**ids, "label": example.is_desirable}
+
+    match job.recipe:
+        case SftRecipe():
+            return sft
+        case DpoRecipe():
+            return dpo
+        case KtoRecipe():
+            return kto
+
+
+_FILLERS: dict[str, Row] = {
+    "sft": {"input_ids": [0, 0], "labels": [IGNORED_LABEL] * 2},
+    "dpo": {"prompt_ids": [0], "chosen_ids": [0], "rejected_ids": [0]},
+    "kto": {"prompt_ids": [0], "completion_ids": [0], "label": True},
+}
+
+
+def _checked_weight(question_id: str, weight: float | None) -> float:
+    if weight is None or not math.isfinite(weight) or weight < 0:
+        raise DataError(
+            f"question {question_id!r} has training weight {weight}; weights must be finite and "
+            "not negative: write the examples again"
+        )
+    return weight
+
+
+def _longest(row: Row) -> int:
+    """Tokens of the row's longest sequence."""
+    if "input_ids" in row:
+        return len(row["input_ids"])
+    completions = (len(ids) for name, ids in row.items() if name in _COMPLETION_COLUMNS)
+    return len(row["prompt_ids"]) + max(completions)
+
+
+_COMPLETION_COLUMNS = {"chosen_ids", "rejected_ids", "completion_ids"}
+
+
+def _summary(job: TrainingJob, tally: _Tally) -> TrainingData:
+    total, kept = len(tally.weights), len(tally.kept_weights)
+    _check_mean(tally.weights)
+    batch = job.recipe.global_batch_size
+    if kept < batch:
+        raise NothingToLearn(
+            f"{kept} training examples are left ({total - kept} longer than "
+            f"{longest_sequence(job)} tokens dropped), less than one batch of {batch}; lower "
+            "training.global_batch_size, or sample more questions"
+        )
+    weight = math.fsum(tally.kept_weights)
+    if weight == 0:
+        raise NothingToLearn(
+            f"all {kept} training examples have weight 0; choose another weighting or exponent"
+        )
+    return TrainingData(kept, total - kept, 1.0 if kept == total else kept / weight)
+
+
+def _check_mean(weights: Sequence[float]) -> None:
+    if not weights:
+        return
+    mean = math.fsum(weights) / len(weights)
+    if abs(mean - 1) > MEAN_TOLERANCE:
+        raise DataError(
+            f"the {len(weights)} training weights have mean {mean:.9g}, not 1, which would change "
+            "the learning rate; rescale them by 1 / mean"
+        )
+
+
+def _write_arrow(path: Path, schema: pa.Schema, rows: Iterable[Row]) -> None:
+    """Write rows as an Arrow stream, a group at a time."""
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+        group: list[Row] = []
+        for row in rows:
+            group.append(row)
+            if len(group) == ROWS_PER_GROUP:
+                writer.write_batch(pa.RecordBatch.from_pylist(group, schema))
+                group = []
+        writer.write_batch(pa.RecordBatch.from_pylist(group, schema))
+
+
+def _kl_partners(job: TrainingJob, examples: int, longest_run: int) -> npt.NDArray[np.int64]:
+    """For each row, the row whose completion is its mismatched one in KTO's KL estimate.
+
+    invariant: all completions moved on by the longest run of one question's examples, so that no
+    prompt meets a completion of its own question. trl: moved on by one within each micro-batch.
+    """
+    assert isinstance(job.recipe, KtoRecipe)
+    rows = np.arange(examples)
+    if job.recipe.kl == "invariant":
+        return (rows - longest_run) % examples
+    size = job.resources.micro_batch_size
+    start = rows // size * size
+    width = np.minimum(start + size, examples) - start
+    partners: npt.NDArray[np.int64] = start + (rows - start - 1) % width
+    return partners
+
+
+def _add_kl_completions(path: Path, partners: npt.NDArray[np.int64]) -> None:
+    table = pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
+    filler = len(partners)
+    moved = table["completion_ids"].take(pa.array([*partners, filler]))
+    table = table.append_column("KL_completion_ids", moved)
+    complete = path.with_suffix(".kl")
+    with pa.OSFile(str(complete), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=ROWS_PER_GROUP)
+    complete.replace(path)

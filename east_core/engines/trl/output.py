@@ -1,0 +1,77 @@
+"""The trained checkpoint: one folder that vLLM and Transformers load, with its training log and
+the probe by which an engine's weights are known.
+"""
+
+import json
+import shutil
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+from transformers import PreTrainedTokenizerBase
+
+from east_core.config import LoraRecipe
+from east_core.engines.probe import SENTENCE, Probe
+from east_core.engines.trl.job import RankJob
+from east_core.store.manifest import LOGS
+
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".index.json")
+_OF_THE_MODEL = ("config.json", "README.md", ".gitattributes")
+_ADAPTED = ".base_layer.weight"
+
+
+def save_checkpoint(trainer: Any, tokenizer: PreTrainedTokenizerBase, job: RankJob) -> None:
+    """Write a checkpoint that vLLM and Transformers load; all ranks take part.
+
+    The tokenizer's files are copied byte for byte, so that no round changes a prompt's ids.
+    """
+    probe = _probed(trainer, tokenizer)
+    state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if distributed.get_rank() != 0:
+        return
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if job.recipe.lora is not None:
+        state, model = merge_lora(state, job.recipe.lora), model.get_base_model()
+    untied = {name: t for name, t in state.items() if name not in model.all_tied_weights_keys}
+    model.save_pretrained(job.out, state_dict=untied)
+    for file in job.model.folder.iterdir():
+        if file.is_file() and not file.name.endswith(_WEIGHTS) and file.name not in _OF_THE_MODEL:
+            shutil.copyfile(file, job.out / file.name)
+    probe.write(job.out)
+    log = (json.dumps(entry) + "\n" for entry in trainer.state.log_history)
+    logs = job.out / LOGS
+    (logs / "training.jsonl").write_text("".join(log))
+    if job.tensorboard.exists():
+        shutil.copytree(job.tensorboard, logs / "tensorboard", dirs_exist_ok=True)
+
+
+@torch.no_grad()
+def _probed(trainer: Any, tokenizer: PreTrainedTokenizerBase) -> Probe:
+    """The log-probabilities of the probe's sentence; every rank computes them (ZeRO-3)."""
+    model = trainer.model_wrapped
+    model.eval()  # DeepSpeed's engine does not return itself
+    ids = torch.tensor([tokenizer(SENTENCE)["input_ids"]], device=trainer.args.device)
+    logits = model(input_ids=ids).logits[0, :-1].float()
+    chosen = logits.log_softmax(-1).gather(-1, ids[0, 1:, None])[:, 0]
+    return Probe(ids[0].tolist(), [round(value, 6) for value in chosen.tolist()])
+
+
+def merge_lora(state: dict[str, Tensor], lora: LoraRecipe) -> dict[str, Tensor]:
+    """Full weights of a peft model: W + alpha / r * B A for adapted layers, others as they are.
+
+    The product is taken in fp32 whatever the weights' precision (LoRA, arXiv:2106.09685, eq. 3).
+    """
+    scale = lora.alpha / lora.rank
+    return {
+        name.removeprefix("base_model.model.").replace(".base_layer.", "."): (
+            _merged(state, name, scale) if name.endswith(_ADAPTED) else tensor
+        )
+        for name, tensor in state.items()
+        if ".lora_" not in name
+    }
+
+
+def _merged(state: dict[str, Tensor], name: str, scale: float) -> Tensor:
+    stem, weight = name.removesuffix(_ADAPTED), state[name]
+    a, b = (state[f"{stem}.lora_{side}.default.weight"].float() for side in "AB")
+    return (weight.float() + scale * (b @ a)).to(weight.dtype)

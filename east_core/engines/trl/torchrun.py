@@ -1,0 +1,192 @@
+"""Training in processes of their own: torchrun starts the ranks, and one failure ends them all.
+
+This module is light; what is heavy is imported by the ranks (east_core.engines.trl.rank).
+"""
+
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from east_core import errors
+from east_core.engines.devices import device_of
+from east_core.engines.processes import parse_message, run_child
+from east_core.engines.ray.training import Launch, run_agents
+from east_core.engines.trl.job import JOB_FILE, MEMORY_KNOBS, RankJob, rank_job, write_job
+from east_core.errors import EastError, EngineError, MachineLost
+from east_core.protocols import TrainingJob, TrainingResult
+
+# One thread a rank: two OpenMP teams on shared cores spend their time waiting for each other.
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "TQDM_DISABLE": "1",
+    "PYTHONWARNINGS": "ignore::FutureWarning",  # DeepSpeed's, about torch, at every collective
+}
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """One optimizer step, as the ranks tell it.
+
+    `loss` is weighted as trained, `unweighted_loss` the same mean with w = 1; both are means over
+    the whole global batch. `weight_mean` and `weight_std` describe that batch's weights.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    unweighted_loss: float
+    weight_mean: float
+    weight_std: float
+    learning_rate: float
+    grad_norm: float
+    tokens_per_second: float
+
+    def __str__(self) -> str:
+        return (
+            f"step {self.step}/{self.steps}  loss {self.loss:.4f} "
+            f"(unweighted {self.unweighted_loss:.4f})  weights {self.weight_mean:.2f} "
+            f"±{self.weight_std:.2f}  lr {self.learning_rate:.2e}  grad {self.grad_norm:.2f}  "
+            f"{self.tokens_per_second:,.0f} tokens/s"
+        )
+
+
+@dataclass
+class RankDeaths:
+    """Which rank was killed, by what torchrun prints when a job fails.
+
+    Its table lists the ranks that were dead when it looked: the killed one, and others that broken
+    connections to it made fail, one of which it may call the root cause, since it looks a few
+    times a second. It also lists those that it then ended itself, after saying so.
+    """
+
+    _ended: set[str] = field(default_factory=set)
+    _rank: str = ""
+    _kills: list[tuple[signal.Signals, str]] = field(default_factory=list)
+
+    def hear(self, line: str) -> None:
+        """Take in one line of torchrun's output."""
+        if ended := re.search(r"Sending process (\d+) closing signal", line):
+            self._ended.add(ended[1])
+        elif ranked := re.search(r"rank\s+: (\d+) \(local_rank", line):
+            self._rank = ranked[1]
+        elif died := re.search(r"exitcode\s+: -(\d+) \(pid: (\d+)\)", line):
+            number, pid = died.groups()
+            if pid not in self._ended:
+                self._kills.append((signal.Signals(int(number)), self._rank))
+
+    def cause(self) -> EngineError | None:
+        """The killed rank, where there is one: SIGKILL, which comes from outside, before others."""
+        if not self._kills:
+            return None
+        from_outside = [kill for kill in self._kills if kill[0] is signal.SIGKILL]
+        number, rank = (from_outside or self._kills)[-1]
+        cure = f"; where the host ran out of memory (dmesg tells), {MEMORY_KNOBS}"
+        hint = cure if number is signal.SIGKILL else ""
+        return EngineError(f"training rank {rank} was killed by {number.name}{hint}")
+
+
+@dataclass
+class _Conversation:
+    """What the ranks have told so far."""
+
+    on_step: Callable[[TrainingStep], None]
+    on_log: Callable[[str], None]
+    result: TrainingResult | None = None
+    error: EastError | None = None
+    deaths: RankDeaths = field(default_factory=RankDeaths)
+
+    def hear(self, line: str) -> None:
+        """Take in one line of the ranks' output."""
+        message = parse_message(line)
+        if message is None:
+            self.deaths.hear(line)
+            self.on_log(line)
+        elif "step" in message:
+            self.on_step(TrainingStep(**message["step"]))
+        elif "result" in message:
+            self.result = TrainingResult(**message["result"])
+        elif "error" in message:
+            kind = getattr(errors, message["error"])
+            self.error = self.error or kind(message["message"])
+        else:
+            self.on_log(_told(message))
+
+
+def _told(message: dict[str, Any]) -> str:
+    """A rank's rarer message as a line of log."""
+    match message:
+        case {"resumed": name}:
+            return f"training resumes from {name}"
+        case {"skipped_checkpoint": name, "fault": fault}:
+            return f"training skips {name}: {fault}"
+        case {"checkpoint": name}:
+            return f"training saved {name}"
+        case {"data": data}:
+            return (
+                f"training on {data['examples']} examples, "
+                f"{data['dropped_too_long']} dropped as too long"
+            )
+    return str(message)
+
+
+@dataclass(frozen=True)
+class TorchrunTrainer:
+    """TRL with DeepSpeed under torchrun, here or on a Ray cluster; implements trainer.Trainer.
+
+    `on_step` hears of every optimizer step, `on_log` every other line of the ranks' output.
+    """
+
+    on_step: Callable[[TrainingStep], None] = print
+    on_log: Callable[[str], None] = print
+
+    def train(self, job: TrainingJob, out: Path) -> TrainingResult:
+        """Write a complete checkpoint into the folder `out`; see trainer.Trainer.train.
+
+        Goes on from the job's newest whole training checkpoint in `job.scratch`, where there is
+        one. Folders of other jobs in it are deleted: a scratch folder serves one job at a time.
+        """
+        whole = rank_job(job, out.absolute(), device_of(job.resources))
+        _clear_others(whole)
+        path = whole.work / JOB_FILE
+        write_job(whole, path)
+        talk = _Conversation(self.on_step, self.on_log)
+        try:
+            _launch(whole, path, talk.hear)
+        except EngineError as failure:
+            lost = failure if isinstance(failure, MachineLost) else None
+            raise talk.deaths.cause() or lost or talk.error or failure from failure
+        if talk.result is None:
+            raise EngineError(f"training ended without a result; see {whole.work}")
+        return talk.result
+
+
+def _launch(job: RankJob, path: Path, on_line: Callable[[str], None]) -> None:
+    """Run the ranks to their end. Raises EngineError where one fails, ConfigError."""
+    resources = job.resources
+    timeout = resources.stage_timeout_hours * 3600
+
+    def command(rendezvous: Sequence[str]) -> list[str]:
+        ranks = f"--nproc-per-node={resources.processes_per_node}"
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--max-restarts=0", ranks]
+        return [*launcher, *rendezvous, "-m", "east_core.engines.trl.rank", str(path)]
+
+    if resources.ray is None:
+        run_child(command(["--standalone"]), env=_ENVIRONMENT, on_line=on_line, timeout=timeout)
+        return
+    models = [source.folder for source in (job.model, job.reference) if source is not None]
+    folders = [job.work, job.out, *models]
+    run_agents(Launch(command, _ENVIRONMENT, path, folders), resources, on_line, timeout)
+
+
+def _clear_others(job: RankJob) -> None:
+    """Make the job's own folder and delete those of other jobs."""
+    job.work.mkdir(parents=True, exist_ok=True)
+    job.out.mkdir(parents=True, exist_ok=True)
+    for folder in job.scratch.iterdir():
+        if folder != job.work and (folder / JOB_FILE).exists():
+            shutil.rmtree(folder)

@@ -1,0 +1,344 @@
+"""TRL's SFT, DPO and KTO trainers with exact per-example weights, as small subclasses.
+
+What is changed, and why:
+- rows come ready tokenised, with their weight (TRL has no per-example weights, and its own
+  tokenisation would not give the ids that were sampled on);
+- every loss is a sum over the global batch divided by the global batch's count, so it depends
+  neither on micro-batches nor on ranks (TRL's DPO and KTO average micro-batch means);
+- weights and reference log-probabilities stay fp32 (Transformers casts every float input of a
+  DeepSpeed bf16 run to bf16);
+- a ragged last batch is completed by filler rows that count for nothing (accelerate would repeat
+  examples);
+- the reference log-probabilities are bound to the reference checkpoint's fingerprint (TRL hashes
+  the model in memory, which under ZeRO-3 is an empty shard).
+"""
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+from torch.utils.data import Sampler
+from transformers import TrainingArguments
+from trl.trainer.dpo_trainer import DPOTrainer
+from trl.trainer.kto_trainer import KTOTrainer
+from trl.trainer.sft_trainer import SFTTrainer
+
+from east_core.config import DpoRecipe, KtoRecipe, SftRecipe
+from east_core.engines.trl.losses import (
+    dpo_losses,
+    kl_estimate,
+    kto_losses,
+    sft_loss,
+    weighted_mean,
+)
+from east_core.errors import ConfigError
+
+Batch = dict[str, Any]
+
+
+class GlobalBatchSampler(Sampler[int]):
+    """The order of a whole training run: a seeded permutation an epoch, whole global batches.
+
+    An epoch's last batch is completed with the index of the filler row. All epochs are one
+    stream, so that resuming means skipping rows and nothing else; the permutations are those of
+    accelerate's seedable sampler, so the order is the stock trainers'. `seed` None keeps the
+    rows' own order, which TRL's KTO needs for its pairs within a micro-batch.
+
+    With `lengths` (tokens of every row, the filler last) each global batch is sorted, longest
+    first: micro-batches then hold rows of like length and less padding, a step still sees the same
+    rows, and what does not fit into memory fails at the first micro-batch.
+    """
+
+    def __init__(
+        self,
+        examples: int,
+        batch_size: int,
+        epochs: float,
+        seed: int | None,
+        lengths: Sequence[int] | None = None,
+    ) -> None:
+        self.examples, self.batch_size, self.seed = examples, batch_size, seed
+        self.lengths = lengths
+        self.steps = math.ceil(epochs * math.ceil(examples / batch_size))
+
+    def __len__(self) -> int:
+        return self.steps * self.batch_size
+
+    def __iter__(self) -> Iterator[int]:
+        left, epoch = len(self), 0
+        while left > 0:
+            rows = self._epoch(epoch)[:left]
+            yield from rows
+            left, epoch = left - len(rows), epoch + 1
+
+    def _epoch(self, epoch: int) -> list[int]:
+        order = list(range(self.examples))
+        if self.seed is not None:
+            generator = torch.Generator().manual_seed(self.seed + epoch)
+            order = torch.randperm(self.examples, generator=generator).tolist()
+        order += [self.examples] * (-self.examples % self.batch_size)
+        return order if self.lengths is None else self._grouped(order, self.lengths)
+
+    def _grouped(self, order: list[int], lengths: Sequence[int]) -> list[int]:
+        starts = range(0, len(order), self.batch_size)
+        batches = (order[start : start + self.batch_size] for start in starts)
+        return [row for batch in batches for row in sorted(batch, key=lambda row: -lengths[row])]
+
+
+@dataclass(frozen=True)
+class WeightedCollator:
+    """TRL's collator, with the rows' weights beside what it makes.
+
+    Adds weights: (B,) fp32, rescaled by `weight_scale`; is_counted: (B,), False for filler rows.
+    """
+
+    inner: Any
+    weight_scale: float
+
+    def __call__(self, rows: Sequence[Batch]) -> Batch:
+        """A micro-batch of tensors."""
+        weights = torch.tensor([row["weight"] * self.weight_scale for row in rows])
+        is_counted = torch.tensor([row["is_counted"] for row in rows])
+        plain = [{k: v for k, v in row.items() if k not in _OWN_COLUMNS} for row in rows]
+        return {**self.inner(plain), "weights": weights, "is_counted": is_counted}
+
+
+_OWN_COLUMNS = ("weight", "is_counted")
+
+
+@dataclass
+class StepSums:
+    """Sums over the micro-batches of one optimizer step, on this rank."""
+
+    losses: float | Tensor = 0.0
+    weights: float | Tensor = 0.0
+    squared_weights: float | Tensor = 0.0
+    examples: int | Tensor = 0
+    units: int | Tensor = 0
+    tokens: int | Tensor = 0
+
+    def add(self, losses: Tensor, units: Tensor, tokens: Tensor, batch: Batch) -> None:
+        """Add a micro-batch: unweighted losses (B,), what they are divided by, tokens seen."""
+        counted, weights = batch["is_counted"], batch["weights"]
+        self.losses += (losses.detach() * counted).sum()
+        self.weights += weights.sum()
+        self.squared_weights += weights.square().sum()
+        self.examples += counted.sum()
+        self.units += (units * counted).sum()
+        self.tokens += tokens
+
+    def vector(self, device: torch.device) -> Tensor:
+        """The six sums as one fp64 tensor (fp32 where the device has no fp64), to be gathered."""
+        values = (self.losses, self.weights, self.squared_weights)
+        counts = (self.examples, self.units, self.tokens)
+        return torch.stack([torch.as_tensor(v, device=device).double() for v in (*values, *counts)])
+
+
+def refuse_packing(arguments: TrainingArguments) -> None:
+    """Raise ConfigError for what merges rows: a merged row has no weight of its own."""
+    for name in ("packing", "padding_free"):
+        if getattr(arguments, name, False):
+            raise ConfigError(f"{name} merges examples, so none can have a weight; turn it off")
+
+
+class _Weighted:
+    """What the three trainers share; stands before a TRL trainer in the bases."""
+
+    args: TrainingArguments
+    accelerator: Any
+    _signature_columns: list[str]
+    loss_is_scaled_for_ga = True  # our losses are shares of the whole step
+
+    def __init__(self, *, sampler: GlobalBatchSampler, recipe: Any, **options: Any) -> None:
+        refuse_packing(options["args"])
+        self._sampler, self.recipe = sampler, recipe
+        self._sums = StepSums()
+        super().__init__(**options)
+
+    def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
+        return dataset  # tokenised already, see training_data
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()  # type: ignore[misc]
+        self._signature_columns = [*self._signature_columns, *_OWN_COLUMNS]
+
+    def _get_train_sampler(self, *_: Any) -> GlobalBatchSampler:
+        return self._sampler
+
+    def _prepare_input(self, data: Any) -> Any:
+        """Move to the device and leave the precision alone."""
+        if isinstance(data, dict):
+            return {name: self._prepare_input(value) for name, value in data.items()}
+        return data.to(self.args.device) if isinstance(data, Tensor) else data
+
+    def _count(self, batches: Sequence[Batch]) -> Tensor:
+        """Examples in the whole optimizer step: all micro-batches of all ranks."""
+        local = torch.stack([batch["is_counted"].sum() for batch in batches]).sum()
+        return self._total(local.to(self.args.device))
+
+    def _total(self, local: Tensor) -> Tensor:
+        """The sum of a scalar over all ranks."""
+        return self.accelerator.gather(local.reshape(1)).sum()  # type: ignore[no-any-return]
+
+    def _get_num_items_in_batch(self, batches: list[Batch], _: torch.device) -> Tensor:
+        return self._count(batches)
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: Batch,
+        return_outputs: bool = False,  # noqa: ARG002 - the base class's signature
+        num_items_in_batch: Tensor | None = None,
+    ) -> Tensor:
+        """This rank's share of the step's loss for one micro-batch.
+
+        Times the number of ranks, since gradients are averaged over ranks where shares add up.
+        """
+        assert num_items_in_batch is not None
+        share = self._share(model, inputs, num_items_in_batch)
+        return share * self.accelerator.num_processes  # type: ignore[no-any-return]
+
+    @abstractmethod
+    def _share(self, model: Any, inputs: Batch, step_count: Tensor) -> Tensor:
+        """The weighted loss of one micro-batch, divided by the whole step's count."""
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """Write none: the artifact's record tells how a checkpoint was made."""
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add what a step's weighted loss hides: the unweighted loss, weights, tokens."""
+        if "loss" in logs:
+            logs.update(self._step_metrics())
+        super().log(logs, start_time)  # type: ignore[misc]
+
+    def _step_metrics(self) -> dict[str, float]:
+        local, self._sums = self._sums.vector(self.args.device), StepSums()
+        gathered = self.accelerator.gather(local[None]).sum(0).tolist()
+        losses, weights, squared, examples, units, tokens = gathered
+        mean = weights / max(examples, 1)
+        return {
+            "unweighted_loss": losses / max(units, 1),
+            "weight_mean": mean,
+            "weight_std": math.sqrt(max(squared / max(examples, 1) - mean**2, 0)),
+            "examples": examples,
+            "tokens": tokens,
+        }
+
+
+class WeightedSFTTrainer(_Weighted, SFTTrainer):  # type: ignore[misc]
+    """Weighted maximum likelihood; see losses.sft_loss."""
+
+    recipe: SftRecipe
+
+    def _get_num_items_in_batch(self, batches: list[Batch], device: torch.device) -> Tensor:
+        if self.recipe.normalisation == "example":
+            return self._count(batches)
+        labels = torch.stack([(batch["labels"][:, 1:] != -100).sum() for batch in batches]).sum()
+        return self._total(labels.to(device))
+
+    def _share(self, model: Any, inputs: Batch, step_count: Tensor) -> Tensor:
+        outputs = model(**_model_inputs(inputs), labels=inputs["labels"], fused_lm_head=True)
+        token_logps, counts = outputs.log_probs, outputs.label_mask.sum(1)
+        normalisation = self.recipe.normalisation
+        losses, units = -token_logps.sum(1), counts
+        if normalisation == "example":
+            losses, units = losses / counts.clamp(min=1), torch.ones_like(counts)
+        self._sums.add(losses, units, inputs["attention_mask"].sum(), inputs)
+        return sft_loss(token_logps, inputs["weights"], counts, step_count, normalisation)
+
+
+class _Preference(_Weighted):
+    """What DPO and KTO share: log-probabilities of a reference model, computed beforehand."""
+
+    def __init__(self, *, reference_fingerprint: str, **options: Any) -> None:
+        self._reference_fingerprint = reference_fingerprint
+        super().__init__(**options)
+
+    def _precompute_ref_logps(self, *arguments: Any) -> Dataset:
+        self._precompute_model_hash = self._reference_fingerprint
+        return super()._precompute_ref_logps(*arguments)  # type: ignore[misc]
+
+
+class WeightedDPOTrainer(_Preference, DPOTrainer):  # type: ignore[misc]
+    """Weighted DPO or IPO; see losses.dpo_losses."""
+
+    recipe: DpoRecipe
+
+    def _share(self, model: Any, inputs: Batch, step_count: Tensor) -> Tensor:
+        chosen, rejected = _sequence_logps(model, inputs).chunk(2)
+        losses = dpo_losses(
+            chosen - inputs["ref_chosen_logps"],
+            rejected - inputs["ref_rejected_logps"],
+            self.recipe.beta,
+            self.recipe.variant,
+            inputs["completion_mask"].sum(1).chunk(2),
+        )
+        self._sums.add(losses, torch.ones_like(losses), inputs["attention_mask"].sum(), inputs)
+        return weighted_mean(losses, inputs["weights"], step_count)
+
+
+class WeightedKTOTrainer(_Preference, KTOTrainer):  # type: ignore[misc]
+    """Weighted KTO; see losses.kto_losses and losses.kl_estimate."""
+
+    recipe: KtoRecipe
+    _step_kl: Tensor | None = None
+
+    def __init__(self, **options: Any) -> None:
+        arguments, rows = options["args"], options["args"].per_device_train_batch_size
+        # TRL refuses micro-batches of one row, since its KL is a micro-batch's; ours is a step's.
+        arguments.per_device_train_batch_size = max(rows, 2)
+        super().__init__(**options)
+        arguments.per_device_train_batch_size = rows
+        self._train_batch_size = arguments.train_batch_size
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
+    ) -> tuple[list[Batch], Tensor]:
+        """Fetch the step's micro-batches and estimate its KL term before the first of them."""
+        batches, count = super().get_batch_samples(epoch_iterator, num_batches, device)
+        assert isinstance(count, Tensor)
+        if self.recipe.kl == "invariant" and batches:
+            sums = [self._kl_logratios(self._prepare_input(batch)).sum() for batch in batches]
+            self._step_kl = kl_estimate(self._total(torch.stack(sums).sum()), count)
+        return batches, count
+
+    def _share(self, model: Any, inputs: Batch, step_count: Tensor) -> Tensor:
+        kl = self._step_kl if self.recipe.kl == "invariant" else self._micro_batch_kl(inputs)
+        assert kl is not None
+        losses = kto_losses(
+            _sequence_logps(model, inputs) - inputs["ref_logps"],
+            inputs["label"],
+            kl,
+            self.recipe.beta,
+            self.recipe.desirable_weight,
+            self.recipe.undesirable_weight,
+        )
+        self._sums.add(losses, torch.ones_like(losses), inputs["attention_mask"].sum(), inputs)
+        return weighted_mean(losses, inputs["weights"], step_count)
+
+    def _kl_logratios(self, inputs: Batch) -> Tensor:
+        """log pi - log pi_ref of the mismatched completions, (B,), 0 for filler rows."""
+        with self.compute_loss_context_manager():
+            logps = self._compute_kl_logps(self.model_wrapped, inputs)  # type: ignore[no-untyped-call]
+        return (logps - inputs["ref_KL_logps"]) * inputs["is_counted"]  # type: ignore[no-any-return]
+
+    def _micro_batch_kl(self, inputs: Batch) -> Tensor:
+        """TRL's estimate: over this micro-batch on all ranks."""
+        total = self._total(self._kl_logratios(inputs).sum())
+        return kl_estimate(total, self._count([inputs]))
+
+
+def _sequence_logps(model: Any, inputs: Batch) -> Tensor:
+    """Log-probability of each row's completion, (rows,)."""
+    labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
+    outputs = model(**_model_inputs(inputs), labels=labels, fused_lm_head=True)
+    return outputs.log_probs.sum(1)  # type: ignore[no-any-return]
+
+
+def _model_inputs(inputs: Batch) -> Batch:
+    return {name: inputs[name] for name in ("input_ids", "attention_mask")}

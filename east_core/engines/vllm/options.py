@@ -1,0 +1,56 @@
+"""How a vLLM engine is built, on both sides of the process border; imports no engine."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from east_core.config import Resources
+from east_core.engines.devices import device_of
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How one engine is built; see `Resources` for the meaning of each field."""
+
+    device: str
+    tensor_parallel: int
+    engine_memory: float
+    kv_cache_gib: float
+    max_sequences: int
+    may_sleep: bool
+    trust_remote_code: bool
+
+    def llm_arguments(self) -> dict[str, Any]:
+        """Arguments of vllm.LLM for this device."""
+        shared = {
+            "max_num_seqs": self.max_sequences,
+            "trust_remote_code": self.trust_remote_code,
+            "disable_log_stats": True,
+            "enable_prefix_caching": True,
+        }
+        if self.device == "cuda":
+            return shared | {
+                "tensor_parallel_size": self.tensor_parallel,
+                "gpu_memory_utilization": self.engine_memory,
+                "enable_sleep_mode": self.may_sleep,
+            }
+        return shared | {
+            "dtype": "float32",  # bf16 costs three times the time on CPUs without AMX
+            "enforce_eager": True,
+            "kv_cache_memory_bytes": int(self.kv_cache_gib * 2**30),
+            "block_size": 32,  # the default of 128 never shares a short prompt
+            # a chunked prompt rewinds its random generator, which CPU generators can't do
+            "enable_chunked_prefill": False,
+        }
+
+    @classmethod
+    def from_resources(cls, resources: Resources, trust_remote_code: bool) -> "EngineOptions":
+        """The options that a run's resources ask for."""
+        return cls(
+            device=device_of(resources),
+            tensor_parallel=resources.tensor_parallel,
+            engine_memory=resources.engine_memory,
+            kv_cache_gib=resources.kv_cache_gib,
+            max_sequences=resources.max_sequences,
+            may_sleep=resources.sleeping_engines,
+            trust_remote_code=trust_remote_code,
+        )

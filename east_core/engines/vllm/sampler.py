@@ -1,0 +1,351 @@
+"""Sampling with vLLM: one supervised child process for each engine, kept across rounds.
+
+This module never imports vLLM. It hands out batches of questions to whichever engine has room,
+gathers the answers, and yields whole shards in order; the engines load new weights in place
+(well under a second) where a fresh start costs tens of seconds.
+
+Which sequences share an engine's batch decides the last bits of every log-probability. On CPU an
+engine therefore gets a shard whole and alone: what comes out depends on the shard, not on what
+was sampled before it, so a run that was killed in between equals one that was not. GPUs round as
+they please; there the next batches are always queued, and an engine never runs dry.
+"""
+
+import dataclasses
+import json
+import logging
+import math
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from east_core.config import Resources
+from east_core.engines.devices import device_of, memory_in_use, visible_gpus
+from east_core.engines.probe import TOLERANCE_BF16, TOLERANCE_FP32
+from east_core.engines.processes import ChildProcess, parse_message
+from east_core.engines.vllm.options import EngineOptions
+from east_core.errors import EngineError
+from east_core.protocols import GenerationSettings, ModelSource, SamplingProgress
+from east_core.records import Completion, Question, SampledQuestion
+
+# Entries of config.json that training rewrites and that vLLM does not build an engine from.
+BOOKKEEPING = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache")
+# The share of a GPU that a sleeping engine may keep from training: its context, its CUDA graphs.
+HELD_ASLEEP = 0.1
+SLEEP_SECONDS = 120.0
+log = logging.getLogger(__name__)
+Inbox = queue.SimpleQueue[tuple[int, dict[str, Any] | None]]
+Ask = tuple[str, str, str]  # key "shard:position", question's id, prompt
+
+
+@dataclass
+class Engine:
+    """One child process, and the number of questions that it has not answered yet."""
+
+    index: int
+    child: ChildProcess
+    outstanding: int = 0
+
+
+@dataclass
+class Shard:
+    """A shard on its way: its questions, and the answers that have come so far."""
+
+    questions: Sequence[Question]
+    answers: dict[int, tuple[Completion, ...]] = field(default_factory=dict)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every question is answered."""
+        return len(self.answers) == len(self.questions)
+
+    def sampled(self) -> list[SampledQuestion]:
+        """The questions with their completions, in the shard's order."""
+        return [
+            SampledQuestion(question, self.answers[position])
+            for position, question in enumerate(self.questions)
+        ]
+
+
+class VllmSampler:
+    """The `Sampler` of real runs; see `east_core.protocols.Sampler`."""
+
+    def __init__(
+        self,
+        resources: Resources,
+        on_progress: Callable[[SamplingProgress], None] = lambda _: None,
+    ) -> None:
+        self._resources = resources
+        self._on_progress = on_progress
+        self._engines: list[Engine] = []
+        self._inbox: Inbox = queue.SimpleQueue()
+        self._built: ModelSource | None = None  # what the engines were built for, or hold since
+        self._loaded: ModelSource | None = None  # what they serve; None while they sleep
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def sample(
+        self,
+        model: ModelSource,
+        shards: Iterable[Sequence[Question]],
+        settings: GenerationSettings,
+        total: int,
+    ) -> Iterator[list[SampledQuestion]]:
+        """Yield the shards' completions in order; see `Sampler.sample`."""
+        is_done = False
+        try:
+            self._serve(model)
+            for engine in self._engines:
+                engine.child.send({"settings": dataclasses.asdict(settings)})
+            queueing = Queueing.of(self._resources, settings.samples_per_question)
+            yield from self._answer_all(shards, queueing, Meter(total, self._on_progress))
+            is_done = True
+        finally:
+            if not is_done:  # an engine with half-answered questions is of no use to the next call
+                self.close()
+
+    def release(self) -> None:
+        """Free the device. On CPU an idle engine costs no time, so it stays for the next round."""
+        if device_of(self._resources) == "cpu":
+            return
+        if not (self._resources.sleeping_engines and self._fall_asleep()):
+            self.close()
+
+    def close(self) -> None:
+        """End every engine."""
+        for engine in self._engines:
+            engine.child.end()
+        self._engines, self._inbox = [], queue.SimpleQueue()
+        self._built = self._loaded = None
+
+    def _fall_asleep(self) -> bool:
+        """Let every engine drop its weights and its cache; whether the memory is free then."""
+        self._loaded = None
+        try:
+            for engine in self._engines:
+                engine.child.send({"sleep": True})
+            for _ in self._engines:
+                self._await("asleep", SLEEP_SECONDS)
+            held = max((self._held(engine) for engine in self._engines), default=0.0)
+        except EngineError as error:
+            log.warning("the engines end, because they could not be put to sleep: %s", error)
+            return False
+        if held > HELD_ASLEEP:
+            log.warning("the engines end: asleep, they still held %.0f%% of a GPU", 100 * held)
+        return held <= HELD_ASLEEP
+
+    def _held(self, engine: Engine) -> float:
+        return memory_in_use(visible_gpus(engine.index, self._resources.tensor_parallel))
+
+    def _serve(self, model: ModelSource) -> None:
+        """Make sure that every engine serves `model`.
+
+        It is loaded in place where it fits; an engine that does not speak like the checkpoint then
+        is started anew.
+        """
+        if self._loaded == model:
+            return
+        self._loaded = None
+        in_place = self._built is not None and _same_architecture(self._built, model)
+        if not (in_place and self._load(model)):
+            self.close()
+            self._start(model)
+            self._load(model)
+        self._built = self._loaded = model
+
+    def _load(self, model: ModelSource) -> bool:
+        """Load `model` into every engine; whether all of them speak like it."""
+        for engine in self._engines:
+            engine.child.send({"load": str(model.folder)})
+        answers = [self._speaks_like(model) for _ in self._engines]  # all of them, not the first
+        return all(answers)
+
+    def _speaks_like(self, model: ModelSource) -> bool:
+        message = self._await("loaded", self._longest)
+        if message["loaded"] != str(model.folder):
+            raise EngineError(f"the engine serves {message['loaded']}, not {model.folder}")
+        drift, limit = message["drift"], TOLERANCE_FP32 if message["is_fp32"] else TOLERANCE_BF16
+        if drift > limit:
+            log.warning(
+                "an engine's log-probabilities are %.2g nats a token from those that training saw, "
+                "where rounding explains %g",
+                drift,
+                limit,
+            )
+        return bool(drift <= limit)
+
+    def _start(self, model: ModelSource) -> None:
+        for index in range(self._resources.engines):
+            engine = Engine(index, self._child(index, model))
+            self._engines.append(engine)
+            threading.Thread(target=_read, args=(engine, self._inbox), daemon=True).start()
+
+    def _child(self, index: int, model: ModelSource) -> ChildProcess:
+        options = EngineOptions.from_resources(self._resources, model.trust_remote_code)
+        module = "east_core.engines.vllm.worker"
+        argv = [sys.executable, "-m", module, json.dumps(dataclasses.asdict(options))]
+        return ChildProcess(argv, env=_environment(index, self._resources))
+
+    @property
+    def _longest(self) -> float:
+        """The stage's time limit in seconds."""
+        return self._resources.stage_timeout_hours * 3600
+
+    def _await(self, kind: str, seconds: float) -> dict[str, Any]:
+        """The next message of this kind; others are dropped. Raises as `_next_message` does."""
+        while kind not in (message := self._next_message(seconds)[1]):
+            continue
+        return message
+
+    def _next_message(self, seconds: float) -> tuple[int, dict[str, Any]]:
+        """The next message of any engine.
+
+        Raises EngineError where an engine ended, or none spoke for so many seconds.
+        """
+        try:
+            index, message = self._inbox.get(timeout=seconds)
+        except queue.Empty:
+            raise EngineError(f"the sampling engine said nothing for {seconds:.0f} s") from None
+        if message is None:
+            child = self._engines[index].child
+            raise EngineError(
+                f"sampling engine {index} ended with status {child.wait()}; {child.last_words()}"
+            )
+        return index, message
+
+    def _answer_all(
+        self, shards: Iterable[Sequence[Question]], queueing: "Queueing", meter: "Meter"
+    ) -> Iterator[list[SampledQuestion]]:
+        """Keep the engines busy, and yield each shard as soon as it is whole."""
+        waiting: dict[int, Shard] = {}
+        batches = _batches(shards, queueing, waiting)
+        following = 0
+        self._hand_out(batches, queueing.room)
+        while any(engine.outstanding for engine in self._engines):
+            index, message = self._next_message(self._longest)
+            if "answer" not in message:
+                continue
+            meter.count(1, sum(row[2] for row in message["completions"]))
+            _file_answer(waiting, message)
+            self._engines[index].outstanding -= 1
+            self._hand_out(batches, queueing.room)
+            while following in waiting and waiting[following].is_complete:
+                yield waiting.pop(following).sampled()
+                following += 1
+        meter.report()
+
+    def _hand_out(self, batches: Iterator[list[Ask]], room: int) -> None:
+        """Give each engine batches while it has fewer than `room` questions."""
+        while (engine := min(self._engines, key=lambda e: e.outstanding)).outstanding < room:
+            batch = next(batches, None)
+            if batch is None:
+                return
+            engine.child.send({"ask": batch})
+            engine.outstanding += len(batch)
+
+
+class Meter:
+    """Counts questions answered and tokens, and reports them about once a second."""
+
+    def __init__(self, total: int, on_progress: Callable[[SamplingProgress], None]) -> None:
+        self._total, self._on_progress = total, on_progress
+        self._start = self._reported = time.monotonic()
+        self._questions = self._tokens = 0
+
+    def count(self, questions: int, tokens: int) -> None:
+        """Add what was just answered."""
+        self._questions += questions
+        self._tokens += tokens
+        if time.monotonic() - self._reported > 1:
+            self.report()
+
+    def report(self) -> None:
+        """Tell how far it has come."""
+        self._reported = time.monotonic()
+        seconds = self._reported - self._start
+        self._on_progress(SamplingProgress(self._questions, self._total, self._tokens, seconds))
+
+
+@dataclass(frozen=True)
+class Queueing:
+    """How questions reach an engine: `parts` batches a shard, or batches of at most `size`.
+
+    An engine is given its next batch when it has fewer than `room` questions left.
+    """
+
+    parts: int = 1
+    size: int | None = None
+    room: int = 1
+
+    @classmethod
+    def of(cls, resources: Resources, samples_per_question: int) -> Self:
+        """On CPU each engine's part of a shard, alone; on a GPU two full batches at any time."""
+        if device_of(resources) == "cpu":
+            return cls(parts=resources.engines)
+        size = math.ceil(resources.max_sequences / samples_per_question)
+        return cls(size=size, room=2 * size)
+
+    def slices(self, questions: int) -> Iterator[range]:
+        """The positions of each batch in a shard of so many questions."""
+        size = self.size or math.ceil(questions / self.parts)
+        return (range(at, min(at + size, questions)) for at in range(0, questions, size))
+
+
+def _batches(
+    shards: Iterable[Sequence[Question]], queueing: Queueing, waiting: dict[int, Shard]
+) -> Iterator[list[Ask]]:
+    """Each shard's batches, the shard noted in `waiting` beforehand."""
+    for number, questions in enumerate(shards):
+        waiting[number] = Shard(questions)
+        for positions in queueing.slices(len(questions)):
+            yield [
+                (f"{number}:{position}", questions[position].id, questions[position].prompt)
+                for position in positions
+            ]
+
+
+def _file_answer(waiting: dict[int, Shard], message: dict[str, Any]) -> None:
+    number, position = map(int, message["answer"].split(":"))
+    completions = tuple(Completion(*row) for row in message["completions"])
+    waiting[number].answers[position] = completions
+
+
+def _read(engine: Engine, inbox: Inbox) -> None:
+    """Pass an engine's messages on until it ends."""
+    for line in engine.child.lines():
+        message = parse_message(line)
+        if message is not None:
+            inbox.put((engine.index, message))
+    inbox.put((engine.index, None))
+
+
+def _same_architecture(one: ModelSource, other: ModelSource) -> bool:
+    """Whether the weights of `other` fit into an engine that was built for `one`."""
+    texts = [json.loads((m.folder / "config.json").read_text()) for m in (one, other)]
+    for text in texts:
+        for entry in BOOKKEEPING:
+            text.pop(entry, None)
+    return one.trust_remote_code == other.trust_remote_code and bool(texts[0] == texts[1])
+
+
+def _environment(index: int, resources: Resources) -> dict[str, str]:
+    """Environment of one engine's process."""
+    if device_of(resources) == "cuda":
+        return {"CUDA_VISIBLE_DEVICES": visible_gpus(index, resources.tensor_parallel)}
+    cores = len(os.sched_getaffinity(0))
+    return {
+        "OMP_NUM_THREADS": str(max(1, cores // resources.engines)),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # two engines would both take the first core
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "TORCHDYNAMO_DISABLE": "1",  # vLLM compiles small functions even when eager: needs g++
+        "VLLM_CPU_KVCACHE_SPACE": str(math.ceil(resources.kv_cache_gib)),
+    }

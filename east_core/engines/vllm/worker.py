@@ -1,0 +1,207 @@
+"""The process around one vLLM engine: questions in on stdin, completions out on stdout.
+
+    python -m east_core.engines.vllm.worker '{"device": "cpu", ...}'
+
+Messages in (JSON lines): {"load": FOLDER}, {"settings": {...}}, {"ask": [[KEY, ID, PROMPT], ...]},
+{"sleep": true}.
+Messages out: {"loaded": FOLDER, "drift": NATS, "is_fp32": BOOL} (see east_core.engines.probe),
+{"answer": KEY, "completions": [[text, reason, tokens, logprob], ...]} and {"asleep": true}.
+A batch's questions are all in the engine before it steps, so a question's n samples share its
+prompt's KV cache, and equal batches are scheduled equally.
+"""
+
+import json
+import queue
+import sys
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+from vllm import LLM, SamplingParams
+from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
+from vllm.outputs import RequestOutput
+from vllm.sampling_params import RequestOutputKind
+
+from east_core.engines.probe import Probe
+from east_core.engines.processes import emit
+from east_core.engines.vllm.options import EngineOptions
+from east_core.inputs.chat import prompt_token_ids
+from east_core.protocols import GenerationSettings
+from east_core.records import Completion, FinishReason
+from east_core.seeds import derive_seed
+
+FINISH_REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
+
+
+@dataclass
+class Worker:
+    """One engine with its tokenizer, and the questions that it is working on."""
+
+    options: EngineOptions
+    llm: LLM | None = None
+    tokenizer: Any = None
+    settings: GenerationSettings | None = None
+
+    def load(self, folder: str) -> None:
+        """Serve the checkpoint in `folder`: by a new engine first, by its weights alone later."""
+        if self.llm is None:
+            self.llm = LLM(model=folder, **self.options.llm_arguments())
+        else:
+            self._reload(self.llm, folder)
+            if self.options.device == "cpu":
+                self.llm.apply_model(repack_output_layer)
+        self.tokenizer = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=self.options.trust_remote_code
+        )
+        drift = self.drift_from(Probe.read(Path(folder)))
+        emit({"loaded": folder, "drift": drift, "is_fp32": self._is_fp32})
+
+    def _reload(self, llm: LLM, folder: str) -> None:
+        """Put other weights in place; of an engine that sleeps, into memory that it takes again."""
+        is_asleep = llm.llm_engine.is_sleeping()
+        if is_asleep:
+            llm.wake_up(["weights"])
+        llm.collective_rpc("reload_weights", kwargs={"weights_path": folder})
+        if is_asleep:
+            llm.wake_up(["kv_cache"])
+
+    def sleep(self) -> None:
+        """Free the device: weights and KV cache are dropped, and the next load brings new ones."""
+        assert self.llm is not None
+        self.llm.sleep(level=2)
+        emit({"asleep": True})
+
+    def drift_from(self, probe: Probe | None) -> float:
+        """How far the engine's log-probabilities are from the checkpoint's own, in nats a token."""
+        if probe is None:
+            return 0.0
+        assert self.llm is not None
+        asked = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0)
+        (output,) = self.llm.generate({"prompt_token_ids": probe.ids}, asked, use_tqdm=False)
+        given = zip(probe.ids[1:], (output.prompt_logprobs or [])[1:], strict=True)
+        return probe.drift([entry[token].logprob for token, entry in given if entry])
+
+    def begin(self, questions: list[tuple[str, str, str]]) -> None:
+        """Queue a batch; an idle engine forgets its cached prompts first.
+
+        They are another checkpoint's, or an earlier batch's, of which this one must not know.
+        """
+        assert self.llm is not None
+        if not self.is_busy:
+            self.llm.reset_prefix_cache()
+        for key, question_id, prompt in questions:
+            self.ask(key, question_id, prompt)
+
+    def ask(self, key: str, question_id: str, prompt: str) -> None:
+        """Queue a question; one that leaves no room for an answer is truncated at once."""
+        assert self.llm is not None
+        assert self.settings is not None
+        ids = prompt_token_ids(
+            self.tokenizer, system_prompt=self.settings.system_prompt, question=prompt
+        )
+        room = self.llm.llm_engine.model_config.max_model_len - len(ids)
+        if room < 1:
+            empty = Completion(text="", finish_reason="length")
+            self._answer(key, [empty] * self.settings.samples_per_question)
+            return
+        params = sampling_params(self.settings, question_id, room)
+        self.llm.llm_engine.add_request(key, {"prompt_token_ids": ids}, params)
+
+    def step(self) -> None:
+        """Advance the engine by one step and send what is finished."""
+        assert self.llm is not None
+        for output in self.llm.llm_engine.step():
+            if isinstance(output, RequestOutput) and output.finished:
+                self._answer(output.request_id, completions_of(output))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the engine has unfinished requests."""
+        return self.llm is not None and self.llm.llm_engine.has_unfinished_requests()
+
+    @property
+    def _is_fp32(self) -> bool:
+        return self.llm is not None and str(self.llm.llm_engine.model_config.dtype).endswith("32")
+
+    def _answer(self, key: str, completions: list[Completion]) -> None:
+        emit({"answer": key, "completions": [list(asdict(c).values()) for c in completions]})
+
+
+def repack_output_layer(model: Any) -> None:
+    """Renew the packed copies of weights that vLLM's CPU kernels keep beside the weights.
+
+    A reload (vLLM 0.32) renews them for every layer that it loads, but not for an output layer that
+    is tied to the embedding: that one would go on giving the first checkpoint's logits.
+    """
+    for layer in model.modules():
+        if hasattr(layer, "cpu_linear") and layer.weight.numel():
+            dispatch_cpu_unquantized_gemm(layer, remove_weight=False)
+
+
+def sampling_params(settings: GenerationSettings, question_id: str, room: int) -> SamplingParams:
+    """vLLM's parameters for one question: its own seed, so that no batch changes its samples."""
+    return SamplingParams(
+        n=settings.samples_per_question,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        max_tokens=min(settings.max_tokens, room),
+        stop=list(settings.stop),
+        seed=derive_seed(settings.seed, question_id) if settings.temperature else None,
+        logprobs=0,  # the sampled token's own, from which the mean is taken
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def completions_of(output: RequestOutput) -> list[Completion]:
+    """A request's completions in sampling order."""
+    samples = sorted(output.outputs, key=lambda sample: sample.index)
+    return [
+        Completion(
+            text=sample.text,
+            finish_reason=FINISH_REASONS.get(sample.finish_reason or "", "unknown"),
+            token_count=len(sample.token_ids),
+            mean_logprob=(sample.cumulative_logprob or 0.0) / max(1, len(sample.token_ids)),
+        )
+        for sample in samples
+    ]
+
+
+def handle(worker: Worker, message: dict[str, Any]) -> None:
+    """Carry out one message from the parent."""
+    if "load" in message:
+        worker.load(message["load"])
+    elif "sleep" in message:
+        worker.sleep()
+    elif "settings" in message:
+        settings = message["settings"]
+        worker.settings = GenerationSettings(**{**settings, "stop": tuple(settings["stop"])})
+    else:
+        worker.begin(message["ask"])
+
+
+def read_messages(inbox: "queue.SimpleQueue[dict[str, Any] | None]") -> None:
+    """Put each line of stdin into the inbox; None at its end."""
+    for line in sys.stdin:
+        inbox.put(json.loads(line))
+    inbox.put(None)
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    worker = Worker(EngineOptions(**json.loads(sys.argv[1])))
+    inbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+    threading.Thread(target=read_messages, args=(inbox,), daemon=True).start()
+    while True:
+        if worker.is_busy and inbox.empty():
+            worker.step()
+            continue
+        message = inbox.get()  # an idle engine sleeps here and costs no CPU
+        if message is None:
+            return
+        handle(worker, message)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""Scores of a checkpoint on a benchmark: graded greedy completions, and any extra samples."""
+
+from array import array
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from east_core.answers.extraction import AnswerPolicy, completion_answer
+from east_core.answers.grading import Grader
+from east_core.errors import DataError
+from east_core.evaluation.estimates import Estimate, mean_estimate, proportion
+from east_core.evaluation.samples import majority_at_k, pass_at_k, sample_counts
+from east_core.records import AnswerClusters, Prediction, Question, SampledQuestion
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One checkpoint on one benchmark, or on the questions of one level or subject of it.
+
+    Shares are of all questions; tokens are per greedy completion. `pass_at` and `majority_at` go
+    by k ("1", "2", "4", ... and n) and are empty without extra samples.
+    """
+
+    accuracy: Estimate
+    no_answer_share: Estimate
+    truncated_share: Estimate
+    mean_tokens: Estimate
+    pass_at: Mapping[str, Estimate] = field(default_factory=dict)
+    majority_at: Mapping[str, Estimate] = field(default_factory=dict)
+    by_level: Mapping[str, "Scores"] = field(default_factory=dict)
+    by_subject: Mapping[str, "Scores"] = field(default_factory=dict)
+
+
+def grade(
+    sampled: Iterable[SampledQuestion], grader: Grader, policy: AnswerPolicy
+) -> Iterator[Prediction]:
+    """The first completion of each question with its extracted answer and its grade, in order.
+
+    A few questions are in flight over the grader's workers at a time.
+    """
+    waiting: deque[tuple[SampledQuestion, str | None]] = deque()
+
+    def pairs() -> Iterator[tuple[str, str]]:
+        for item in sampled:
+            waiting.append((item, completion_answer(item.completions[0], policy)))
+            yield waiting[-1][1] or "", item.question.answer or ""
+
+    for is_equal in grader.equal_many(pairs()):
+        item, answer = waiting.popleft()
+        yield _prediction(item, answer, answer is not None and is_equal)
+
+
+def _prediction(item: SampledQuestion, answer: str | None, is_correct: bool) -> Prediction:
+    question, completion = item.question, item.completions[0]
+    return Prediction(
+        question_id=question.id,
+        completion=completion.text,
+        answer=answer,
+        gold=question.answer or "",
+        is_correct=is_correct,
+        finish_reason=completion.finish_reason,
+        token_count=completion.token_count,
+        level=question.level,
+        subject=question.subject,
+    )
+
+
+class Tally:
+    """Counts graded completions as they pass by, for all questions, each level and each subject.
+
+    What stays in memory is 8 bytes a question and metric, for the bootstrap.
+    """
+
+    def __init__(self) -> None:
+        self._all = _Counts()
+        self._levels: dict[str, _Counts] = {}
+        self._subjects: dict[str, _Counts] = {}
+
+    def counting(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+        """Pass greedy predictions through, counting each."""
+        for prediction in predictions:
+            for counts in self._groups(prediction.level, prediction.subject):
+                counts.add(prediction)
+            yield prediction
+
+    def voting(
+        self, samples: Iterable[tuple[Question, AnswerClusters]]
+    ) -> Iterator[AnswerClusters]:
+        """Pass the clusters of the extra samples through, counting their pass@k and maj@k."""
+        for question, clusters in samples:
+            passes, majorities = _outcomes(clusters)
+            for counts in self._groups(question.level, question.subject):
+                counts.add_samples(passes, majorities)
+            yield clusters
+
+    def scores(self, confidence: float) -> Scores:
+        """The scores of what has passed by. Raises DataError where nothing has."""
+        if not self._all.tokens:
+            raise DataError("a benchmark without questions has no scores; check its path and limit")
+        return self._all.scores(
+            confidence,
+            by_level=_scores_of(self._levels, confidence),
+            by_subject=_scores_of(self._subjects, confidence),
+        )
+
+    def _groups(self, level: str | None, subject: str | None) -> Iterator["_Counts"]:
+        yield self._all
+        for name, groups in ((level, self._levels), (subject, self._subjects)):
+            if name is not None:
+                yield groups.setdefault(name, _Counts())
+
+
+class _Counts:
+    """What is known of one group of questions."""
+
+    def __init__(self) -> None:
+        self.correct = self.no_answer = self.truncated = 0
+        self.tokens = array("d")
+        self.passes: dict[int, array[float]] = {}
+        self.majorities: dict[int, array[float]] = {}
+
+    def add(self, prediction: Prediction) -> None:
+        self.correct += prediction.is_correct
+        self.no_answer += prediction.answer is None
+        self.truncated += prediction.finish_reason == "length"
+        self.tokens.append(prediction.token_count)
+
+    def add_samples(self, passes: Mapping[int, float], majorities: Mapping[int, float]) -> None:
+        for k, value in passes.items():
+            self.passes.setdefault(k, array("d")).append(value)
+        for k, value in majorities.items():
+            self.majorities.setdefault(k, array("d")).append(value)
+
+    def scores(self, confidence: float, **groups: Mapping[str, Scores]) -> Scores:
+        n = len(self.tokens)
+        return Scores(
+            accuracy=proportion(self.correct, n, confidence),
+            no_answer_share=proportion(self.no_answer, n, confidence),
+            truncated_share=proportion(self.truncated, n, confidence),
+            mean_tokens=mean_estimate(self.tokens, confidence),
+            pass_at=_estimates(self.passes, confidence),
+            majority_at=_estimates(self.majorities, confidence),
+            **groups,
+        )
+
+
+def _outcomes(clusters: AnswerClusters) -> tuple[dict[int, float], dict[int, float]]:
+    """pass@k and maj@k of one question, by k."""
+    n = clusters.sample_count
+    sizes = [(cluster, len(cluster.members)) for cluster in clusters.clusters]
+    correct = sum(size for cluster, size in sizes if cluster.is_correct)
+    silent = sum(size for cluster, size in sizes if cluster.answer is None)
+    wrong = tuple(
+        size for cluster, size in sizes if not cluster.is_correct and cluster.answer is not None
+    )
+    ks = sample_counts(n)
+    return (
+        {k: pass_at_k(n, correct, k) for k in ks},
+        {k: majority_at_k(correct, wrong, silent, k) for k in ks},
+    )
+
+
+def _estimates(values: Mapping[int, Sequence[float]], confidence: float) -> dict[str, Estimate]:
+    return {str(k): mean_estimate(values[k], confidence) for k in sorted(values)}
+
+
+def _scores_of(groups: Mapping[str, _Counts], confidence: float) -> dict[str, Scores]:
+    return {name: groups[name].scores(confidence) for name in sorted(groups)}
+
+
+def scores_as_facts(scores: Scores) -> dict[str, object]:
+    """The scores as plain JSON values, for an artifact's record; empty parts are left out."""
+    return _without_empty(asdict(scores))
+
+
+def scores_from_facts(facts: Mapping[str, Any]) -> Scores:
+    """The scores that `scores_as_facts` made plain."""
+    single = ("accuracy", "no_answer_share", "truncated_share", "mean_tokens")
+    parts: dict[str, Any] = {name: Estimate(**facts[name]) for name in single}
+    for name in ("pass_at", "majority_at"):
+        parts[name] = {k: Estimate(**value) for k, value in facts.get(name, {}).items()}
+    for name in ("by_level", "by_subject"):
+        parts[name] = {k: scores_from_facts(value) for k, value in facts.get(name, {}).items()}
+    return Scores(**parts)
+
+
+def _without_empty(value: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _without_empty(item) if isinstance(item, dict) else item
+        for name, item in value.items()
+        if item != {}
+    }

@@ -1,0 +1,1 @@
+"""What a run starts from: questions, base models, prompts."""

@@ -1,0 +1,256 @@
+"""Questions with gold answers, from GSM8K, MATH, or any JSONL, Parquet or hub data set.
+
+Rows stream: nothing here holds a whole data set. A row without a question or a gold answer is an
+error that names the file and the row, because a silent gap would change what is learned. A worked
+solution that ends in no final answer (MATH has an empty \\boxed{}) gives a question without one:
+`WithGold` leaves it out, counted and listed.
+"""
+
+import importlib.resources
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import fsspec
+
+from east_core.answers.extraction import gold_answer
+from east_core.config import DatasetConfig
+from east_core.errors import DataError
+from east_core.records import Question
+
+BUILTIN, HUB = "builtin:", "hub:"
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where a question's parts stand in a row: the first name that the row has is used."""
+
+    question: tuple[str, ...]
+    answer: tuple[str, ...]
+    answer_format: Literal["plain", "gsm8k", "boxed"]
+    id: tuple[str, ...] = ("id",)
+    level: tuple[str, ...] = ("level",)
+    subject: tuple[str, ...] = ("subject", "type")
+
+
+DATASETS: dict[str, Columns] = {
+    "gsm8k": Columns(("question",), ("answer",), "gsm8k"),
+    "math": Columns(("problem", "question"), ("solution", "answer"), "boxed"),
+}
+
+
+def builtin_path(name: str) -> Path:
+    """The file or folder of the built-in demo that "builtin:NAME" stands for."""
+    return Path(str(importlib.resources.files("east_core") / "demo" / name))
+
+
+def load_questions(config: DatasetConfig) -> Iterator[Question]:
+    """The questions of a data set, in file order, at most `config.limit`.
+
+    `answer` is None where the data set has no gold answers (label-free training), and where a
+    solution has no final answer in the expected format. Raises DataError naming the file and row
+    of a missing question or gold answer, a repeated id, malformed JSON, or a data set without rows.
+    """
+    columns = DATASETS.get(config.format) or _columns_of_table(config)
+    seen: dict[str, str] = {}
+    numbered = itertools.islice(_rows(config), config.limit)
+    for number, (where, row) in enumerate(numbered):
+        question = _question(row, columns, where, f"{_stem(config.path)}-{number:06d}")
+        if question.id in seen:
+            raise DataError(f"{where}: id {question.id!r} stands at {seen[question.id]} already")
+        seen[question.id] = where
+        yield question
+    if not seen:
+        raise DataError(f"{config.path}: the data set is empty; it needs at least one question")
+
+
+def load_arrivals(
+    config: DatasetConfig, behind: Mapping[str, int]
+) -> Iterator[tuple[str, int, Question]]:
+    """The questions in rows that a high-water mark does not cover: (file, row from 1, question).
+
+    `behind` tells how many rows of each file are known; a file that it does not name is new.
+    Files may be added anywhere, and rows at a file's end. Ids are made of file and row where the
+    rows have none. Raises DataError where a file has fewer rows than are known, and as
+    `load_questions` does.
+    """
+    columns = DATASETS.get(config.format) or _columns_of_table(config)
+    for name, rows in _numbered_files(config):
+        number, known = 0, behind.get(name, 0)
+        for number, (where, row) in enumerate(rows, start=1):
+            if number > known:
+                yield name, number, _question(row, columns, where, f"{name}-{number:06d}")
+        if number < known:
+            raise DataError(
+                f"{name} has {number} rows where {known} were used already; rows may be added, "
+                "not taken away: restore it, or put the new questions into another file"
+            )
+
+
+def _numbered_files(config: DatasetConfig) -> Iterator[tuple[str, Iterator[tuple[str, Row]]]]:
+    """The files of a data set by a name that stays the same where the folder is moved."""
+    if config.path.startswith((HUB, BUILTIN)):
+        yield config.path, _rows(config)
+        return
+    root = fsspec.core.url_to_fs(config.path.split("*")[0].rstrip("/"))[1]
+    for file in _files(config.path):
+        name = file.path.removeprefix(root).lstrip("/") or PurePosixPath(file.path).name
+        yield name, _file_rows(file)
+
+
+@dataclass
+class WithGold:
+    """Passes on the questions that have a gold answer, and lists the ids of the others."""
+
+    config: DatasetConfig
+    without: list[str] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Question]:
+        """The questions to train or test on; all of them in label-free training.
+
+        Raises DataError where none is left.
+        """
+        passed = 0
+        for question in load_questions(self.config):
+            if question.answer is None and self.config.has_answers:
+                self.without.append(question.id)
+                continue
+            passed += 1
+            yield question
+        if not passed:
+            columns = DATASETS.get(self.config.format) or _columns_of_table(self.config)
+            raise DataError(
+                f"{self.config.path}: no solution ends in a final answer; answer format "
+                f"{columns.answer_format!r} expects {_EXPECTED[columns.answer_format]}"
+            )
+
+
+_EXPECTED = {"plain": "a text", "gsm8k": "a last line '#### 72'", "boxed": "a \\boxed{...}"}
+
+
+def _columns_of_table(config: DatasetConfig) -> Columns:
+    answer = (config.answer_column,) if config.answer_column else ()
+    names = (config.id_column,) if config.id_column else ()
+    return Columns((config.question_column,), answer, config.answer_format, names)
+
+
+def _question(row: Row, columns: Columns, where: str, default_id: str) -> Question:
+    prompt = _text(row, columns.question)
+    if not prompt:
+        raise DataError(f"{where}: no question in column {_names(columns.question)}{_has(row)}")
+    return Question(
+        id=_text(row, columns.id) or default_id,
+        prompt=prompt,
+        answer=_gold(row, columns, where),
+        level=_text(row, columns.level),
+        subject=_text(row, columns.subject),
+    )
+
+
+def _gold(row: Row, columns: Columns, where: str) -> str | None:
+    if not columns.answer:
+        return None
+    solution = _text(row, columns.answer)
+    if not solution:
+        raise DataError(f"{where}: no gold answer in column {_names(columns.answer)}{_has(row)}")
+    return gold_answer(solution, columns.answer_format)
+
+
+def _text(row: Row, names: Iterable[str]) -> str | None:
+    """The first named column that is there, as stripped text; None where absent or empty."""
+    value = next((row[name] for name in names if row.get(name) is not None), None)
+    return (str(value).strip() or None) if value is not None else None
+
+
+def _names(names: tuple[str, ...]) -> str:
+    return " or ".join(map(repr, names))
+
+
+def _has(row: Row) -> str:
+    return f"; the row has {', '.join(map(repr, sorted(row))) or 'no columns'}"
+
+
+def _stem(path: str) -> str:
+    return PurePosixPath(path.removeprefix(HUB).removeprefix(BUILTIN)).stem.strip("*") or "question"
+
+
+def _rows(config: DatasetConfig) -> Iterator[tuple[str, Row]]:
+    """Each row with a name for error messages ("train.jsonl line 7")."""
+    if config.path.startswith(HUB):
+        yield from _hub_rows(config)
+        return
+    path = config.path
+    if path.startswith(BUILTIN):
+        path = str(builtin_path(path.removeprefix(BUILTIN)))
+    for file in _files(path):
+        yield from _file_rows(file)
+
+
+def _hub_rows(config: DatasetConfig) -> Iterator[tuple[str, Row]]:
+    import datasets
+
+    name = config.path.removeprefix(HUB)
+    try:
+        rows = datasets.load_dataset(
+            name, config.subset, split=config.split, revision=config.revision
+        )
+    except Exception as error:  # the hub client raises many kinds; each means the same to a user
+        reason = str(error).splitlines()[0]
+        raise DataError(f"hub data set {name!r} can't be loaded: {reason}") from error
+    for number, row in enumerate(rows):
+        yield f"{name} {config.split} row {number}", row
+
+
+def _files(path: str) -> list[fsspec.core.OpenFile]:
+    """The JSONL and Parquet files that a path, folder, glob or URL stands for, sorted."""
+    filesystem, root = fsspec.core.url_to_fs(path)
+    try:
+        names = sorted(filesystem.glob(root)) if "*" in root else [root]
+        if len(names) == 1 and filesystem.isdir(names[0]):
+            names = sorted(filesystem.find(names[0]))
+    except Exception as error:  # s3fs, gcsfs and others each have their own
+        raise DataError(f"{path}: can't be listed: {error}") from error
+    tables = [name for name in names if name.endswith((".jsonl", ".parquet"))]
+    if not tables or not all(filesystem.exists(name) for name in tables):
+        raise DataError(f"{path}: no .jsonl or .parquet file there; check questions.path")
+    return [fsspec.core.OpenFile(filesystem, name) for name in tables]
+
+
+def _file_rows(file: fsspec.core.OpenFile) -> Iterator[tuple[str, Row]]:
+    name = PurePosixPath(file.path).name
+    with file as stream:
+        if name.endswith(".parquet"):
+            yield from _parquet_rows(name, stream)
+        else:
+            yield from _jsonl_rows(name, stream)
+
+
+def _jsonl_rows(name: str, stream: Iterable[bytes]) -> Iterator[tuple[str, Row]]:
+    for number, line in enumerate(stream, start=1):
+        where = f"{name} line {number}"
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{where}: not JSON ({error}); expected one object a line") from error
+        if not isinstance(row, dict):
+            raise DataError(f"{where}: expected a JSON object, got {type(row).__name__}")
+        yield where, row
+
+
+def _parquet_rows(name: str, stream: Any) -> Iterator[tuple[str, Row]]:
+    import pyarrow.parquet as pq
+
+    numbers = itertools.count()
+    try:
+        batches = pq.ParquetFile(stream).iter_batches(batch_size=1024)
+    except OSError as error:
+        raise DataError(f"{name}: not a Parquet file ({error})") from error
+    for batch in batches:
+        for row in batch.to_pylist():
+            yield f"{name} row {next(numbers)}", row

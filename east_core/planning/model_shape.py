@@ -1,0 +1,170 @@
+"""The sizes of a decoder-only transformer: enough to count parameters and bytes without weights."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from east_core.config import ModelConfig
+from east_core.errors import ConfigError, DataError
+from east_core.inputs.questions import BUILTIN, builtin_path
+
+CONFIG = "config.json"
+_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
+# What a model that is only known by its size is taken to look like: Llama 3's proportions.
+HEAD_SIZE, KV_HEADS, VOCABULARY, CONTEXT = 128, 8, 128_256, 131_072
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """Sizes of a dense decoder with gated MLPs (Llama, Qwen, Mistral, Gemma ...).
+
+    `heads` x `head_size` may differ from `hidden`; `kv_heads` are the groups of grouped-query
+    attention; `tied`: the LM head is the embedding. `parameters` is their number.
+    """
+
+    hidden: int
+    layers: int
+    intermediate: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    vocabulary: int
+    context: int
+    tied: bool
+    parameters: int
+
+    @property
+    def query_width(self) -> int:
+        """Width of a layer's queries."""
+        return self.heads * self.head_size
+
+    @property
+    def kv_width(self) -> int:
+        """Width of a layer's keys, and of its values."""
+        return self.kv_heads * self.head_size
+
+    @property
+    def embedding(self) -> int:
+        """Parameters of the embedding table."""
+        return self.vocabulary * self.hidden
+
+    @property
+    def largest_layer(self) -> int:
+        """Parameters of one decoder layer."""
+        tables = self.embedding * (1 if self.tied else 2)
+        return (self.parameters - tables) // self.layers
+
+
+def shape_of(model: ModelConfig) -> ModelShape:
+    """The shape that a model's config.json tells, wherever the model is; no weights are read.
+
+    Raises DataError where there is none, ConfigError for what the formulas do not cover.
+    """
+    return parse_shape(_read_config(model), model.name)
+
+
+def shape_of_size(parameters: float, hidden: int, layers: int) -> ModelShape:
+    """A model with so many parameters in Llama 3's proportions; raises ConfigError if none has."""
+    heads = max(hidden // HEAD_SIZE, 1)
+    kv_heads = min(KV_HEADS, heads)
+    attention = 2 * hidden * HEAD_SIZE * (heads + kv_heads)
+    left = parameters - 2 * VOCABULARY * hidden - layers * attention
+    intermediate = round(left / (3 * hidden * layers))
+    if intermediate < 1:
+        raise ConfigError(
+            f"--params {parameters:.3g} are too few for --hidden {hidden} and --layers {layers} "
+            f"with a vocabulary of {VOCABULARY:,}; check the three"
+        )
+    told = {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "head_dim": HEAD_SIZE,
+        "intermediate_size": intermediate,
+        "vocab_size": VOCABULARY,
+    }
+    return replace(_parsed(told), parameters=round(parameters))
+
+
+def parse_shape(told: Mapping[str, Any], name: str) -> ModelShape:
+    """The shape in a config.json of Transformers; `name` names the model in errors."""
+    told = told.get("text_config", told)
+    if any(told.get(key) for key in _EXPERTS):
+        raise ConfigError(
+            f"model {name} is a mixture of experts, which the formulas do not cover; plan with a "
+            "dense model of its size: --params, --hidden and --layers"
+        )
+    try:
+        return _parsed(told)
+    except KeyError as missing:
+        raise DataError(
+            f"model {name}: its {CONFIG} has no {missing.args[0]}; give --params, --hidden and "
+            "--layers"
+        ) from None
+
+
+def _parsed(told: Mapping[str, Any]) -> ModelShape:
+    hidden, layers = told["hidden_size"], told["num_hidden_layers"]
+    heads = told["num_attention_heads"]
+    kv_heads = told.get("num_key_value_heads") or heads
+    head_size = told.get("head_dim") or hidden // heads
+    intermediate, vocabulary = told["intermediate_size"], told["vocab_size"]
+    tied = bool(told.get("tie_word_embeddings", False))
+    attention = 2 * hidden * head_size * (heads + kv_heads)
+    layer = attention + _biases(told, heads * head_size, kv_heads * head_size)
+    layer += 3 * hidden * intermediate + 2 * hidden
+    tables = vocabulary * hidden * (1 if tied else 2)
+    return ModelShape(
+        hidden=hidden,
+        layers=layers,
+        intermediate=intermediate,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_size=head_size,
+        vocabulary=vocabulary,
+        context=told.get("max_position_embeddings", CONTEXT),
+        tied=tied,
+        parameters=tables + layers * layer + hidden,
+    )
+
+
+def _biases(told: Mapping[str, Any], query_width: int, kv_width: int) -> int:
+    """Small vectors of an attention block: Qwen 2's biases, Qwen 3's norms of queries and keys."""
+    if told.get("model_type") == "qwen2" or told.get("attention_bias"):
+        return query_width + 2 * kv_width
+    if told.get("model_type") == "qwen3":
+        return 2 * int(told.get("head_dim") or HEAD_SIZE)
+    return 0
+
+
+def _read_config(model: ModelConfig) -> dict[str, Any]:
+    try:
+        text = _config_text(model)
+        told: dict[str, Any] = json.loads(text)
+    except Exception as error:  # no network, no such repository, each filesystem's own ...
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(
+            f"model {model.name}: its {CONFIG} can't be read ({reason}); check model.name, or give "
+            "--params, --hidden and --layers"
+        ) from error
+    return told
+
+
+def _config_text(model: ModelConfig) -> str:
+    name = model.name
+    if name.startswith(BUILTIN):
+        return (builtin_path(name.removeprefix(BUILTIN)) / CONFIG).read_text("utf-8")
+    if "://" in name:
+        import fsspec
+
+        with fsspec.open(f"{name.rstrip('/')}/{CONFIG}", "rt", encoding="utf-8") as stream:
+            return str(stream.read())
+    local = Path(name).expanduser()
+    if local.is_dir() or name.startswith((".", "/", "~")):
+        return (local / CONFIG).read_text("utf-8")
+    from huggingface_hub import hf_hub_download
+
+    return Path(hf_hub_download(name, CONFIG, revision=model.revision)).read_text("utf-8")

@@ -1,0 +1,66 @@
+"""The report of a round: the curves so far, and the map of its questions."""
+
+import json
+from pathlib import Path
+
+from east_core.reports import figures
+from east_core.reports.curves import curves
+from east_core.reports.entropy_figure import draw_entropy_figure
+from east_core.runs.addresses import MAP, OVERHEAD_LOG, round_name
+from east_core.runs.run import Run
+from east_core.runs.summary import Lap, overhead_seconds, summarise, training_losses
+from east_core.runs.weights import weight_files
+from east_core.store import (
+    ArtifactRecord,
+    Stage,
+    materialize,
+)
+from east_core.store.manifest import LOGS
+from east_core.tables import read_tables
+from east_core.weighting.weighing import WeighedQuestion
+
+
+def report(run: Run, number: int, lap: Lap | None = None) -> ArtifactRecord:
+    """Draw the curves up to round `number`, and the round's questions (EAST, Figure 5).
+
+    `lap` is the time that the round took so far; the report's log tells the overhead in it.
+    """
+    name = run.config.name
+
+    def build(folder: Path) -> None:
+        if lap is not None:
+            seconds = overhead_seconds(run.store.records(name), lap)
+            (folder / LOGS).mkdir()
+            (folder / OVERHEAD_LOG).write_text(json.dumps({"seconds": seconds}))
+        rounds = [past for past in summarise(run.store, name) if past.round <= number]
+        losses = training_losses(run.store, name, range(1, number + 1))
+        for drawn, figure in curves(rounds, losses, name).items():
+            (folder / f"{drawn}.png").write_bytes(figures.png(figure))
+            (folder / f"{drawn}.svg").write_bytes(figures.svg(figure))
+        if number:
+            files = weight_files(run, run.record(round_name(number), "weights"))
+            title = f"{name}: questions of round {number}"
+            draw_entropy_figure(read_tables(files, WeighedQuestion), folder / MAP, title)
+
+    stage = Stage(
+        run.address(round_name(number), "report"),
+        "report",
+        inputs=_reported(run, number),
+        revision=3,
+    )
+    return materialize(run.store, stage, build)
+
+
+def _reported(run: Run, number: int) -> dict[str, ArtifactRecord]:
+    """What the curves up to round `number` are drawn from."""
+    parts: list[tuple[str, ...]] = [
+        (round_name(past), "scores", benchmark)
+        for past in range(number + 1)
+        for benchmark in run.config.benchmarks
+    ]
+    parts += [
+        (round_name(past), stage)
+        for past in range(1, number + 1)
+        for stage in ("weights", "checkpoint")
+    ]
+    return {"/".join(part): run.record(*part) for part in parts}

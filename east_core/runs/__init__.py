@@ -1,0 +1,1 @@
+"""A run in its store: its stages, its numbers, what may be deleted."""

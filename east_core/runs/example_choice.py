@@ -1,0 +1,198 @@
+"""From weighed questions to training examples: which completions are learned from.
+
+A training target is finished (finish reason "stop"), boxed and correct; a rejected completion is
+finished and gives the most common wrong answer that has one. Truncated completions are never
+trained on, on either side: teaching an end after them would teach a lie.
+
+SFT  one correct completion a question drawn by seed (EAST's way), or up to k different ones.
+DPO  one correct completion against one from the most common wrong cluster (EAST's released code).
+KTO  the same two completions as unpaired examples; either side may stand alone.
+
+Not every kept question yields an example, so weights of mean 1 over questions are rescaled to
+mean 1 over the examples really trained on: otherwise the weighting would silently change the
+learning rate. That takes two passes over the same stream, `survey_examples` then `build_examples`;
+neither ever holds more than one question.
+"""
+
+import itertools
+import math
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from east_core.config import DpoRecipe, KtoRecipe, SftRecipe
+from east_core.protocols import Example, Recipe
+from east_core.records import (
+    AnswerCluster,
+    LabelledExample,
+    PreferencePair,
+    SampledQuestion,
+    TrainingExample,
+)
+from east_core.seeds import derive_seed
+from east_core.weighting.weighing import WeighedQuestion
+
+Weighed: TypeAlias = tuple[SampledQuestion, WeighedQuestion]
+BOXED = "\\boxed"
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleStatistics:
+    """What became of a round's questions on their way to training examples.
+
+    `questions` counts the kept ones. `without_correct` of them have no correct completion that is
+    finished and boxed, `without_wrong` none that is finished with a wrong answer. `total_weight`
+    is the examples' sum of weights before rescaling.
+    """
+
+    questions: int = 0
+    examples: int = 0
+    without_correct: int = 0
+    without_wrong: int = 0
+    total_weight: float = 0.0
+
+    @property
+    def weight_scale(self) -> float:
+        """The factor that brings the examples' mean weight to 1 (1 where no weight is left)."""
+        return self.examples / self.total_weight if self.total_weight > 0 else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """A question's eligible completions, as sampled: correct ones, and one wrong cluster's."""
+
+    correct: list[str]
+    wrong: list[str]
+
+
+def survey_examples(
+    pairs: Iterable[Weighed], recipe: Recipe, seed: int, round_number: int
+) -> ExampleStatistics:
+    """First pass: count the examples that `build_examples` will yield, and sum their weights."""
+    counts = {"questions": 0, "examples": 0, "without_correct": 0, "without_wrong": 0}
+    weights: list[float] = []
+    for sampled, weighed in _kept(pairs):
+        sides = _sides(sampled, weighed)
+        chosen = [
+            example.weight for example in _examples(sampled, weighed, recipe, seed, round_number)
+        ]
+        weights.append(math.fsum(chosen))
+        counts["questions"] += 1
+        counts["examples"] += len(chosen)
+        counts["without_correct"] += not sides.correct
+        counts["without_wrong"] += not sides.wrong
+    return ExampleStatistics(**counts, total_weight=math.fsum(weights))
+
+
+def build_examples(
+    pairs: Iterable[Weighed],
+    recipe: Recipe,
+    seed: int,
+    round_number: int,
+    statistics: ExampleStatistics,
+) -> Iterator[Example]:
+    """Second pass: yield the examples in the questions' order, weights of mean 1.
+
+    `statistics` is what `survey_examples` told of the same `pairs`, recipe, seed and round. The
+    draw for a question depends on seed, round and question id alone, never on other questions.
+    """
+    for sampled, weighed in _kept(pairs):
+        for example in _examples(sampled, weighed, recipe, seed, round_number):
+            yield replace(example, weight=example.weight * statistics.weight_scale)
+
+
+def _kept(pairs: Iterable[Weighed]) -> Iterator[Weighed]:
+    return (pair for pair in pairs if pair[1].kept)
+
+
+def _examples(
+    sampled: SampledQuestion, weighed: WeighedQuestion, recipe: Recipe, seed: int, round_number: int
+) -> list[Example]:
+    """One question's examples, with the question's own weight."""
+    draw = random.Random(  # noqa: S311 - a reproducible draw, not a secret
+        derive_seed(seed, "examples", round_number, sampled.question.id)
+    )
+    sides = _sides(sampled, weighed)
+    match recipe:
+        case SftRecipe():
+            return _sft_examples(sampled, weighed, sides, recipe, draw)
+        case DpoRecipe():
+            return _preference_pairs(sampled, weighed.weight, sides, draw)
+        case KtoRecipe():
+            return _labelled_examples(sampled, weighed.weight, sides, draw)
+
+
+def _sft_examples(
+    sampled: SampledQuestion,
+    weighed: WeighedQuestion,
+    sides: _Sides,
+    recipe: SftRecipe,
+    draw: random.Random,
+) -> list[Example]:
+    # the difficulty weighting asks for more completions of hard questions; the others ask for one
+    count = max(recipe.completions_per_question, weighed.example_count)
+    weight, texts = weighed.weight, _draw_distinct(sides.correct, count, draw)
+    share = weight / len(texts) if texts and recipe.weight_sharing == "share" else weight
+    question = sampled.question
+    return [TrainingExample(question.id, question.prompt, text, share) for text in texts]
+
+
+def _preference_pairs(
+    sampled: SampledQuestion, weight: float, sides: _Sides, draw: random.Random
+) -> list[Example]:
+    if not sides.correct or not sides.wrong:
+        return []
+    question = sampled.question
+    chosen, rejected = draw.choice(sides.correct), draw.choice(sides.wrong)
+    return [PreferencePair(question.id, question.prompt, chosen, rejected, weight)]
+
+
+def _labelled_examples(
+    sampled: SampledQuestion, weight: float, sides: _Sides, draw: random.Random
+) -> list[Example]:
+    question = sampled.question
+    return [
+        LabelledExample(question.id, question.prompt, draw.choice(texts), is_desirable, weight)
+        for texts, is_desirable in ((sides.correct, True), (sides.wrong, False))
+        if texts
+    ]
+
+
+def _draw_distinct(texts: Sequence[str], count: int, draw: random.Random) -> list[str]:
+    """Draw up to `count` texts that differ in more than white space.
+
+    The first one is uniform over all samples, duplicates included, as in the paper.
+    """
+    shuffled = draw.sample(texts, len(texts))
+    distinct = {" ".join(text.split()): text for text in shuffled}
+    return list(itertools.islice(distinct.values(), count))
+
+
+def _sides(sampled: SampledQuestion, weighed: WeighedQuestion) -> _Sides:
+    return _Sides(
+        correct=[text for text in _correct(sampled, weighed) if BOXED in text],
+        wrong=_rejected(sampled, weighed),
+    )
+
+
+def _correct(sampled: SampledQuestion, weighed: WeighedQuestion) -> list[str]:
+    clusters = (cluster for cluster in weighed.clusters if cluster.is_correct)
+    return [text for cluster in clusters for text in _finished(sampled, cluster)]
+
+
+def _rejected(sampled: SampledQuestion, weighed: WeighedQuestion) -> list[str]:
+    """Finished completions of the most common wrong answer that has any ("no answer" is none)."""
+    wrong = (
+        cluster
+        for cluster in weighed.clusters
+        if not cluster.is_correct and cluster.answer is not None
+    )
+    by_size = sorted(wrong, key=lambda cluster: -len(cluster.members))
+    candidates = (_finished(sampled, cluster) for cluster in by_size)
+    return next((finished for finished in candidates if finished), [])
+
+
+def _finished(sampled: SampledQuestion, cluster: AnswerCluster) -> list[str]:
+    members = (sampled.completions[index] for index in cluster.members)
+    return [completion.text for completion in members if completion.finish_reason == "stop"]

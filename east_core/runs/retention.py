@@ -1,0 +1,134 @@
+"""What may be deleted from a run.
+
+Pruning deletes a checkpoint's files and keeps its record (and its logs), beside a `_pruned.json`:
+the run still resumes, and every lineage stays whole.
+"""
+
+import json
+import re
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from east_core.errors import ConfigError, StoreError
+from east_core.runs.overview import accuracies, is_scored, round_parts
+from east_core.store.manifest import LOGS, ArtifactRecord
+from east_core.store.store import PRUNED_NAME, Store
+
+_SHARD = re.compile(r"/samples/\d+-\d+$")
+
+
+@dataclass(frozen=True, slots=True)
+class PruneStep:
+    """One checkpoint: `reason` tells why it stays, None that its files may go (`size` bytes)."""
+
+    address: str
+    size: int
+    reason: str | None
+
+
+def parse_retention(text: str) -> tuple[str, int]:
+    """A retention policy: "all", "best-and-last" or "last:K". Raises ConfigError otherwise."""
+    if text in ("all", "best-and-last"):
+        return text, 1
+    if match := re.fullmatch(r"last:([1-9]\d*)", text):
+        return "last", int(match[1])
+    raise ConfigError(f"retention {text!r} is unknown; use all, best-and-last, or last:K (last:3)")
+
+
+def plan_prune(store: Store, run: str, keep: str) -> list[PruneStep]:
+    """What pruning a run would delete and keep, checkpoint by checkpoint.
+
+    Whatever the policy, the last checkpoint stays, and so does one that is not yet scored on
+    every benchmark, and one that an artifact outside this run was made from (a promotion, or
+    another run's base model). Raises StoreError where there is no such run.
+    """
+    policy, count = parse_retention(keep)
+    addresses = store.addresses(run)
+    if not addresses:
+        raise StoreError(
+            f"there is no run at {store.url(run)}; `east runs {store.root}` lists them"
+        )
+    checkpoints = _checkpoints(store, run, addresses)
+    reasons = _still_needed(store, run, addresses, checkpoints)
+    newest = sorted(checkpoints, reverse=True)
+    for number in newest[: len(newest) if policy == "all" else count]:
+        reasons.setdefault(number, "last" if number == newest[0] else f"policy {keep}")
+    if policy == "best-and-last" and (best := _best_round(store, run, addresses)) is not None:
+        reasons.setdefault(best, "best accuracy")
+    return [
+        PruneStep(record.address, _weight(record), reasons.get(number))
+        for number, record in sorted(checkpoints.items())
+    ]
+
+
+def prune(store: Store, steps: Iterable[PruneStep], at: datetime | None = None) -> int:
+    """Delete the files of the steps without a reason to stay; the bytes that this freed."""
+    freed = 0
+    for step in steps:
+        if step.reason is None:
+            record = store.require(step.address)
+            when = (at or datetime.now(UTC)).isoformat(timespec="seconds")
+            # the mark comes first: a kill in between leaves a pruned artifact, not a damaged one
+            mark = json.dumps({"pruned_at": when}).encode()
+            store.write(f"{record.address}/{PRUNED_NAME}", mark)
+            store.place.delete([record.path_of(name) for name in _heavy(record)])
+            freed += step.size
+    return freed
+
+
+def _checkpoints(store: Store, run: str, addresses: list[str]) -> dict[int, ArtifactRecord]:
+    """Checkpoints by round, without those pruned before."""
+    numbers = [number for number, part in round_parts(run, addresses) if part == "checkpoint"]
+    records = {n: store.require(f"{run}/round-{n:02d}/checkpoint") for n in numbers}
+    return {n: record for n, record in records.items() if not _is_gone(store, record)}
+
+
+def _is_gone(store: Store, record: ArtifactRecord) -> bool:
+    """Whether nothing is left to prune; a prune that was killed is finished by the next one."""
+    left = store.place.sizes(record.address)
+    return f"{record.address}/{PRUNED_NAME}" in left and not any(
+        record.path_of(name) in left for name in _heavy(record)
+    )
+
+
+def _still_needed(
+    store: Store, run: str, addresses: list[str], checkpoints: Mapping[int, ArtifactRecord]
+) -> dict[int, str]:
+    reasons = {
+        number: "not scored yet" for number in checkpoints if not is_scored(run, addresses, number)
+    }
+    by_address = {record.address: number for number, record in checkpoints.items()}
+    for address in store.addresses():
+        # the shards of samples are made from what their samples are made from, and are many
+        if not address.startswith(f"{run}/") and not _SHARD.search(address):
+            for given in _referred(store.require(address)) & by_address.keys():
+                reasons[by_address[given]] = f"{address} was made from it"
+    return reasons
+
+
+def _referred(record: ArtifactRecord) -> set[str]:
+    """The addresses that an artifact refers to: its inputs, and the champion of a promotion."""
+    champion = record.facts.get("champion")
+    return {*record.input_addresses.values(), *([champion] if isinstance(champion, str) else [])}
+
+
+def _best_round(store: Store, run: str, addresses: list[str]) -> int | None:
+    """The round after the base model with the highest mean accuracy; the earliest of equals."""
+    means = {
+        number: statistics.fmean(scores.values())
+        for number, scores in accuracies(store, run, addresses).items()
+        if number > 0
+    }
+    return max(means, key=lambda number: (means[number], -number), default=None)
+
+
+def _heavy(record: ArtifactRecord) -> list[str]:
+    """The files that pruning deletes: all but the logs."""
+    return [file.path for file in record.files if not file.path.startswith(LOGS)]
+
+
+def _weight(record: ArtifactRecord) -> int:
+    heavy = set(_heavy(record))
+    return sum(file.size for file in record.files if file.path in heavy)

@@ -1,0 +1,213 @@
+"""The samples of a round: completions of the training questions, in shards."""
+
+import collections
+import dataclasses
+import functools
+import itertools
+import json
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from east_core.answers.grading import Grader
+from east_core.config import RunConfig, SamplingRecipe
+from east_core.errors import ArtifactDamaged
+from east_core.protocols import GenerationSettings, Sampler
+from east_core.records import Question, SampledQuestion
+from east_core.runs.adaptive import AdaptiveSampling
+from east_core.runs.addresses import SAMPLES, SHARDS, round_name
+from east_core.runs.run import Run, checkpoint, checkpoint_record
+from east_core.runs.shards import questions_by_shard, shard_bounds
+from east_core.seeds import derive_seed
+from east_core.store import (
+    ArtifactRecord,
+    Stage,
+    existing,
+    materialize,
+)
+from east_core.tables import write_table
+
+
+def sample(run: Run, number: int, sampler: Sampler) -> ArtifactRecord:
+    """Sample completions of every training question from checkpoint `number` - 1.
+
+    Shard by shard: a shard that is recorded is not sampled again, and one that was deleted since
+    (because it was damaged) is. The artifact lists its shards in question order, whatever their
+    size, so a resume may use another shard size.
+    """
+    stage = sampling_stage(run, number)
+    done = existing(run.store, stage)
+    bounds = shard_bounds(run, run.record("questions")) if done is None else _lost(run, done)
+    shards = _sample_shards(run, number, sampler, [(_shard(stage, each), each) for each in bounds])
+    if done is not None:
+        return done
+    build = functools.partial(_write_index, shards)
+    return materialize(run.store, stage, build)
+
+
+def _lost(run: Run, samples: ArtifactRecord) -> list[range]:
+    """The bounds of the shards that recorded samples list, and that are not there any more.
+
+    Only of shards of their own: those that were taken over from another run stay that run's.
+    """
+    own, there = f"{samples.address}/", set(run.store.addresses(samples.address))
+    lost = [
+        shard for shard in _listed(run, samples) if shard.startswith(own) and shard not in there
+    ]
+    numbers = ([int(number) for number in shard.removeprefix(own).split("-")] for shard in lost)
+    return [range(first, last + 1) for first, last in numbers]
+
+
+def sampling_stage(run: Run, number: int) -> Stage:
+    """What identifies the samples of round `number`."""
+    return Stage(
+        run.address(round_name(number), "samples"),
+        "samples",
+        recipe=dataclasses.asdict(sampling_settings(run, number)) | _adaptive_identity(run.config),
+        inputs={
+            "questions": run.record("questions"),
+            "model": checkpoint_record(run, number - 1),
+        },
+    )
+
+
+def _adaptive_identity(config: RunConfig) -> dict[str, Any]:
+    """What adaptive sampling adds to a recipe: its settings, and whether it looks at gold."""
+    recipe = config.sampling.adaptive
+    if recipe is None:
+        return {}
+    return {"adaptive": recipe.model_dump(), "is_labelled": config.label_free is None}
+
+
+def _shard(samples: Stage, bounds: range) -> Stage:
+    """The shard of the samples that holds the questions numbered `bounds`."""
+    first, last = bounds.start, bounds.stop - 1
+    address = f"{samples.address}/{first:07d}-{last:07d}"
+    recipe = {**samples.recipe, "first": first, "last": last}
+    return dataclasses.replace(samples, address=address, recipe=recipe)
+
+
+def sampling_settings(run: Run, number: int) -> GenerationSettings:
+    """How the completions of round `number` are generated."""
+    recipe = run.config.sampling
+    return GenerationSettings(
+        samples_per_question=recipe.samples_per_question,
+        temperature=recipe.temperature,
+        top_p=recipe.top_p,
+        max_tokens=recipe.max_tokens,
+        system_prompt=recipe.system_prompt,
+        stop=recipe.stop,
+        seed=derive_seed(run.config.seed, "sample", number),
+    )
+
+
+def _sample_shards(
+    run: Run, number: int, sampler: Sampler, shards: Sequence[tuple[Stage, range]]
+) -> list[ArtifactRecord]:
+    """The shards' records in question order; only those that are missing are sampled."""
+    missing = [shard for shard in shards if existing(run.store, shard[0]) is None]
+    if missing:
+        sampled = _sampled_shards(run, number, sampler, [bounds for _, bounds in missing])
+        stream = zip([shard for shard, _ in missing], sampled, strict=True)
+        for shard, _ in missing:
+            _publish_next(run, shard, stream)
+        collections.deque(stream, maxlen=0)  # lets the sampler finish its stage
+    return [run.store.require(shard.address) for shard, _ in shards]
+
+
+def _sampled_shards(
+    run: Run, number: int, sampler: Sampler, bounds: Sequence[range]
+) -> Iterator[list[SampledQuestion]]:
+    """Each shard's completions in order, in one go, or in steps where sampling is adaptive."""
+    shards = questions_by_shard(run, run.record("questions"), bounds)
+    model, settings = checkpoint(run, number - 1), sampling_settings(run, number)
+    recipe, resources = run.config.sampling.adaptive, run.config.resources
+    if recipe is None:
+        yield from sampler.sample(model, shards, settings, sum(map(len, bounds)))
+        return
+
+    def draw(
+        asked: Sequence[Sequence[Question]], step: GenerationSettings
+    ) -> Iterator[list[SampledQuestion]]:
+        return sampler.sample(model, asked, step, sum(map(len, asked)))
+
+    with Grader(processes=resources.grader_processes) as grader:
+        adaptive = AdaptiveSampling(draw, recipe, grader, run.config.label_free is None)
+        while together := list(itertools.islice(shards, resources.engines)):
+            yield from adaptive.sample(together, settings)
+
+
+def _publish_next(
+    run: Run, shard: Stage, stream: Iterator[tuple[Stage, list[SampledQuestion]]]
+) -> None:
+    """Wait for a shard's completions inside its build, so that its record tells the time."""
+    recipe = run.config.sampling
+
+    def build(folder: Path) -> dict[str, int]:
+        # a shard before this one may not have been built now, but published from a killed build
+        completions = next(sampled for owner, sampled in stream if owner.address == shard.address)
+        return _write_samples(folder, completions, recipe)
+
+    materialize(run.store, shard, build)
+
+
+def _write_samples(
+    folder: Path, sampled: Sequence[SampledQuestion], recipe: SamplingRecipe
+) -> dict[str, int]:
+    """Write a shard; its facts can be summed over shards."""
+    completions = [completion for item in sampled for completion in item.completions]
+    facts = {
+        "questions": write_table(folder / SAMPLES, SampledQuestion, sampled),
+        "completions": len(completions),
+        "tokens": sum(completion.token_count for completion in completions),
+        "truncated": sum(completion.finish_reason == "length" for completion in completions),
+    }
+    if recipe.adaptive is not None:
+        facts["tokens_saved"] = _tokens_saved(sampled, recipe.samples_per_question)
+    return facts
+
+
+def _tokens_saved(sampled: Sequence[SampledQuestion], most: int) -> int:
+    """What the completions left out would have taken, each as long as its question's mean."""
+    return round(
+        sum(
+            statistics.fmean(completion.token_count for completion in item.completions)
+            * (most - len(item.completions))
+            for item in sampled
+        )
+    )
+
+
+def _write_index(shards: Sequence[ArtifactRecord], folder: Path) -> dict[str, Any]:
+    """List the shards with their contents, and return the sums of their facts."""
+    index = {shard.address: shard.content for shard in shards}
+    (folder / SHARDS).write_text(json.dumps(index, indent=2))
+    facts: list[Mapping[str, Any]] = [shard.facts for shard in shards]
+    sums = {name: sum(fact[name] for fact in facts) for name in facts[0]}
+    if "tokens_saved" in sums:
+        sums["mean_samples"] = sums["completions"] / sums["questions"]
+    return sums
+
+
+def sample_files(run: Run, samples: ArtifactRecord) -> list[Path]:
+    """The local sample files of a round, in question order.
+
+    Raises ArtifactDamaged where a shard was made again and came out otherwise (as on GPUs it may).
+    """
+    files = []
+    for address, content in _listed(run, samples).items():
+        shard = run.store.require(address)
+        if shard.content != content:
+            raise ArtifactDamaged(
+                f"{address} was made again, and is not what {samples.address} was made of; delete "
+                f"the address {samples.address} and what was made from it, and run again"
+            )
+        files.append(run.store.fetch(shard) / SAMPLES)
+    return files
+
+
+def _listed(run: Run, samples: ArtifactRecord) -> dict[str, str]:
+    """The contents of a round's shards by their addresses, in question order."""
+    shards: dict[str, str] = json.loads((run.store.fetch(samples) / SHARDS).read_text())
+    return shards

@@ -1,0 +1,95 @@
+"""The scores of a checkpoint on a benchmark."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from east_core.answers.clustering import cluster_all
+from east_core.answers.grading import Grader
+from east_core.evaluation.scores import Tally, grade, scores_as_facts
+from east_core.protocols import GenerationSettings, Sampler
+from east_core.records import AnswerClusters, Prediction, SampledQuestion
+from east_core.runs.addresses import PREDICTIONS, SAMPLES, VOTES, round_name
+from east_core.runs.run import Run, checkpoint, checkpoint_record
+from east_core.runs.shards import questions_by_shard, shard_bounds
+from east_core.seeds import derive_seed
+from east_core.store import (
+    ArtifactRecord,
+    Stage,
+    materialize,
+)
+from east_core.tables import read_table, write_table
+
+
+def score(run: Run, number: int, benchmark: str, sampler: Sampler) -> ArtifactRecord:
+    """Score checkpoint `number` on a benchmark, by greedy completions and any extra samples."""
+    evaluation = run.config.evaluation
+    questions = run.record("benchmarks", benchmark)
+    greedy, extra = _scoring_settings(run, number, benchmark)
+
+    def answers(settings: GenerationSettings) -> Iterator[SampledQuestion]:
+        bounds = shard_bounds(run, questions)
+        shards, total = questions_by_shard(run, questions, bounds), sum(map(len, bounds))
+        answered = sampler.sample(checkpoint(run, number), shards, settings, total)
+        return itertools.chain.from_iterable(answered)
+
+    def build(folder: Path) -> dict[str, Any]:
+        tally, policy = Tally(), evaluation.answer_policy
+        with Grader(processes=run.config.resources.grader_processes) as grader:
+            rows = tally.counting(grade(answers(greedy), grader, policy))
+            write_table(folder / PREDICTIONS, Prediction, rows)
+            if extra is not None:
+                write_table(folder / SAMPLES, SampledQuestion, answers(extra))
+                sampled, copies = itertools.tee(read_table(folder / SAMPLES, SampledQuestion))
+                clusters = cluster_all(copies, grader, policy)
+                votes = tally.voting(zip((s.question for s in sampled), clusters, strict=True))
+                write_table(folder / VOTES, AnswerClusters, votes)
+        return scores_as_facts(tally.scores(evaluation.confidence))
+
+    return materialize(run.store, scoring_stage(run, number, benchmark), build)
+
+
+def scoring_stage(run: Run, number: int, benchmark: str) -> Stage:
+    """What identifies the scores of checkpoint `number` on a benchmark."""
+    greedy, extra = _scoring_settings(run, number, benchmark)
+    return Stage(
+        run.address(round_name(number), "scores", benchmark),
+        "scores",
+        recipe={
+            "evaluation": run.config.evaluation.model_dump(mode="json"),
+            "system_prompt": greedy.system_prompt,
+            "stop": list(greedy.stop),
+            "samples_seed": None if extra is None else extra.seed,
+        },
+        inputs={
+            "model": checkpoint_record(run, number),
+            "questions": run.record("benchmarks", benchmark),
+        },
+        revision=2,
+    )
+
+
+def _scoring_settings(
+    run: Run, number: int, benchmark: str
+) -> tuple[GenerationSettings, GenerationSettings | None]:
+    """How the greedy completions and the extra samples are generated; None: no extra samples."""
+    recipe = run.config.evaluation
+    greedy = GenerationSettings(
+        samples_per_question=1,
+        temperature=0.0,
+        top_p=1.0,
+        max_tokens=recipe.max_tokens,
+        system_prompt=run.config.sampling.system_prompt,
+        stop=run.config.sampling.stop,
+        seed=0,
+    )
+    if not recipe.samples_per_question:
+        return greedy, None
+    return greedy, dataclasses.replace(
+        greedy,
+        samples_per_question=recipe.samples_per_question,
+        temperature=recipe.temperature,
+        seed=derive_seed(run.config.seed, "score", benchmark, number),
+    )

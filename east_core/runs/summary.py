@@ -1,0 +1,148 @@
+"""What a run has reached so far, read from its records: a table of rounds."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from east_core.errors import DataError
+from east_core.evaluation.estimates import Estimate
+from east_core.store import ArtifactRecord, Store
+
+if TYPE_CHECKING:
+    pass
+from east_core.runs.addresses import OVERHEAD_LOG, TRAINING_LOG
+
+
+@dataclass(frozen=True)
+class Lap:
+    """From when to when a process worked on a round, in seconds since 1970."""
+
+    began: float
+    ended: float
+
+
+@dataclass(frozen=True)
+class RoundSummary:
+    """One round's numbers; round 0 is the base model, which is only scored.
+
+    `seconds` is the building time of each stage; None stands for what is not there (yet).
+    `overhead_seconds` is what the run took besides: Prefect, records, hashes, uploads.
+    `entropy_histogram` counts questions in bins of `histogram_bin_bits`; `drop_reasons` counts the
+    dropped ones. `losses` are of the first and the last optimizer step.
+    """
+
+    round: int
+    accuracy: Mapping[str, Estimate]
+    kept: int | None
+    dropped: int | None
+    mean_entropy_bits: float | None
+    seconds: Mapping[str, float]
+    drop_reasons: Mapping[str, int] = field(default_factory=dict)
+    entropy_histogram: Sequence[int] = ()
+    histogram_bin_bits: float | None = None
+    effective_sample_size: float | None = None
+    examples: int | None = None
+    losses: tuple[float, float] | None = None
+    overhead_seconds: float | None = None
+
+
+def summarise(store: Store, run_name: str) -> list[RoundSummary]:
+    """The rounds of a run, in order.
+
+    Raises DataError where there is no such run.
+    """
+    rounds = summarise_records(list(store.records(run_name)), run_name, store.root)
+    return [
+        replace(summary, overhead_seconds=_overhead(store, run_name, summary.round))
+        for summary in rounds
+    ]
+
+
+def overhead_seconds(records: Iterable[ArtifactRecord], lap: Lap) -> float:
+    """The part of a lap in which none of a run's artifacts was being built.
+
+    Prefect, records, hashing and publishing: what the run costs besides its stages' own work.
+    """
+    built = (r.seconds for r in records if lap.began <= _finished_at(r) <= lap.ended)
+    return round(lap.ended - lap.began - sum(built), 3)
+
+
+def _finished_at(record: ArtifactRecord) -> float:
+    return datetime.fromisoformat(record.created_at).timestamp()
+
+
+def _overhead(store: Store, run_name: str, number: int) -> float | None:
+    record = store.record(f"{run_name}/round-{number:02d}/report")
+    if record is None or not any(file.path == OVERHEAD_LOG for file in record.files):
+        return None
+    log = json.loads((store.fetch(record, [OVERHEAD_LOG]) / OVERHEAD_LOG).read_text())
+    return float(log["seconds"])
+
+
+def summarise_records(
+    records: Iterable[ArtifactRecord], run_name: str, where: str
+) -> list[RoundSummary]:
+    """The rounds of a run whose records are at hand; `where` names the store in errors."""
+    by_round: dict[int, list[tuple[list[str], ArtifactRecord]]] = {}
+    for record in records:
+        folder, *parts = record.address.removeprefix(f"{run_name}/").split("/")
+        if folder.startswith("round-"):
+            by_round.setdefault(int(folder.removeprefix("round-")), []).append((parts, record))
+    if not by_round:
+        raise DataError(f"no run {run_name!r} with a finished stage in {where}")
+    return [_summary(number, by_round[number]) for number in sorted(by_round)]
+
+
+def summary_json(rounds: Sequence[RoundSummary]) -> dict[str, Any]:
+    """The rounds for programs: the shape that `east show --json` prints."""
+    return {"rounds": [asdict(summary) for summary in rounds]}
+
+
+def _summary(number: int, records: Iterable[tuple[list[str], ArtifactRecord]]) -> RoundSummary:
+    accuracy: dict[str, Estimate] = {}
+    seconds: dict[str, float] = {}
+    facts: dict[str, Mapping[str, Any]] = {}
+    for parts, record in records:
+        seconds[parts[0]] = round(seconds.get(parts[0], 0.0) + record.seconds, 3)
+        if parts[0] == "scores":
+            accuracy[parts[1]] = Estimate(**record.facts["accuracy"])
+        if len(parts) == 1:
+            facts[parts[0]] = record.facts
+    weights, training = facts.get("weights", {}), facts.get("checkpoint", {})
+    return RoundSummary(
+        round=number,
+        accuracy=dict(sorted(accuracy.items())),
+        kept=weights.get("kept"),
+        dropped=sum(weights["dropped"].values()) if weights else None,
+        mean_entropy_bits=weights.get("mean_entropy_bits"),
+        seconds=seconds,
+        drop_reasons=weights.get("dropped", {}),
+        entropy_histogram=weights.get("entropy_histogram", ()),
+        histogram_bin_bits=weights.get("histogram_bin_bits"),
+        effective_sample_size=weights.get("effective_sample_size"),
+        examples=facts.get("examples", {}).get("examples"),
+        losses=(training["first_loss"], training["last_loss"]) if training else None,
+    )
+
+
+def training_losses(store: Store, run_name: str, rounds: Iterable[int]) -> dict[int, list[float]]:
+    """The loss of every optimizer step of the rounds, as far as they are trained.
+
+    From the training logs; where there is none, the first and the last loss of the record.
+    """
+    losses: dict[int, list[float]] = {}
+    for number in rounds:
+        record = store.record(f"{run_name}/round-{number:02d}/checkpoint")
+        if record is not None:
+            losses[number] = _losses(store, record)
+    return losses
+
+
+def _losses(store: Store, record: ArtifactRecord) -> list[float]:
+    if any(file.path == TRAINING_LOG for file in record.files) and not store.is_pruned(record):
+        text = (store.fetch(record, [TRAINING_LOG]) / TRAINING_LOG).read_text("utf-8")
+        entries = map(json.loads, text.splitlines())
+        return [float(entry["loss"]) for entry in entries if "loss" in entry]
+    return [float(record.facts["first_loss"]), float(record.facts["last_loss"])]

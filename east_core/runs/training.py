@@ -1,0 +1,77 @@
+"""The checkpoint of a round: trained on its examples."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from east_core.config import RunConfig, SftRecipe, Training
+from east_core.errors import NothingToLearn
+from east_core.protocols import Sampler, Trainer, TrainingJob
+from east_core.runs.addresses import EXAMPLES, round_name
+from east_core.runs.run import Run, checkpoint, checkpoint_record
+from east_core.seeds import derive_seed
+from east_core.store import (
+    ArtifactRecord,
+    Stage,
+    materialize,
+    work_folder,
+)
+
+
+def train(run: Run, number: int, sampler: Sampler, trainer: Trainer) -> ArtifactRecord:
+    """Train checkpoint `number` on the round's examples.
+
+    Raises NothingToLearn where there are fewer examples than one global batch.
+    """
+    config = run.config
+    examples = run.record(round_name(number), "examples")
+    _require_a_batch(config, number, examples)
+    start = number - 1 if config.start_from == "previous" else 0
+    inputs = {"examples": examples, "model": checkpoint_record(run, start)}
+    reference = _reference_number(config.training, number)
+    if reference is not None:
+        inputs["reference"] = checkpoint_record(run, reference)
+    seed = derive_seed(config.seed, "train", number)
+
+    def build(folder: Path) -> dict[str, Any]:
+        job = TrainingJob(
+            model=checkpoint(run, start),
+            reference=None if reference is None else checkpoint(run, reference),
+            examples=[run.store.fetch(examples) / EXAMPLES],
+            recipe=config.training,
+            system_prompt=config.sampling.system_prompt,
+            seed=seed,
+            resources=config.resources,
+            scratch=work_folder(folder),
+        )
+        sampler.release()
+        return dataclasses.asdict(trainer.train(job, folder))
+
+    stage = Stage(
+        run.address(round_name(number), "checkpoint"),
+        "checkpoint",
+        recipe={
+            "training": config.training.model_dump(mode="json"),
+            "system_prompt": config.sampling.system_prompt,
+            "seed": seed,
+        },
+        inputs=inputs,
+    )
+    return materialize(run.store, stage, build)
+
+
+def _reference_number(recipe: Training, number: int) -> int | None:
+    """Which checkpoint DPO and KTO are held to; None for SFT."""
+    if isinstance(recipe, SftRecipe):
+        return None
+    return number - 1 if recipe.reference == "previous" else 0
+
+
+def _require_a_batch(config: RunConfig, number: int, examples: ArtifactRecord) -> None:
+    count, batch = int(str(examples.facts["examples"])), config.training.global_batch_size
+    if count < batch:
+        raise NothingToLearn(
+            f"round {number}: {count} training examples are fewer than one global batch of "
+            f"{batch}; sample more completions a question, use easier or more questions, or lower "
+            "training.global_batch_size"
+        )

@@ -1,0 +1,22 @@
+"""Artifacts and where they live: what others import of the store.
+
+A stage goes through `materialize`; `Store` finds, fetches and lists what was made.
+"""
+
+from east_core.store.manifest import ArtifactFile, ArtifactRecord, Json
+from east_core.store.materialize import Stage, existing, materialize, reuse
+from east_core.store.scratch import work_folder
+from east_core.store.store import Store, StoreCheck
+
+__all__ = [
+    "ArtifactFile",
+    "ArtifactRecord",
+    "Json",
+    "Stage",
+    "Store",
+    "StoreCheck",
+    "existing",
+    "materialize",
+    "reuse",
+    "work_folder",
+]

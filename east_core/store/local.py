@@ -1,0 +1,220 @@
+"""A store in a local (or shared) folder: artifacts are read in place and published by one rename.
+
+An artifact's folder, record included, is finished aside and renamed to its address. POSIX lets
+that rename succeed only where the address is free, so it is the exclusive create and the commit in
+one step: there is never half an artifact, and of two writers one wins.
+
+An artifact may have others below it (`samples` and its shards). Its address is then no longer free
+for a rename, so its files are moved into a folder named after their content, and its record is
+linked into place, which fails where one is.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from east_core.errors import ArtifactDamaged, StoreError
+from east_core.store.files import file_hash, move_folder, sync_folder, sync_tree, write_atomically
+from east_core.store.manifest import (
+    FOLDER_DIGITS,
+    RECORD_NAME,
+    ArtifactFile,
+    ArtifactRecord,
+    encode_record,
+)
+
+_CONTENT_FOLDER = re.compile(rf"[0-9a-f]{{{FOLDER_DIGITS}}}")
+
+
+class LocalPlace:
+    """The files of a store under a local folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.scratch = root / ".scratch"
+        self._verified: set[tuple[str, int, int]] = set()
+
+    def read(self, path: str) -> bytes:
+        """All bytes of a small file. Raises FileNotFoundError where it is absent."""
+        try:
+            return (self.root / path).read_bytes()
+        except NotADirectoryError as error:
+            raise FileNotFoundError(path) from error
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise _failure("read", self.root / path, error) from error
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Every file under a folder with its size; the store's own hidden files left out."""
+        found: dict[str, int] = {}
+        for folder, folders, names in os.walk(self.root / prefix):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(names):
+                path = Path(folder) / name
+                found[path.relative_to(self.root).as_posix()] = path.stat().st_size
+        return found
+
+    def url(self, path: str) -> str:
+        """The absolute path of a file."""
+        return str(self.root.absolute() / path)
+
+    def hash_of(self, path: str, size: int) -> str:  # noqa: ARG002 - remote places need the size
+        """SHA-256 of a file, read now."""
+        return file_hash(self.root / path)
+
+    def send(self, address: str, attempt: str, folder: Path) -> None:
+        """Nothing to send: publishing is a rename."""
+
+    def folder_for(self, record: ArtifactRecord, attempt: str) -> str:  # noqa: ARG002
+        """Files lie directly at the address, or in a content folder where others are below it."""
+        return record.content_folder if _entries(self.root / record.address) else ""
+
+    def fetch(self, record: ArtifactRecord, files: Sequence[ArtifactFile]) -> Path:
+        """The artifact's folder, in place, after checking size and hash of `files`."""
+        folder = self.root / record.path_of("")
+        for file in files:
+            self._check(folder / file.path, file, record)
+        return folder
+
+    def require_free(self, address: str) -> None:
+        """Raises StoreError where files that are not ours stand in the way of publishing."""
+        for entry in _entries(self.root / address):
+            ours = _CONTENT_FOLDER.fullmatch(entry.name) or any(entry.rglob(RECORD_NAME))
+            if not (entry.is_dir() and ours):
+                raise StoreError(
+                    f"{entry} belongs to no artifact, so it is not ours to replace; move or delete "
+                    "it and run again"
+                )
+
+    def publish(self, record: ArtifactRecord, folder: Path) -> None:
+        """Make `folder` the artifact. Raises FileExistsError where the address is taken."""
+        try:
+            self._publish(record, folder)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise _failure("publish", self.root / record.address, error) from error
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a small file, replacing what is there."""
+        try:
+            write_atomically(self.root / path, data)
+        except OSError as error:
+            raise _failure("write", self.root / path, error) from error
+
+    def delete(self, paths: list[str]) -> None:
+        """Remove files; those already gone are no error."""
+        for path in paths:
+            (self.root / path).unlink(missing_ok=True)
+
+    def check(self) -> bool:
+        """Write, publish twice, and clean up; True where the second was refused."""
+        probe = self.root / f".check-{uuid.uuid4().hex}"
+        try:
+            with _removed(probe):
+                for name in ("first", "second"):
+                    (probe / name).mkdir(parents=True)
+                    (probe / name / "probe").write_bytes(b"east")
+                move_folder(probe / "first", probe / "taken")
+                return _refused(probe / "second", probe / "taken")
+        except OSError as error:
+            raise _failure("write in", self.root, error) from error
+
+    def _publish(self, record: ArtifactRecord, folder: Path) -> None:
+        (folder / RECORD_NAME).write_bytes(encode_record(record))
+        sync_tree(folder)
+        target = self.root / record.address
+        with self._on_this_disk(folder) as whole:
+            if record.folder:
+                self._publish_in_parts(record, whole, target)
+            else:
+                move_folder(whole, target)
+
+    @contextlib.contextmanager
+    def _on_this_disk(self, folder: Path) -> Iterator[Path]:
+        """`folder`, or a copy where it lies on another file system and can't be renamed."""
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        if folder.stat().st_dev == self.scratch.stat().st_dev:
+            yield folder
+            return
+        staged = self.scratch / f"{uuid.uuid4().hex}.staged"
+        with _removed(staged):
+            shutil.copytree(folder, staged)
+            sync_tree(staged)
+            yield staged
+
+    def _publish_in_parts(self, record: ArtifactRecord, folder: Path, target: Path) -> None:
+        written = folder.with_name(f"{uuid.uuid4().hex}.record")
+        (folder / RECORD_NAME).rename(written)
+        try:
+            if record.files:
+                _move_unless_there(folder, target / record.folder)
+            os.link(written, target / RECORD_NAME)
+        finally:
+            written.unlink()
+        sync_folder(target)
+
+    def _check(self, path: Path, file: ArtifactFile, record: ArtifactRecord) -> None:
+        """Compare a file with its record; hashed once a process, and again when it changed."""
+        try:
+            stat = path.stat()
+        except FileNotFoundError as error:
+            raise ArtifactDamaged(_damaged(record, file, "is missing")) from error
+        if stat.st_size != file.size:
+            why = f"has {stat.st_size} bytes where its record says {file.size}"
+            raise ArtifactDamaged(_damaged(record, file, why))
+        seen = (str(path), stat.st_size, stat.st_mtime_ns)
+        if seen in self._verified:
+            return
+        if file_hash(path) != file.sha256:
+            raise ArtifactDamaged(_damaged(record, file, "does not have its recorded SHA-256"))
+        self._verified.add(seen)
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is directly in a folder; nothing where there is no folder."""
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _move_unless_there(source: Path, target: Path) -> None:
+    """Rename a folder whose name tells its content: one that is there already is as good."""
+    with contextlib.suppress(FileExistsError):
+        move_folder(source, target)
+
+
+@contextlib.contextmanager
+def _removed(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refused(source: Path, target: Path) -> bool:
+    try:
+        move_folder(source, target)
+    except FileExistsError:
+        return True
+    return False
+
+
+def _damaged(record: ArtifactRecord, file: ArtifactFile, why: str) -> str:
+    return (
+        f"{record.path_of(file.path)} {why}; delete the address {record.address} and run again "
+        "(`east verify` lists all damage)"
+    )
+
+
+def _failure(doing: str, path: Path, error: OSError) -> StoreError:
+    cure = (
+        "free some disk space and run again: finished work is kept"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT)
+        else "check the path and its permissions"
+    )
+    return StoreError(f"can't {doing} {path}: {error.strerror or error}; {cure}")

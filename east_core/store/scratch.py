@@ -1,0 +1,143 @@
+"""Where a stage builds before it publishes: a local folder that survives a crash.
+
+One folder for each store, address and fingerprint, so a rerun finds what the killed one left:
+
+    out/         the artifact being built; cleared before a build starts
+    attempt      a name that no other build has; a remote store keeps this one's files under it
+    work/        the stage's own notes (training checkpoints); kept until the artifact is published
+    built.json   written when a build is complete: then only the upload is left to do
+
+A lock that the kernel drops with its process keeps a second process out.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from east_core.errors import ArtifactConflict
+from east_core.store.files import file_hash
+from east_core.store.manifest import FOLDER_DIGITS, ArtifactFile, Json, check_name
+
+BUILT_NAME, ATTEMPT_NAME = "built.json", "attempt"
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a finished build left in `out`."""
+
+    files: tuple[ArtifactFile, ...]
+    facts: Mapping[str, Json]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """The scratch folder of one artifact."""
+
+    root: Path
+
+    @property
+    def out(self) -> Path:
+        """Where the artifact's files are built."""
+        return self.root / "out"
+
+    @property
+    def attempt(self) -> str:
+        """The name of the build that `out` is of."""
+        return (self.root / ATTEMPT_NAME).read_text()
+
+    def fresh_out(self) -> Path:
+        """An empty `out`; what a killed build left in it is half an artifact."""
+        shutil.rmtree(self.out, ignore_errors=True)
+        self.out.mkdir(parents=True)
+        (self.root / ATTEMPT_NAME).write_text(uuid.uuid4().hex[:FOLDER_DIGITS])
+        return self.out
+
+    def finish(self, facts: Mapping[str, Json], seconds: float) -> Built:
+        """Note that `out` is complete."""
+        built = Built(files_in(self.out), facts, seconds)
+        note = self.root / f"{BUILT_NAME}.new"
+        note.write_text(json.dumps(asdict(built)))
+        note.replace(self.root / BUILT_NAME)  # not synced: `finished` believes the hashes alone
+        return built
+
+    def finished(self) -> Built | None:
+        """The build that a killed process finished but did not publish, if it is whole."""
+        try:
+            fields = json.loads((self.root / BUILT_NAME).read_bytes())
+            files = tuple(ArtifactFile(**file) for file in fields.pop("files"))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+        return Built(files, **fields) if self.out.is_dir() and files_in(self.out) == files else None
+
+
+def work_folder(folder: Path) -> Path:
+    """A folder for a build's own checkpoints, beside the `folder` that it was given to fill.
+
+    What is in it survives a crash, and is there again when the same artifact is built anew; it is
+    deleted when the artifact is published, and is no part of it.
+    """
+    work = folder.parent / "work"
+    work.mkdir(exist_ok=True)
+    return work
+
+
+@contextlib.contextmanager
+def claim_scratch(base: Path, store: str, address: str, fingerprint: str) -> Iterator[Scratch]:
+    """The scratch of an artifact, held by this process alone, and deleted on a clean exit.
+
+    Raises ArtifactConflict where another process is building the same.
+    """
+    place = hashlib.sha256(store.encode()).hexdigest()[:8]
+    root = base / f"{address.replace('/', '--')}-{fingerprint[:16]}-{place}"
+    root.mkdir(parents=True, exist_ok=True)
+    lock = root.with_name(f"{root.name}.lock")
+    descriptor = _lock(lock, address)
+    try:
+        root.mkdir(exist_ok=True)
+        yield Scratch(root)
+        shutil.rmtree(root)
+        lock.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def files_in(folder: Path) -> tuple[ArtifactFile, ...]:
+    """Every file below `folder` with size and hash, sorted by path."""
+    return tuple(
+        ArtifactFile(check_name(name), path.stat().st_size, file_hash(path))
+        for name, path in sorted(
+            (path.relative_to(folder).as_posix(), path)
+            for path in folder.rglob("*")
+            # a crash while publishing may have left our own record, whole or in part
+            if path.is_file()
+            and not (path.parent == folder and path.name.startswith(("_record", "._record")))
+        )
+    )
+
+
+def _lock(path: Path, address: str) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 32, 0).decode() or "unknown"
+            os.close(descriptor)
+            raise ArtifactConflict(
+                f"{address} is being built by another process on this machine (pid {holder}); "
+                "wait for it, or end it and run again"
+            ) from None
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+                return descriptor
+        os.close(descriptor)  # its holder published and removed it between our open and lock

@@ -1,0 +1,192 @@
+"""Store: where a run's artifacts live, by one fsspec URL or local path."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from east_core.errors import ArtifactDamaged, StoreError
+from east_core.store.files import cache_home
+from east_core.store.filesystem import Transfer
+from east_core.store.local import LocalPlace
+from east_core.store.manifest import RECORD_NAME, ArtifactFile, ArtifactRecord, decode_record
+from east_core.store.remote import RemotePlace
+
+PRUNED_NAME = "_pruned.json"
+_ADDRESS = re.compile(r"[^\W_][\w.-]*(/[^\W_][\w.-]*)*")
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCheck:
+    """What `Store.check_writable` found: `conditional_writes` tells whether two writers at one
+    address are sure to be told apart by the server.
+    """
+
+    url: str
+    conditional_writes: bool
+
+    def __str__(self) -> str:
+        if self.conditional_writes:
+            return f"{self.url}: reachable, writable, refuses to overwrite records"
+        return (
+            f"{self.url}: reachable and writable, but it ignores conditional writes "
+            "(If-None-Match): never run two flows with one run name at the same time there"
+        )
+
+
+class Place(Protocol):
+    """Where bytes lie: a local folder or a remote store."""
+
+    scratch: Path
+
+    def read(self, path: str) -> bytes: ...  # noqa: D102 - LocalPlace and RemotePlace tell
+    def sizes(self, prefix: str) -> dict[str, int]: ...  # noqa: D102
+    def url(self, path: str) -> str: ...  # noqa: D102
+    def hash_of(self, path: str, size: int) -> str: ...  # noqa: D102
+    def send(self, address: str, attempt: str, folder: Path) -> None: ...  # noqa: D102
+    def folder_for(self, record: ArtifactRecord, attempt: str) -> str: ...  # noqa: D102
+    def fetch(self, record: ArtifactRecord, files: Sequence[ArtifactFile]) -> Path: ...  # noqa: D102
+    def require_free(self, address: str) -> None: ...  # noqa: D102
+    def publish(self, record: ArtifactRecord, folder: Path) -> None: ...  # noqa: D102
+    def write(self, path: str, data: bytes) -> None: ...  # noqa: D102
+    def delete(self, paths: list[str]) -> None: ...  # noqa: D102
+    def check(self) -> bool: ...  # noqa: D102
+
+
+class Store:
+    """Artifacts under one URL: `s3://bucket/prefix`, `file:///path`, a local path, ...
+
+    `cache` is where remote artifacts and models are downloaded to (default $EAST_CACHE, else the
+    user's cache folder). `options` are fsspec storage options; leave them empty and the standard
+    environment counts (AWS_PROFILE, AWS_ENDPOINT_URL, ...). Addresses are relative to the store:
+    "demo/round-02/samples". Methods raise StoreError, one line, when the store can't be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        cache: Path | None = None,
+        *,
+        options: Mapping[str, Any] | None = None,
+        transfer: Transfer | None = None,
+    ) -> None:
+        if re.match(r"\w+://[^/]*@", url):
+            raise StoreError(
+                "the store's URL holds credentials; leave them out and set AWS_PROFILE or "
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead"
+            )
+        self.root = url.rstrip("/") or url
+        self.is_local = "://" not in url or url.startswith(("file://", "local://"))
+        self.cache = cache or Path(os.environ.get("EAST_CACHE") or cache_home())
+        self.place: Place = (
+            LocalPlace(_local_path(url))
+            if self.is_local
+            else RemotePlace(self.root, self.cache, options or {}, transfer or Transfer())
+        )
+
+    def __repr__(self) -> str:
+        return f"Store({self.root!r})"
+
+    def record(self, address: str) -> ArtifactRecord | None:
+        """The record at an address; None where there is none.
+
+        Raises ArtifactDamaged where it is malformed or belongs to another address.
+        """
+        path = f"{check_address(address)}/{RECORD_NAME}"
+        try:
+            raw = self.place.read(path)
+        except FileNotFoundError:
+            return None
+        record = decode_record(raw, self.place.url(path))
+        if record.address != address:
+            raise ArtifactDamaged(
+                f"the record {self.place.url(path)} says that it belongs to {record.address}; "
+                "artifacts can't be moved within a store: move them back"
+            )
+        return record
+
+    def require(self, address: str) -> ArtifactRecord:
+        """The record at an address. Raises StoreError where there is none."""
+        record = self.record(address)
+        if record is None:
+            raise StoreError(
+                f"there is no artifact at {self.url(address)}; is the run's name right, and has "
+                "that stage finished? (`east runs` lists what is there)"
+            )
+        return record
+
+    def records(self, prefix: str = "") -> Iterator[ArtifactRecord]:
+        """The records at and below an address, in the order of their addresses."""
+        for address in self.addresses(prefix):
+            if record := self.record(address):
+                yield record
+
+    def addresses(self, prefix: str = "") -> list[str]:
+        """The addresses at and below `prefix` that hold a record, sound or not; sorted."""
+        end = f"/{RECORD_NAME}"
+        return sorted(
+            path.removesuffix(end) for path in self.place.sizes(prefix) if path.endswith(end)
+        )
+
+    def fetch(self, record: ArtifactRecord, names: Sequence[str] | None = None) -> Path:
+        """A local folder with the artifact's files (or those named), size and hash checked.
+
+        In place for local stores, in the shared cache for remote ones; either way not to be
+        written to. Raises ArtifactDamaged where a file is missing or not the recorded one,
+        StoreError where it was pruned, KeyError for a name that the record does not list.
+        """
+        listed = {file.path: file for file in record.files}
+        files = [listed[name] for name in names] if names is not None else list(record.files)
+        try:
+            return self.place.fetch(record, files)
+        except ArtifactDamaged:
+            if self.is_pruned(record):
+                raise StoreError(
+                    f"the files of {self.url(record)} were pruned and only the record is left; "
+                    "run under another name to make them again"
+                ) from None
+            raise
+
+    def is_pruned(self, record: ArtifactRecord) -> bool:
+        """Whether `east prune` deleted the files of this artifact (its record stays)."""
+        try:
+            self.place.read(f"{record.address}/{PRUNED_NAME}")
+        except FileNotFoundError:
+            return False
+        return True
+
+    def url(self, what: ArtifactRecord | str, name: str = "") -> str:
+        """Path or URL of an artifact, of one of its files, or of an address; for people, pandas."""
+        path = f"{what}/{name}" if isinstance(what, str) and name else what
+        return self.place.url(path if isinstance(path, str) else path.path_of(name)).rstrip("/")
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a small file for people (a picture), which is no artifact and may be replaced."""
+        self.place.write(path, data)
+
+    def scratch(self) -> Path:
+        """The local folder for unfinished builds: $EAST_SCRATCH, or one that suits the store."""
+        return Path(os.environ.get("EAST_SCRATCH") or self.place.scratch)
+
+    def check_writable(self) -> StoreCheck:
+        """Write, read and delete a probe. Raises StoreError where that fails."""
+        return StoreCheck(self.root, conditional_writes=self.place.check())
+
+
+def check_address(address: str) -> str:
+    """`address` where it is well formed: names of letters, digits, '.', '-', '_', joined by '/'.
+
+    Raises StoreError otherwise.
+    """
+    if not _ADDRESS.fullmatch(address):
+        raise StoreError(
+            f"{address!r} can't be an artifact's address: use letters, digits, '.', '-' and '_', "
+            "starting with a letter or digit, joined by '/'"
+        )
+    return address
+
+
+def _local_path(url: str) -> Path:
+    return Path(re.sub(r"^(file|local)://", "", url)).expanduser()

@@ -1,0 +1,1 @@
+"""Several runs together: arms, comparison, promotion, retraining."""

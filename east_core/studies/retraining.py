@@ -1,0 +1,87 @@
+"""Retraining: a line of runs, each from the champion and on the questions that are new.
+
+{line}-0003/arrivals      the questions of run 3, gathered once; a rerun uses the same ones
+{line}-0003/...           the run itself
+{line}/history/0003       what became of it (east_core.studies.promotion)
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from east_core.config import DatasetConfig, ModelConfig, RunConfig
+from east_core.inputs.questions import load_arrivals
+from east_core.records import Question
+from east_core.store import ArtifactRecord, Stage, Store, materialize
+from east_core.studies import promotion
+from east_core.tables import write_table
+
+ARRIVALS = "arrivals.parquet"
+
+
+def run_name(line: str, number: int) -> str:
+    """The name of the line's run number 3: "retrain-0003"."""
+    return f"{line}-{number:04d}"
+
+
+def gather_arrivals(
+    store: Store, line: str, source: DatasetConfig, least: int
+) -> ArtifactRecord | None:
+    """The questions of the line's next run; None where fewer than `least` are new.
+
+    Its facts are the number of questions and the high-water mark behind them. Of a run that was
+    interrupted, the questions are those that it began with.
+    """
+    entries = promotion.history(store, line)
+    address = f"{run_name(line, len(entries) + 1)}/arrivals"
+    if begun := store.record(address):
+        return begun
+    known = dict(promotion.mark(entries))
+    if sum(1 for _ in itertools.islice(_arrivals(source, known), least)) < least:
+        return None
+
+    def build(folder: Path) -> dict[str, Any]:
+        reached = dict(known)
+
+        def questions() -> Iterator[Question]:
+            for file, row, question in _arrivals(source, known):
+                reached[file] = row
+                yield question
+
+        count = write_table(folder / ARRIVALS, Question, questions())
+        return {"questions": count, "mark": reached}
+
+    asked = source.model_dump(mode="json", exclude={"path"})
+    stage = Stage(address, "arrivals", recipe={"source": asked, "mark": known})
+    return materialize(store, stage, build)
+
+
+def next_run(settings: RunConfig, store: Store, line: str, arrivals: ArtifactRecord) -> RunConfig:
+    """The settings of the line's next run: from its champion, on the arrivals."""
+    entries = promotion.history(store, line)
+    questions = DatasetConfig(
+        path=f"{store.fetch(arrivals)}/{ARRIVALS}",
+        question_column="prompt",
+        answer_column="answer" if settings.questions.has_answers else None,
+    )
+    return settings.model_copy(
+        update={
+            "name": run_name(line, len(entries) + 1),
+            "model": _champion_model(settings.model, store, promotion.champion(entries)),
+            "questions": questions,
+        }
+    )
+
+
+def _champion_model(base: ModelConfig, store: Store, champion: str) -> ModelConfig:
+    if champion == promotion.BASE:
+        return base
+    folder = store.fetch(store.require(champion))
+    return ModelConfig(name=str(folder), trust_remote_code=base.trust_remote_code)
+
+
+def _arrivals(
+    source: DatasetConfig, known: Mapping[str, int]
+) -> Iterator[tuple[str, int, Question]]:
+    return itertools.islice(load_arrivals(source, known), source.limit)

@@ -1,0 +1,167 @@
+"""A study: several arms (weighting x loss x exponent), each run with several seeds.
+
+All arms share everything but what the matrix varies. Arms that start from the same checkpoint with
+the same seed draw the same first samples, so these are drawn once: the first arm's are taken over
+by the others, where their fingerprints say that they are what would be sampled.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+
+from east_core.config import Frozen, RunConfig
+from east_core.config.toml_file import describe, parse_config, read_settings, with_overrides
+from east_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from east_core.runs.run import Run
+    from east_core.store import ArtifactRecord
+
+Loss = Literal["sft", "dpo", "kto"]
+WITHOUT_EXPONENT = ("uniform", "difficulty")
+_VARIED = ("name", "store", "seed", "weighting", "training")
+
+
+class StudyConfig(Frozen):
+    """Arms to compare: every weighting with every loss and every exponent, from every seed."""
+
+    model_config = ConfigDict(title="Study")
+
+    name: str = Field(
+        "study",
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$",
+        description="Name of the study and of its folder in the store.",
+    )
+    store: str = Field(
+        ".east/store", min_length=1, description="fsspec URL or path; the runs go to STORE/NAME."
+    )
+    baseline: str = Field(
+        "sft-uniform", description="The arm that the others are compared with, as LOSS-WEIGHTING."
+    )
+    seeds: tuple[int, ...] = Field(
+        (1, 2, 3, 4, 5),
+        min_length=1,
+        description="One run of every arm for each; differences are paired by seed.",
+    )
+    weightings: tuple[str, ...] = Field(
+        ("uniform", "entropy"), min_length=1, description="Kinds of weighting."
+    )
+    exponents: tuple[float, ...] = Field(
+        (1.0,), min_length=1, description="Exponents a, for the weightings that have one."
+    )
+    training: dict[Loss, dict[str, Any]] = Field(
+        {"sft": {}}, min_length=1, description="The losses, each with its training settings."
+    )
+    run: dict[str, Any] = Field({}, description="What all runs share: settings of a run.")
+
+    @model_validator(mode="after")
+    def _arms_are_sound(self) -> "StudyConfig":
+        varied = sorted(self.run.keys() & set(_VARIED))
+        if varied:
+            raise ValueError(f"run.{varied[0]} is set by the study itself; leave it out of [run]")
+        names = [arm.name for arm in self.arms()]
+        if self.baseline not in names:
+            raise ValueError(f"baseline {self.baseline!r} is none of the arms: {', '.join(names)}")
+        for values in (self.seeds, self.weightings, self.exponents):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{values} names something twice")
+        for arm in self.arms():
+            self.run_config(arm, self.seeds[0])
+        return self
+
+    def arms(self) -> "list[Arm]":
+        """The arms, the baseline first: what it has sampled, the others take over."""
+        arms = [
+            Arm(loss, weighting, exponent)
+            for loss in self.training
+            for weighting in self.weightings
+            for exponent in ((None,) if weighting in WITHOUT_EXPONENT else self.exponents)
+        ]
+        return sorted(arms, key=lambda arm: arm.name != self.baseline)
+
+    def run_config(self, arm: "Arm", seed: int) -> RunConfig:
+        """The run of one arm with one seed. Raises ConfigError where its settings don't fit."""
+        exponent = {} if arm.exponent is None else {"exponent": arm.exponent}
+        settings = {
+            **self.run,
+            "name": arm.run_name(seed),
+            "store": f"{self.store.rstrip('/')}/{self.name}",
+            "seed": seed,
+            "weighting": {"kind": arm.weighting, **exponent},
+            "training": {"loss": arm.loss, **self.training[arm.loss]},
+        }
+        return parse_config(settings, where=f"study {self.name}, arm {arm.name}")
+
+    def runs(self) -> "Iterator[RunConfig]":
+        """Every run, seed by seed, so that an interrupted study has whole pairs to compare."""
+        for seed in self.seeds:
+            for arm in self.arms():
+                yield self.run_config(arm, seed)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of training; `exponent` is None for weightings without one."""
+
+    loss: Loss
+    weighting: str
+    exponent: float | None
+
+    @property
+    def name(self) -> str:
+        """A name that a folder may have: "sft-entropy-1", "sft-entropy-minus-0p5"."""
+        parts = [self.loss, self.weighting]
+        if self.exponent is not None:
+            sign = "minus-" if self.exponent < 0 else ""
+            parts.append(f"{sign}{abs(self.exponent):g}".replace(".", "p"))
+        return "-".join(parts)
+
+    @property
+    def label(self) -> str:
+        """A name for people: "SFT, entropy, a = -0.5"."""
+        label = f"{self.loss.upper()}, {self.weighting}"
+        return label if self.exponent is None else f"{label}, a = {self.exponent:g}"
+
+    def run_name(self, seed: int) -> str:
+        """The name of its run with a seed."""
+        return f"{self.name}-seed-{seed}"
+
+
+def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
+    """The study that a TOML file describes, with `a.b=value` overrides applied.
+
+    Raises ConfigError with one line that tells what is wrong and where.
+    """
+    return parse_study(with_overrides(read_settings(path), overrides), str(path))
+
+
+def parse_study(settings: Mapping[str, Any], where: str = "study") -> StudyConfig:
+    """The study that plain values describe; `where` names their source in errors."""
+    try:
+        return StudyConfig.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {describe(error)}") from error
+
+
+def share_start(run: "Run", donors: "Sequence[Run]") -> "list[ArtifactRecord]":
+    """Take over from `donors` what `run` would sample before its first training.
+
+    That is the base model's scores, and the first samples of a donor with the same seed. What no
+    donor has, or has from other settings, is left for the run itself. All are in one store: the
+    shards of the samples stay where they are.
+    """
+    from east_core.runs.samples import sampling_stage
+    from east_core.runs.scores import scoring_stage
+    from east_core.store import reuse
+
+    wanted = [scoring_stage(run, 0, benchmark) for benchmark in run.config.benchmarks]
+    shared = []
+    for stage in [*wanted, sampling_stage(run, 1)]:
+        part = stage.address.removeprefix(f"{run.config.name}/")
+        sources = (donor.store.record(donor.address(part)) for donor in donors)
+        copies = (reuse(run.store, source, stage) for source in sources if source)
+        shared += [next((copy for copy in copies if copy), None)]
+    return [record for record in shared if record]

@@ -1,0 +1,88 @@
+"""What the command line prints of runs."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from rich import box
+from rich.bar import Bar
+from rich.console import Console
+from rich.table import Table
+
+from east_core.config import RunConfig
+from east_core.errors import DataError
+from east_core.evaluation.estimates import Estimate
+from east_core.runs.addresses import CURVE, round_name
+from east_core.runs.summary import RoundSummary, summarise
+from east_core.store import Store
+
+console = Console()
+BAR_WIDTH = 6
+COLUMNS = ("round", "accuracy \\[interval]", "", "kept", "dropped", "bits")
+JustifyMethod = Literal["left", "right"]
+
+
+def print_start(config: RunConfig) -> None:
+    """What is about to run, and how to watch it."""
+    console.print(
+        f"[bold]{config.name}[/]: {config.rounds} rounds of {config.training.loss.upper()}, "
+        f"weighting {config.weighting.kind!r}, artifacts in {config.store}/{config.name}"
+    )
+
+
+def print_end(config: RunConfig) -> None:
+    """The rounds so far, and where to look further; a run without a finished stage has none."""
+    store = Store(config.store)
+    try:
+        rounds = summarise(store, config.name)
+    except DataError:
+        return
+    print_rounds(config.name, rounds)
+    url = f"{store.root}/{config.name}"
+    plot = store.record(f"{config.name}/{round_name(rounds[-1].round)}/report")
+    console.print(f"artifacts  {url}", soft_wrap=True)
+    if plot is not None:
+        console.print(f"plot       {store.url(plot, CURVE)}", soft_wrap=True)
+    console.print(f"again      east show {url}", soft_wrap=True)
+    console.print("UI         make ui, then open the address that it prints", soft_wrap=True)
+
+
+def print_rounds(name: str, rounds: Sequence[RoundSummary]) -> None:
+    """The table of rounds with a bar for each accuracy; it fits 80 columns.
+
+    "seconds" is the stages' work, "own" the run's own time beside it.
+    """
+    table = Table(
+        title=name, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False
+    )
+    several = len({benchmark for summary in rounds for benchmark in summary.accuracy}) > 1
+    for column in (*COLUMNS, "seconds", "own"):
+        justify: JustifyMethod = "left" if column in ("round", "") else "right"
+        table.add_column(column, justify=justify, no_wrap=True)
+    for summary in rounds:
+        _add_rows(table, summary, several)
+    console.print(table)
+
+
+def _add_rows(table: Table, summary: RoundSummary, with_names: bool) -> None:
+    label = "base" if summary.round == 0 else str(summary.round)
+    numbers = (
+        _text(summary.kept),
+        _text(summary.dropped),
+        _text(summary.mean_entropy_bits, ".2f"),
+        f"{sum(summary.seconds.values()):.0f}",
+        _text(summary.overhead_seconds, ".1f"),
+    )
+    for index, (benchmark, accuracy) in enumerate(summary.accuracy.items()):
+        bar = Bar(1.0, 0.0, accuracy.value, width=BAR_WIDTH)
+        text = f"{benchmark} {_interval(accuracy)}" if with_names else _interval(accuracy)
+        table.add_row(label, text, bar, *(numbers if index == 0 else ("",) * len(numbers)))
+    if not summary.accuracy:
+        table.add_row(label, "not scored yet", "", *numbers)
+
+
+def _interval(accuracy: Estimate) -> str:
+    return f"{accuracy.value:.1%} [{accuracy.low * 100:.1f}, {accuracy.high * 100:.1f}]"
+
+
+def _text(value: float | None, form: str = "") -> str:
+    return "" if value is None else format(value, form)

@@ -1,0 +1,33 @@
+"""Start a run from the command line, and say where everything is."""
+
+from collections.abc import Sequence
+
+from east_core.config import RunConfig
+from east_core.config.toml_file import load_config
+from east_core.inputs.questions import builtin_path
+from east_core.store import Store
+from flows.commands.console import print_end, print_start
+from flows.server.connection import prefect_api
+
+
+def demo_config(store: str, overrides: Sequence[str]) -> RunConfig:
+    """The built-in demo's settings, with its artifacts in `store`."""
+    return load_config(builtin_path("demo.toml"), [f'store="{store}"', *overrides])
+
+
+def launch(config: RunConfig) -> None:
+    """Run the flow in this process, with the table and the paths at its end."""
+    print_start(config)
+    with prefect_api():
+        from flows.self_training import self_training
+
+        try:
+            self_training(config)
+        finally:
+            print_end(config)
+
+
+def open_run(url: str) -> tuple[Store, str]:
+    """The store and the name of the run at a URL such as s3://bucket/prefix/NAME."""
+    parent, _, name = url.rstrip("/").rpartition("/")
+    return Store(parent or "."), name

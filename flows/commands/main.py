@@ -1,0 +1,116 @@
+"""The `east` command line. Heavy imports happen inside the commands, so that --help is quick."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from east_core.errors import EastError
+from flows.commands.plan import plan
+from flows.commands.store import lineage, prune, runs, verify
+from flows.commands.studies import compare, report, sweep
+from flows.commands.ui import champions, rollback, up
+from flows.commands.weigh import weigh
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Iterative self-training of language models, weighted by the entropy of their answers "
+    "(EAST, arXiv:2503.23913).\n\nStart with [bold]east demo[/]; then write a config "
+    "(infra/configs has examples), try it with [bold]east check[/], and start it with "
+    "[bold]east run[/]. An interrupted run goes on when it is started again.",
+)
+ConfigPath = Annotated[Path, typer.Argument(help="TOML file; infra/configs has examples.")]
+Overrides = Annotated[
+    list[str],
+    typer.Option(
+        "--set", metavar="A.B=VALUE", help="Change one setting: --set sampling.temperature=0.8"
+    ),
+]
+RunUrl = Annotated[
+    str, typer.Argument(help="The run's folder: s3://bucket/prefix/NAME or .east/store/NAME")
+]
+
+
+@app.command()
+def demo(
+    store: Annotated[str, typer.Option(help="Where the artifacts go.")] = ".east/store",
+    set_: Overrides = [],  # noqa: B006 typer copies it
+) -> None:
+    """Run three rounds on the built-in task and model: about five minutes on two CPU cores.
+
+    A small model with bad habits practises grade-school word problems and gets better.
+    """
+    from flows.commands.launch import demo_config, launch
+
+    launch(demo_config(store, set_))
+
+
+@app.command()
+def check(config: ConfigPath, set_: Overrides = []) -> None:  # noqa: B006
+    """Verify all that can be verified before a second of compute is spent.
+
+    Settings, store, model and tokenizer, questions and their gold answers, sizes.
+    """
+    from east_core.config.toml_file import load_config
+    from flows.commands.check import check_run
+
+    for finding in check_run(load_config(config, set_)):
+        typer.echo(finding)
+
+
+@app.command()
+def run(config: ConfigPath, set_: Overrides = []) -> None:  # noqa: B006
+    """Run (or go on with) the rounds of self-training that a config describes.
+
+    Example: east run infra/configs/gsm8k-smoke.toml --set rounds=1
+    """
+    from east_core.config.toml_file import load_config
+    from flows.commands.launch import launch
+
+    launch(load_config(config, set_))
+
+
+@app.command()
+def show(
+    run_url: RunUrl,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Show a run's rounds: accuracy with its interval, kept and dropped questions, times."""
+    from east_core.runs.summary import summarise, summary_json
+    from flows.commands.console import print_rounds
+    from flows.commands.launch import open_run
+
+    store, name = open_run(run_url)
+    rounds = summarise(store, name)
+    if as_json:
+        typer.echo(json.dumps(summary_json(rounds), indent=2))
+    else:
+        print_rounds(name, rounds)
+
+
+app.command()(plan)
+app.command()(runs)
+app.command()(lineage)
+app.command()(verify)
+app.command()(prune)
+app.command()(report)
+app.command()(compare)
+app.command()(sweep)
+app.command()(weigh)
+app.command()(up)
+app.command()(champions)
+app.command()(rollback)
+
+
+def main() -> None:
+    """Run the command line; a known error is one line on stderr, and its exit code."""
+    try:
+        app()
+    except EastError as error:
+        typer.secho(f"east: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,172 @@
+"""`east plan`: what a run will need, before anything is bought or started."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from east_core.config import DatasetConfig, RunConfig
+    from east_core.engines.devices import Device
+    from east_core.planning.model_shape import ModelShape
+    from east_core.planning.plan import Plan, Planner
+
+ConfigPath = Annotated[Path, typer.Argument(help="TOML file; infra/configs has examples.")]
+Overrides = Annotated[
+    list[str],
+    typer.Option(
+        "--set", metavar="A.B=VALUE", help="Change one setting: --set resources.zero_stage=3"
+    ),
+]
+GpuName = Annotated[
+    str, typer.Option("--gpu", help="a100-40, a100-80, h100, h200, b200, l4 or l40s.")
+]
+Parameters = Annotated[
+    float | None, typer.Option("--params", help="Parameters of a model not at hand: 8.03e9.")
+]
+Hidden = Annotated[int | None, typer.Option(min=1, help="Its hidden size.")]
+Layers = Annotated[int | None, typer.Option(min=1, help="Its layers.")]
+Questions = Annotated[
+    int | None, typer.Option(min=1, help="Training questions; counted where the file is local.")
+]
+TestQuestions = Annotated[
+    int | None, typer.Option(min=1, help="Test questions of all benchmarks; counted likewise.")
+]
+PromptTokens = Annotated[int, typer.Option(min=1, help="Mean prompt, template included.")]
+CompletionTokens = Annotated[
+    int | None, typer.Option(min=1, help="Mean completion. Default: 300, or max_tokens if less.")
+]
+Kept = Annotated[float, typer.Option(min=0, max=1, help="Share of questions trained on.")]
+SamplingRate = Annotated[
+    float | None, typer.Option(min=1, help="Measured tokens a second of one engine.")
+]
+TrainingRate = Annotated[
+    float | None, typer.Option(min=1, help="Measured tokens a second of all training ranks.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def plan(
+    config: ConfigPath,
+    set_: Overrides = [],  # noqa: B006 typer copies it
+    gpu: GpuName = "h100",
+    params: Parameters = None,
+    hidden: Hidden = None,
+    layers: Layers = None,
+    questions: Questions = None,
+    test_questions: TestQuestions = None,
+    prompt_tokens: PromptTokens = 150,
+    completion_tokens: CompletionTokens = None,
+    kept: Kept = 1.0,
+    sampling_rate: SamplingRate = None,
+    training_rate: TrainingRate = None,
+    as_json: AsJson = False,
+) -> None:
+    """Estimate a run: memory of each GPU, tokens, storage, hours, with all formulas.
+
+    The plan is for GPUs unless resources.device is "cpu", whatever this machine
+    has. Ends with exit code 1 where something does not fit. Hours on CPU need
+    --sampling-rate and --training-rate.
+
+    \b
+    a model on the hub, a folder, a URL:  east plan run.toml --questions 7473 --test-questions 1319
+    a model that is not at hand:  east plan run.toml --params 70.6e9 --hidden 8192 --layers 80
+
+    docs/planning.md shows the arithmetic, and how far measurements were from it.
+    """
+    from east_core.config.toml_file import load_config
+    from east_core.planning.plan import Assumptions, Planner, Workload
+
+    run = load_config(config, set_)
+    assumed = Assumptions(_gpu(gpu), sampling_rate=sampling_rate, training_rate=training_rate)
+    work = Workload(
+        questions=questions or _count(run.questions, "--questions"),
+        test_questions=test_questions
+        or sum(_count(each, "--test-questions") for each in run.benchmarks.values()),
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens or min(300, run.sampling.max_tokens),
+        kept=kept,
+    )
+    device: Device = "cpu" if run.resources.device == "cpu" else "cuda"
+    planner = Planner(run, _shape(run, params, hidden, layers), work, assumed, device)
+    made = planner.plan()
+    typer.echo(_as_json(planner, made) if as_json else _as_text(planner, made))
+    if made.misfits:
+        raise typer.Exit(1)
+
+
+def _gpu(name: str) -> Any:
+    from east_core.errors import ConfigError
+    from east_core.planning.plan import GPUS
+
+    if name not in GPUS:
+        raise ConfigError(f"--gpu {name}: not one of {', '.join(GPUS)}")
+    return GPUS[name]
+
+
+def _shape(
+    run: "RunConfig", params: float | None, hidden: int | None, layers: int | None
+) -> "ModelShape":
+    from east_core.errors import ConfigError
+    from east_core.planning.model_shape import shape_of, shape_of_size
+
+    given = (params, hidden, layers)
+    if given == (None, None, None):
+        return shape_of(run.model)
+    if params is None or hidden is None or layers is None:
+        raise ConfigError("--params, --hidden and --layers describe a model together; give all")
+    return shape_of_size(params, hidden, layers)
+
+
+def _count(data: "DatasetConfig", option: str) -> int:
+    """The number of questions in a local file; elsewhere it must be told."""
+    from east_core.errors import ConfigError
+    from east_core.inputs.questions import HUB, load_questions
+
+    if data.path.startswith(HUB) or "://" in data.path:
+        if data.limit is not None:
+            return data.limit
+        raise ConfigError(f"{data.path} is not read for a plan; tell its size with {option}")
+    return sum(1 for _ in load_questions(data))
+
+
+def _as_json(planner: "Planner", made: "Plan") -> str:
+    from dataclasses import asdict
+
+    told = {
+        "run": planner.config.name,
+        "device": planner.device,
+        "model": asdict(planner.shape),
+        "workload": asdict(planner.work),
+        "assumptions": asdict(planner.assumed),
+        "estimates": [asdict(estimate) for estimate in made.estimates],
+        "misfits": made.misfits,
+    }
+    return json.dumps(told, indent=2)
+
+
+def _as_text(planner: "Planner", made: "Plan") -> str:
+    from itertools import groupby
+
+    from east_core.planning.plan import human
+
+    resources = planner.config.resources
+    where = planner.assumed.gpu.name if planner.device == "cuda" else "cpu"
+    title = (
+        f"{planner.config.name}: {human(planner.shape.parameters, 'number')} parameters, {where}, "
+        f"{resources.processes} ranks on {resources.nodes} nodes, ZeRO-{resources.zero_stage}, "
+        f"{resources.engines} engines x {resources.tensor_parallel}"
+    )
+    lines = [title]
+    for section, estimates in groupby(made.estimates, key=lambda one: one.section):
+        lines.append(section)
+        lines += [
+            f"  {one.name:<25} {human(one.value, one.kind):>10}  {one.formula}" for one in estimates
+        ]
+    lines.append("assumed")
+    lines += [f"  {text} ({source})" for text, source in planner.assumed.told(planner.device)]
+    if not any(one.kind == "seconds" for one in made.estimates):
+        lines.append("hours     not known on CPU; give --sampling-rate and --training-rate")
+    lines += [f"DOES NOT FIT: {misfit}" for misfit in made.misfits] or ["fits"]
+    return "\n".join(lines)

@@ -1,0 +1,87 @@
+"""`east report`, `east compare` and `east sweep`: what runs have shown, and studies of many."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from east_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from east_core.studies.study import StudyConfig
+
+RunUrl = Annotated[
+    str, typer.Argument(help="The run's folder: s3://bucket/prefix/NAME or .east/store/NAME")
+]
+StudyPath = Annotated[
+    Path, typer.Argument(help="TOML file of a study; infra/configs/compare-weightings.toml is one.")
+]
+Overrides = Annotated[
+    list[str],
+    typer.Option("--set", metavar="A.B=VALUE", help="Change one setting: --set run.rounds=2"),
+]
+
+
+def report(run_url: RunUrl) -> None:
+    """Write a run's report: one HTML file in its folder, readable without anything else.
+
+    Settings, lineage, curves, scores with intervals, solutions before and after, what was dropped
+    and why, timings and versions. An unfinished run has one too.
+    """
+    from east_core.reports.html import write_report
+    from flows.commands.launch import open_run
+
+    typer.echo(write_report(*open_run(run_url)))
+
+
+def compare(config: StudyPath, set_: Overrides = []) -> None:  # noqa: B006 typer copies it
+    """Run every arm of a study with every seed, and tell which differences are real.
+
+    Arms are weightings x losses x exponents. First samples are drawn once for all arms of a seed;
+    an interrupted study goes on when it is started again.
+
+    Example: east compare infra/configs/compare-weightings.toml --set seeds=[1,2,3]
+    """
+    from east_core.studies.study import load_study
+
+    _launch(load_study(config, set_))
+
+
+def sweep(
+    config: StudyPath,
+    first: Annotated[float, typer.Option("--from", help="Smallest exponent a.")] = -3.0,
+    last: Annotated[float, typer.Option("--to", help="Largest exponent a.")] = 3.0,
+    step: Annotated[float, typer.Option(min=0.01, help="Distance of the exponents.")] = 1.0,
+    set_: Overrides = [],  # noqa: B006
+) -> None:
+    """Run a study over the exponent a, from -3 to 3 as in the paper's Figure 3.
+
+    Example: east sweep infra/configs/sweep-exponent.toml --from -1 --to 1 --step 0.5
+    """
+    from east_core.studies.study import load_study
+
+    _launch(load_study(config, [*set_, f"exponents={exponent_grid(first, last, step)}"]))
+
+
+def exponent_grid(first: float, last: float, step: float) -> list[float]:
+    """The exponents from `first` to `last`. Raises ConfigError where there are none."""
+    if last < first:
+        raise ConfigError(f"--from {first:g} is above --to {last:g}; swap them")
+    count = math.floor((last - first) / step + 1e-9) + 1
+    return [round(first + index * step, 6) for index in range(count)]
+
+
+def _launch(study: "StudyConfig") -> None:
+    """Run the flow in this process and print the comparison."""
+    from east_core.store import Store
+    from east_core.studies.comparison import TABLE
+    from flows.server.connection import prefect_api
+
+    with prefect_api():
+        from flows.compare import compare as compare_flow
+
+        record = compare_flow(study)
+    store = Store(f"{study.store.rstrip('/')}/{study.name}")
+    typer.echo((store.fetch(record) / TABLE).read_text("utf-8"))
+    typer.echo(f"figures and numbers: {store.url(record)}")

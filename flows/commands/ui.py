@@ -1,0 +1,61 @@
+"""The commands around the UI and retraining: `east up`, `east champions`, `east rollback`."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on loopback.")]
+Deployments = Annotated[
+    Path | None, typer.Option(help="A prefect.yaml of your own; default: infra/prefect.yaml.")
+]
+LineUrl = Annotated[
+    str, typer.Argument(help="The line of retraining: s3://bucket/prefix/NAME, .east/store/NAME")
+]
+Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]
+
+
+def up(port: Port = 4200, deployments: Deployments = None) -> None:
+    """Start Prefect's UI with a worker and all deployments, on loopback, until Ctrl-C.
+
+    What ran in this folder before is in its history. Nothing is sent to the outside.
+    """
+    from flows.server.cockpit import DEPLOYMENTS, cockpit
+
+    typer.echo("starting Prefect's server, a worker and the deployments (15 to 60 seconds) ...")
+    with cockpit(port, deployments or DEPLOYMENTS) as running:
+        typer.echo(f"UI         {running.url}/deployments")
+        typer.echo("logs       .east/prefect/server.log and worker.log")
+        typer.echo("stop       Ctrl-C; running runs stop too, and go on when run again")
+        running.watch()
+    typer.echo("stopped")
+
+
+def rollback(line: LineUrl, reason: Reason = "rolled back by hand") -> None:
+    """Put the champion before the current one back in use; the history keeps both."""
+    from east_core.studies.promotion import roll_back
+    from flows.commands.launch import open_run
+    from flows.server.connection import use_project_settings
+
+    store, name = open_run(line)
+    entry = roll_back(store, name, reason)
+    typer.echo(f"{name}: champion is now {entry.champion or 'the base model'}")
+    use_project_settings()
+    if "PREFECT_API_URL" in os.environ:  # a server that automations may wait on
+        from tasks.promotions import publish_history, tell_decision
+
+        publish_history(store, name)
+        tell_decision(name, entry)
+
+
+def champions(line: LineUrl) -> None:
+    """Show a line's decisions: promoted, kept, rolled back, and which checkpoint is in use."""
+    from east_core.studies.promotion import history
+    from flows.commands.launch import open_run
+
+    store, name = open_run(line)
+    for entry in history(store, name):
+        champion = entry.champion or "base model"
+        typer.echo(f"{entry.number:4}  {entry.decided_at}  {entry.action:11}  {champion}")
+        typer.echo(f"      {entry.run}: {entry.reason}")

@@ -1,0 +1,1 @@
+"""Prefect's server for this project: its process, its setup, its forms."""

@@ -1,0 +1,149 @@
+"""What `east up` runs: Prefect's server on loopback, a process pool, a worker, the deployments.
+
+The server keeps its SQLite database in PREFECT_HOME (.east/prefect), the same that `east run`
+uses without a server, so earlier runs and those before a restart stay in the UI.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from east_core.errors import ConfigError, EngineError
+from flows.server.connection import (
+    ADDRESS_FILE,
+    HOST,
+    end_service,
+    server_command,
+    service_log,
+    start_service,
+    use_project_settings,
+    wait_for_server,
+)
+from flows.server.setup import POOL, prepare_server
+
+WORKER_SECONDS = 120.0
+# Time for a flow to report its end, which includes ending its engines.
+FLOW_SECONDS = 20.0
+DEPLOYMENTS = Path(__file__).parents[2] / "infra" / "prefect.yaml"
+
+
+@dataclass
+class Cockpit:
+    """A running server with its worker."""
+
+    url: str
+    server: "subprocess.Popen[bytes]"
+    worker: "subprocess.Popen[bytes]"
+
+    def watch(self) -> None:
+        """Return on Ctrl-C or SIGTERM; start another worker where one has ended.
+
+        Raises EngineError when the server ends.
+        """
+        asked = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: asked.set())
+        while not asked.wait(1.0):
+            if self.server.poll() is not None:
+                log = service_log("server")
+                raise EngineError(f"Prefect's server has ended; see {log}, then again")
+            if self.worker.poll() is not None:
+                self.worker = start_service("worker", _worker_command())
+
+    def close(self) -> None:
+        """End the runs, then the worker."""
+        end_flow_runs(self.worker.pid)
+        end_service(self.worker)
+
+
+@contextlib.contextmanager
+def cockpit(port: int, deployments: Path = DEPLOYMENTS) -> Iterator[Cockpit]:
+    """Server, pool, limits, automations, deployments and worker; ended in order on leaving.
+
+    Raises ConfigError where the port is taken or the file of deployments is missing, EngineError
+    where the server does not start.
+    """
+    use_project_settings()
+    _require_free(port)
+    _require_file(deployments)
+    url = f"http://{HOST}:{port}"
+    os.environ["PREFECT_API_URL"] = f"{url}/api"
+    os.environ["EAST_WORKDIR"] = str(Path.cwd())  # where runs of the worker start
+    with contextlib.ExitStack() as stack:
+        server = start_service("server", server_command("create_app", port))
+        stack.callback(end_service, server)
+        wait_for_server(f"{url}/api/health", server)
+        stack.enter_context(_address_told(f"{url}/api"))
+        prepare_server(deployments)
+        running = Cockpit(url, server, start_service("worker", _worker_command()))
+        stack.callback(running.close)
+        _wait_for_worker(running)
+        yield running
+
+
+def end_flow_runs(worker_pid: int) -> None:
+    """Ask the worker's flow runs to stop, while there is a server to hear that they did.
+
+    They end as Crashed and can be run again; what has not stopped in time is killed.
+    """
+    with contextlib.suppress(psutil.NoSuchProcess):
+        runs = psutil.Process(worker_pid).children()
+        for run in runs:
+            run.terminate()
+        for run in psutil.wait_procs(runs, timeout=FLOW_SECONDS)[1]:
+            run.kill()
+
+
+def _worker_command() -> list[str]:
+    name = f"worker on {socket.gethostname()}"
+    return ["-m", "prefect", "worker", "start", "--pool", POOL, "--name", name]
+
+
+def _wait_for_worker(running: Cockpit) -> None:
+    """Return when the pool is Ready: before that the UI calls every deployment Not Ready."""
+    deadline = time.monotonic() + WORKER_SECONDS
+    while time.monotonic() < deadline and running.worker.poll() is None:
+        with urllib.request.urlopen(f"{running.url}/api/work_pools/{POOL}", timeout=30) as answer:  # noqa: S310
+            if json.load(answer)["status"] == "READY":
+                return
+        time.sleep(0.5)
+    raise EngineError(f"Prefect's worker did not come up; see {service_log('worker')}")
+
+
+@contextlib.contextmanager
+def _address_told(api_url: str) -> Iterator[None]:
+    """Let `east run` in this folder find the server while it is up."""
+    file = Path(os.environ["PREFECT_HOME"]) / ADDRESS_FILE
+    file.write_text(api_url)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            raise ConfigError(
+                f"port {port} is taken, perhaps by an `east up` that is running already; "
+                "open it, stop it, or choose another one with --port"
+            ) from None
+
+
+def _require_file(deployments: Path) -> None:
+    if not deployments.is_file():
+        raise ConfigError(f"{deployments}: no such file; name your prefect.yaml with --deployments")

@@ -1,0 +1,147 @@
+"""The Prefect server that a command talks to: one that is there, or one of its own.
+
+A server of our own never outlives the process that started it, however that ends. Prefect's
+embedded one does when its parent is killed.
+"""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from east_core.engines.supervise import die_with_parent
+from east_core.errors import EngineError
+
+HOST = "127.0.0.1"
+ADDRESS_FILE = "api-url"  # in PREFECT_HOME, while `east up` is running
+START_SECONDS, END_SECONDS = 180.0, 15.0
+LEASES_ON_DISK = "prefect.server.concurrency.lease_storage.filesystem"
+# Nothing phones home, and the server's history stays beside the store.
+PREFECT_SETTINGS = {
+    "PREFECT_HOME": str(Path(".east/prefect").resolve()),
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    # A run that stops sending heartbeats is marked Crashed; see flows/server/cockpit.py.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    # On disk, so that a slot held over a restart of the server is still known, and freed.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES_ON_DISK,
+    "DO_NOT_TRACK": "1",
+}
+
+
+def use_project_settings() -> None:
+    """Prefect's settings for this project, where the user's environment does not say otherwise."""
+    for name, value in PREFECT_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
+    _join_running_server()
+
+
+@contextlib.contextmanager
+def prefect_api() -> Iterator[None]:
+    """A Prefect API to report to: the one of the user's settings, of an `east up` in this folder,
+    or a server of our own for as long as this lasts, with the same history.
+    """
+    use_project_settings()
+    from prefect import settings
+
+    if settings.PREFECT_API_URL.value():
+        yield
+        return
+    with own_server() as url:
+        ours: dict[Any, object] = {
+            settings.PREFECT_API_URL: f"{url}/api",
+            # nobody hears them, and each flow's end would wait up to a second for their thread
+            settings.PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+        }
+        with settings.temporary_settings(ours):
+            try:
+                yield
+            finally:
+                _send_the_rest()
+
+
+def _send_the_rest() -> None:
+    """Send the logs and events that wait, while the server is there."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.drain_all()
+    EventsWorker.drain_all()
+
+
+@contextlib.contextmanager
+def own_server() -> Iterator[str]:
+    """The address of a server without UI and schedules, on a free port of loopback."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port = int(probe.getsockname()[1])
+    server = start_service("server", server_command("create_embedded_app", port))
+    try:
+        url = f"http://{HOST}:{port}"
+        wait_for_server(f"{url}/api/health", server)
+        yield url
+    finally:
+        end_service(server)
+
+
+def server_command(app: str, port: int) -> list[str]:
+    """The arguments of python that serve an application of flows.server.application."""
+    where = ("--host", HOST, "--port", str(port))
+    calm = ("--log-level", "warning", "--timeout-graceful-shutdown", "2")
+    return ["-m", "uvicorn", "--factory", f"flows.server.application:{app}", *where, *calm]
+
+
+def start_service(name: str, arguments: list[str]) -> "subprocess.Popen[bytes]":
+    """A python that writes to PREFECT_HOME/NAME.log and never outlives us."""
+    with service_log(name).open("ab") as stream:
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,  # Ctrl-C is for us, who end things in order
+            preexec_fn=die_with_parent,  # noqa: PLW1509 no threads yet
+        )
+
+
+def end_service(process: "subprocess.Popen[bytes]") -> None:
+    """Terminate a process, and kill it where it takes too long."""
+    process.terminate()
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def wait_for_server(url: str, server: "subprocess.Popen[bytes]") -> None:
+    """Return when the server answers. Raises EngineError where it ends or takes too long."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):  # noqa: S310
+            return
+        time.sleep(0.3)
+    raise EngineError(f"Prefect's server did not come up at {url}; see {service_log('server')}")
+
+
+def service_log(name: str) -> Path:
+    """Where a service writes its log."""
+    return Path(os.environ["PREFECT_HOME"]) / f"{name}.log"
+
+
+def _join_running_server() -> None:
+    """Report to this folder's `east up`, if it is running, so that its UI shows the run live."""
+    file = Path(os.environ["PREFECT_HOME"]) / ADDRESS_FILE
+    if "PREFECT_API_URL" in os.environ or not file.is_file():
+        return
+    url = file.read_text()
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=5):  # noqa: S310
+        os.environ["PREFECT_API_URL"] = url

@@ -1,0 +1,134 @@
+"""The form that the UI shows for a run: the common settings first, the rest a click away.
+
+Prefect draws a form from a flow's parameters, and draws every field of every nested group. All of
+RunConfig would be some seventy fields. Here a group is one line (a path, a name, "None" for the
+defaults) until somebody opens it; what is filled in becomes a RunConfig before anything starts.
+"""
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from east_core.config import (
+    DatasetConfig,
+    DpoRecipe,
+    EvaluationRecipe,
+    Frozen,
+    KtoRecipe,
+    ModelConfig,
+    Resources,
+    RunConfig,
+    SamplingRecipe,
+    SftRecipe,
+)
+from east_core.config.toml_file import parse_config
+from east_core.weighting.strategies import EntropyWeighting, Weighting
+
+NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+Losses = Literal["sft", "dpo", "kto"]
+
+
+def _as_tabs(schema: dict[str, Any]) -> None:
+    """Say a tagged union as anyOf: both UIs draw that as tabs, one of them no oneOf."""
+    schema["anyOf"] = schema.pop("oneOf")
+    schema.pop("discriminator")
+
+
+class RunForm(Frozen):
+    """Settings of a self-training run. docs/configuration.md explains every one of them."""
+
+    model_config = ConfigDict(title="Self-training run")
+
+    name: str = Field(
+        "self-training",
+        pattern=NAME,
+        description="Name of the run: lower-case letters, digits and dashes. The same name and "
+        "settings go on with the same run.",
+    )
+    rounds: int = Field(3, ge=1, le=1000, description="Rounds of self-training.")
+    model: str | ModelConfig = Field(
+        "builtin:seed_model",
+        description="Hub id, local folder or URL of the base model; builtin:seed_model is the "
+        "demo's. Open Base model for a revision.",
+    )
+    questions: str | DatasetConfig = Field(
+        "builtin:train.jsonl",
+        description="JSONL or Parquet of training questions: file, folder, glob or URL, with "
+        "columns question and answer. Open Questions for GSM8K, MATH and other columns.",
+    )
+    benchmarks: dict[str, str | DatasetConfig] = Field(
+        {"word-problems": "builtin:test.jsonl"},
+        description="Test questions by name, as JSON: a path, or an object with Questions' fields.",
+    )
+    weighting: Weighting = Field(
+        EntropyWeighting(),
+        description="How a question's answers become its training weight.",
+        json_schema_extra=_as_tabs,
+    )
+    training: Losses | SftRecipe | DpoRecipe | KtoRecipe = Field(
+        "sft", description="The loss with its default settings; or open its recipe."
+    )
+    samples_per_question: int = Field(
+        8, ge=2, le=4096, description="Completions for each training question."
+    )
+    max_tokens: int = Field(
+        1024, ge=1, description="Longest completion in tokens, in sampling and in evaluation."
+    )
+    seed: int = Field(42, ge=0, lt=2**31, description="Seed of every random choice of the run.")
+    start_from: Literal["previous", "base"] = Field(
+        "previous", description="Each round trains on from the last checkpoint, or from the base."
+    )
+    store: str = Field(
+        ".east/store", min_length=1, description="Where the artifacts go: a folder or s3://..."
+    )
+    sampling: SamplingRecipe | None = Field(
+        None,
+        title="Sampling",
+        description="Temperature and more; replaces the two lengths above for sampling.",
+    )
+    evaluation: EvaluationRecipe | None = Field(
+        None,
+        title="Evaluation",
+        description="maj@k, pass@k, intervals; replaces max_tokens above for evaluation.",
+    )
+    resources: Resources | None = Field(
+        None,
+        title="Resources",
+        description="GPUs, processes, batch layout, DeepSpeed; None: found out.",
+    )
+
+    def run_config(self) -> RunConfig:
+        """The run that the form describes.
+
+        Raises ConfigError, in one line, where settings do not fit each other.
+        """
+        return parse_config(self._settings(), where="form")
+
+    def _settings(self) -> dict[str, Any]:
+        same = {"name", "rounds", "weighting", "seed", "start_from", "store"}
+        settings: dict[str, Any] = self.model_dump(include=same)
+        settings["model"] = opened(self.model, "name")
+        settings["questions"] = opened(self.questions, "path")
+        settings["benchmarks"] = {
+            name: opened(benchmark, "path") for name, benchmark in self.benchmarks.items()
+        }
+        settings["training"] = opened(self.training, "loss")
+        settings["sampling"] = (
+            self.sampling.model_dump()
+            if self.sampling
+            else {
+                "samples_per_question": self.samples_per_question,
+                "max_tokens": self.max_tokens,
+            }
+        )
+        settings["evaluation"] = (
+            self.evaluation.model_dump() if self.evaluation else {"max_tokens": self.max_tokens}
+        )
+        if self.resources:
+            settings["resources"] = self.resources.model_dump()
+        return settings
+
+
+def opened(value: str | Frozen, field: str) -> dict[str, Any]:
+    """The fields of a group that was opened, or the one that a plain text stands for."""
+    return {field: value} if isinstance(value, str) else value.model_dump()

@@ -1,0 +1,87 @@
+"""Children are heard, their failures told, and no process of theirs outlives anyone."""
+
+import os
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from east_core.engines.processes import ChildProcess, emit, parse_message, run_child
+from east_core.errors import EngineError
+
+# A child with a grandchild in a session of its own, as torchrun's ranks are.
+ORPHAN_MAKER = "setsid sleep 4242 & sleep 4242"
+
+
+def sleepers() -> list[int]:
+    processes = psutil.process_iter(["cmdline"])
+    return [p.pid for p in processes if p.info["cmdline"] == ["sleep", "4242"]]
+
+
+def wait_for(count: int) -> bool:
+    deadline = time.monotonic() + 20
+    while len(sleepers()) != count and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return len(sleepers()) == count
+
+
+def test_output_arrives_line_by_line_and_messages_are_told_apart(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines: list[str] = []
+    run_child(["sh", "-c", "echo one; echo two >&2"], on_line=lines.append)
+    assert sorted(lines) == ["one", "two"]
+    emit({"answer": 1})
+    assert parse_message(capsys.readouterr().out) == {"answer": 1}
+    assert parse_message("a line of log") is None
+
+
+def test_a_failure_quotes_the_last_words() -> None:
+    with pytest.raises(EngineError, match=r"status 3; last output: .*out of memory"):
+        run_child(["sh", "-c", "echo out of memory; exit 3"])
+
+
+def test_a_time_out_ends_the_whole_tree() -> None:
+    with pytest.raises(EngineError, match="ended after 1 s"):
+        run_child(["sh", "-c", ORPHAN_MAKER], timeout=1)
+    assert wait_for(0)
+
+
+def test_leaving_the_context_ends_the_whole_tree() -> None:
+    with ChildProcess(["sh", "-c", ORPHAN_MAKER]):
+        assert wait_for(2)
+    assert wait_for(0)
+
+
+def test_killing_the_parent_ends_the_whole_tree() -> None:
+    program = (
+        "from east_core.engines.processes import run_child; "
+        f"run_child(['sh', '-c', {ORPHAN_MAKER!r}])"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program])
+    assert wait_for(2)
+    parent.kill()
+    parent.wait()
+    assert wait_for(0)
+
+
+def test_messages_reach_the_child() -> None:
+    with ChildProcess(["cat"]) as child:
+        child.send({"ask": 1})
+        assert next(child.lines()) == '{"ask": 1}'
+
+
+def test_sending_to_a_dead_child_is_an_engine_error() -> None:
+    with ChildProcess(["true"]) as child:
+        child.wait()
+        with pytest.raises(EngineError, match="the process is gone"):
+            child.send({"ask": "x" * 1_000_000})  # more than any pipe buffers
+
+
+def test_the_environment_reaches_the_child_and_stays_out_of_ours() -> None:
+    lines: list[str] = []
+    run_child(["sh", "-c", "echo $EAST_PROBE"], env={"EAST_PROBE": "seen"}, on_line=lines.append)
+    assert lines == ["seen"]
+    assert "EAST_PROBE" not in os.environ

@@ -1,0 +1,150 @@
+import math
+
+import pyarrow as pa
+import pytest
+
+from east_core.config import DpoRecipe, KtoRecipe, Resources, SftRecipe
+from east_core.engines.trl.data import prepare_data, read_summary, row_lengths
+from east_core.errors import DataError, NothingToLearn
+from east_core.protocols import ModelSource, TrainingJob, example_type
+from east_core.records import LabelledExample, PreferencePair, TrainingExample
+from east_core.tables import write_table
+
+
+class LetterTokenizer:
+    """One token a character; the template writes '<' before and '>' behind the question."""
+
+    chat_template = "<>"
+    bos_token_id = None
+    eos_token_id = 0
+
+    def apply_chat_template(self, conversation, **options):
+        return self.encode("<" + conversation[-1]["content"] + ">", add_special_tokens=False)
+
+    def encode(self, text, *, add_special_tokens):
+        return [ord(letter) for letter in text]
+
+
+def ids(text):
+    return [ord(letter) for letter in text]
+
+
+def job_of(tmp_path, recipe, rows, **resources):
+    write_table(tmp_path / "rows.parquet", example_type(recipe), rows)
+    return TrainingJob(
+        model=ModelSource(tmp_path, "model"),
+        reference=None,
+        examples=[tmp_path / "rows.parquet"],
+        recipe=recipe,
+        system_prompt=None,
+        seed=0,
+        resources=Resources(**resources),
+        scratch=tmp_path,
+    )
+
+
+def prepared(tmp_path, recipe, rows, **resources):
+    job = job_of(tmp_path, recipe, rows, **resources)
+    data = prepare_data(job, LetterTokenizer(), tmp_path / "data.arrow")
+    assert read_summary(tmp_path / "data.arrow") == data
+    table = pa.ipc.open_stream(pa.memory_map(str(tmp_path / "data.arrow"))).read_all()
+    return data, table.to_pylist()
+
+
+def sft_rows(*weights):
+    return [TrainingExample(f"q{i}", f"{i}?", "ok", weight) for i, weight in enumerate(weights)]
+
+
+def test_labels_are_the_completion_and_its_eos(tmp_path):
+    data, (row, filler) = prepared(tmp_path, SftRecipe(global_batch_size=1), sft_rows(1.0))
+    assert row["input_ids"] == [*ids("<0?>ok"), 0]
+    assert row["labels"] == [-100] * 4 + [*ids("ok"), 0]
+    assert (row["weight"], row["is_counted"]) == (1.0, True)
+    assert set(filler["labels"]) == {-100}
+    assert (filler["weight"], filler["is_counted"]) == (0.0, False)
+    assert (data.examples, data.dropped_too_long, data.weight_scale) == (1, 0, 1.0)
+
+
+def test_too_long_examples_are_dropped_counted_and_weights_rescaled(tmp_path):
+    rows = [*sft_rows(1.25, 1.5), TrainingExample("long", "?", "x" * 50, 0.25)]
+    recipe = SftRecipe(global_batch_size=1, max_length=20)
+    data, (*kept, _) = prepared(tmp_path, recipe, rows)
+    assert (data.examples, data.dropped_too_long) == (2, 1)
+    assert math.fsum(row["weight"] * data.weight_scale for row in kept) / 2 == pytest.approx(1)
+
+
+def test_the_models_context_is_a_limit_too(tmp_path):
+    (tmp_path / "config.json").write_text('{"max_position_embeddings": 20}')
+    rows = [*sft_rows(1.0), TrainingExample("long", "?", "x" * 50, 1.0)]
+    data, _ = prepared(tmp_path, SftRecipe(global_batch_size=1, max_length=99), rows)
+    assert (data.examples, data.dropped_too_long) == (1, 1)
+
+
+def test_a_pair_is_dropped_when_either_side_is_too_long(tmp_path):
+    rows = [
+        PreferencePair("a", "?", "good", "bad", 1.0),
+        PreferencePair("b", "?", "good", "x" * 50, 1.0),
+    ]
+    recipe = DpoRecipe(global_batch_size=1, max_length=20)
+    data, (row, _) = prepared(tmp_path, recipe, rows)
+    assert (data.examples, data.dropped_too_long) == (1, 1)
+    assert row["prompt_ids"] == ids("<?>")
+    assert (row["chosen_ids"], row["rejected_ids"]) == ([*ids("good"), 0], [*ids("bad"), 0])
+
+
+def kto_rows():
+    return [
+        LabelledExample(question, question, f"{question}{side}", side == "+", 1.0)
+        for question in "abc"
+        for side in "+-"
+    ]
+
+
+def kl_completions(rows):
+    return ["".join(map(chr, row["KL_completion_ids"][:-1])) for row in rows[:-1]]
+
+
+def test_invariant_kl_pairs_never_meet_their_own_question(tmp_path):
+    _, rows = prepared(tmp_path, KtoRecipe(global_batch_size=2), kto_rows())
+    assert kl_completions(rows) == ["c+", "c-", "a+", "a-", "b+", "b-"]
+
+
+def test_trl_kl_pairs_turn_within_micro_batches(tmp_path):
+    recipe = KtoRecipe(global_batch_size=4, kl="trl")
+    _, rows = prepared(tmp_path, recipe, kto_rows(), micro_batch_size=4)
+    assert kl_completions(rows) == ["b-", "a+", "a-", "b+", "c-", "c+"]
+
+
+@pytest.mark.parametrize("weight", [-0.5, math.nan, math.inf])
+def test_a_broken_weight_is_refused_by_question(tmp_path, weight):
+    with pytest.raises(DataError, match=r"question 'q1' has training weight"):
+        prepared(tmp_path, SftRecipe(global_batch_size=1), sft_rows(1.0, weight))
+
+
+def test_weights_of_another_mean_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"mean 1\.5, not 1"):
+        prepared(tmp_path, SftRecipe(global_batch_size=1), sft_rows(1.0, 2.0))
+
+
+def test_fewer_examples_than_a_batch_teach_nothing(tmp_path):
+    with pytest.raises(NothingToLearn, match="less than one batch of 4"):
+        prepared(tmp_path, SftRecipe(global_batch_size=4), sft_rows(1.0, 1.0))
+
+
+def test_an_empty_pair_list_teaches_nothing(tmp_path):
+    with pytest.raises(NothingToLearn, match="0 training examples"):
+        prepared(tmp_path, DpoRecipe(global_batch_size=1), [])
+
+
+def test_only_zero_weights_teach_nothing(tmp_path):
+    rows = [*sft_rows(0.0), TrainingExample("long", "?", "x" * 50, 2.0)]
+    with pytest.raises(NothingToLearn, match="weight 0"):
+        prepared(tmp_path, SftRecipe(global_batch_size=1, max_length=20), rows)
+
+
+def test_a_rows_length_is_its_longest_sequence(tmp_path):
+    prepared(tmp_path, SftRecipe(global_batch_size=2), sft_rows(1.0, 1.0))
+    assert row_lengths(tmp_path / "data.arrow") == [7, 7, 2]  # "<0?>ok" and EOS; the filler
+    pairs = [PreferencePair(f"q{i}", "?", "short", "much longer"[:i], 1.0) for i in (3, 11)]
+    prepared(tmp_path, DpoRecipe(global_batch_size=2), pairs)
+    assert row_lengths(tmp_path / "data.arrow") == [9, 15, 2]
