@@ -35,7 +35,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.pairs import ROOT, write_result
+from benchmarks.pairs import ROOT, single_row, write_result
 from benchmarks.pairs import Row as Ratio
 
 DATA = Path(os.environ.get("EAST_SHARED_DATA", ROOT.parent / "shared" / "data"))
@@ -283,30 +283,22 @@ def measure(questions: int, n: int, sample: int) -> list[Ratio]:
     print(json.dumps({"quarter": quarter, "whole": whole}, indent=1), file=sys.stderr)
     agreeing = 1 - len(different) / len(chosen)
     return [
-        _row(
+        Ratio(
             "clustering: speed over the math-verify loop",
             statistics.fmean(seconds) / ours,
-            GOAL_RATIO,
             low,
             high,
+            GOAL_RATIO,
             len(chosen),
         ),
-        _row("clustering: seconds for all, share of 180", whole["seconds"] / GOAL_SECONDS, 1.0),
-        _row("clustering: questions with math-verify's partition", agreeing, 1.0, runs=len(chosen)),
-        _row("clustering: memory for all over a quarter", whole["mib"] / quarter["mib"], 1.2),
+        single_row(
+            "clustering: seconds for all, share of 180", whole["seconds"] / GOAL_SECONDS, 1.0
+        ),
+        single_row(
+            "clustering: questions with math-verify's partition", agreeing, 1.0, len(chosen)
+        ),
+        single_row("clustering: memory for all over a quarter", whole["mib"] / quarter["mib"], 1.2),
     ]
-
-
-def _row(
-    name: str,
-    ratio: float,
-    goal: float,
-    low: float | None = None,
-    high: float | None = None,
-    runs: int = 1,
-) -> Ratio:
-    low, high = ratio if low is None else low, ratio if high is None else high
-    return Ratio(name, ratio, low, high, goal, runs)
 
 
 def _sample(questions: int, n: int, sample: int) -> list[Any]:

@@ -57,9 +57,9 @@ def median_row(name: str, ratios: Sequence[float], goal: float) -> Row:
     return Row(name, statistics.median(ratios), min(ratios), max(ratios), goal, len(ratios))
 
 
-def single_row(name: str, ratio: float, goal: float) -> Row:
+def single_row(name: str, ratio: float, goal: float, runs: int = 1) -> Row:
     """A ratio that was measured once, or that does not vary."""
-    return Row(name, ratio, ratio, ratio, goal, 1)
+    return Row(name, ratio, ratio, ratio, goal, runs)
 
 
 def write_result(path: Path, rows: Sequence[Row], page: str = "") -> None:

@@ -32,17 +32,14 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "clustering": ("benchmarks.clustering", "--json", OUT),
     "store": ("benchmarks.store", "--gib", "0.5", "--repeats", "5", "--json", OUT),
     "demo": ("benchmarks.demo", "--json", OUT),
-    "padding": ("benchmarks.padding", "--json", OUT),
-    "adaptive": ("benchmarks.adaptive", "--json", OUT),
-    "linear": ("benchmarks.linear", "--json", OUT),
 }
 HEAD = """# Benchmarks
 
 Written by `make bench` (`python -m benchmarks.run`); [results.json](../benchmarks/results.json) has
 the same rows. Every number is a ratio against plain use of the same engine in the same run, so that
 it means something on another machine: for the speed of sampling, training, clustering and the store
-it is our speed over the plain one, and the goal is a floor; where a row says "share", "tokens",
-"memory" or "growth", less is better and the goal is a ceiling. Low and high are the extremes of the
+it is our speed over the plain one, and the goal is a floor; where a row says "share" or "memory",
+less is better and the goal is a ceiling. Low and high are the extremes of the
 paired runs (of five: a 94% interval of the median), or a 95% bootstrap interval where a row counts
 questions. "Load before" is the machine's load average over the minute before; the benchmark before
 it is part of that. Far above the number of cores it says that other work ran at the same time: such

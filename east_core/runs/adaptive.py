@@ -21,7 +21,7 @@ and the n draws are a part of the N, so what is still to come is
 
 The second-order term matters: for equal shares the first is 0 whatever n is. K is the number of
 answers seen so far. Stopping on what was seen biases the entropies: docs/weighting.md tells how
-much, `python -m benchmarks.adaptive` measures it.
+much.
 """
 
 import math
