@@ -77,7 +77,7 @@ def serve_bare(job: dict[str, Any]) -> None:
     from east_core.inputs.chat import prompt_token_ids
 
     folder = str(builtin_path("seed_model"))
-    settings = GenerationSettings(**{**job["settings"], "stop": tuple(job["settings"]["stop"])})
+    settings = GenerationSettings.parse(job["settings"])
     llm = LLM(model=folder, **EngineOptions(**job["options"]).llm_arguments())
     tokenizer = AutoTokenizer.from_pretrained(folder)
     questions = list(WithGold(DatasetConfig(limit=job["questions"])))

@@ -1,9 +1,10 @@
 """What a sampler and a trainer are: the interfaces of the engines, and of the tests' fakes."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Any, Literal, Protocol, Self, TypeAlias
 
 from east_core.config import DpoRecipe, KtoRecipe, Resources, SftRecipe
 from east_core.records import (
@@ -19,8 +20,35 @@ Recipe: TypeAlias = SftRecipe | DpoRecipe | KtoRecipe
 
 
 @dataclass(frozen=True)
+class PromptFormat:
+    """How a system prompt and a question become a prompt (`east_core.inputs.chat`).
+
+    `chat_template` is the text of a template, None for the tokenizer's own; `options` are passed to
+    it (enable_thinking ...). `date` ("2026-11-25") is today's date for templates that write one.
+    `system_prompt_in` is the role that the system prompt stands in; `assistant_prefix` is what
+    the answer begins with.
+    """
+
+    chat_template: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    date: str | None = None
+    system_prompt_in: Literal["system", "user"] = "system"
+    assistant_prefix: str | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """What differs from a bare prompt; nothing for most models."""
+        plain, bare = dataclasses.asdict(self), dataclasses.asdict(PromptFormat())
+        return {name: value for name, value in plain.items() if value != bare[name]}
+
+
+@dataclass(frozen=True)
 class GenerationSettings:
-    """How completions are generated. `temperature` 0 means greedy, with samples_per_question 1."""
+    """How completions are generated. `temperature` 0 means greedy, with samples_per_question 1.
+
+    `top_k` 0 and `min_p` 0 take all tokens. `max_context` is the user's limit of prompt and
+    completion in tokens; `needed_context` is what the engine should have room for where there is
+    none (None: the model's own).
+    """
 
     samples_per_question: int
     temperature: float
@@ -29,6 +57,35 @@ class GenerationSettings:
     system_prompt: str | None
     stop: tuple[str, ...]
     seed: int
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    stop_token_ids: tuple[int, ...] = ()
+    max_context: int | None = None
+    needed_context: int | None = None
+    prompt: PromptFormat = PromptFormat()
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the completions: a recipe's entries.
+
+        Fields with a default came later, and are left out while they have it. The room that an
+        engine has decides nothing.
+        """
+        plain = {spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self)}
+        kept = {
+            spec.name
+            for spec in dataclasses.fields(self)
+            if spec.default is dataclasses.MISSING or plain[spec.name] != spec.default
+        }
+        plain["prompt"] = self.prompt.identity()
+        return {name: plain[name] for name in kept - {"needed_context"}}
+
+    @classmethod
+    def parse(cls, plain: Mapping[str, Any]) -> Self:
+        """The settings that `dataclasses.asdict` made plain, after a way through JSON."""
+        told = {**plain, "prompt": PromptFormat(**plain["prompt"])}
+        told |= {name: tuple(plain[name]) for name in ("stop", "stop_token_ids")}
+        return cls(**told)
 
 
 @dataclass(frozen=True)
@@ -116,6 +173,7 @@ class TrainingJob:
     seed: int
     resources: Resources
     scratch: Path
+    prompt: PromptFormat = PromptFormat()
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What every config model shares: it is frozen, and holds no credentials."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
@@ -10,6 +10,27 @@ class Frozen(BaseModel):
     """Base of every config model: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Settings that came after runs had been made without them, where the default changes nothing.
+    later: ClassVar[frozenset[str]] = frozenset()
+
+    def identity(self, exclude: frozenset[str] = frozenset()) -> dict[str, Any]:
+        """The settings as they enter a recipe, defaults written out.
+
+        Those of `later` are left out while they have their default: a run that was begun before
+        they existed goes on.
+        """
+        plain = self.model_dump(mode="json")
+        names = (name for name in type(self).model_fields if name not in exclude)
+        return {name: self._identified(name, plain[name]) for name in names if self._counts(name)}
+
+    def _counts(self, name: str) -> bool:
+        default = type(self).model_fields[name].default
+        return name not in self.later or getattr(self, name) != default
+
+    def _identified(self, name: str, plain: Any) -> Any:
+        value = getattr(self, name)
+        return value.identity() if isinstance(value, Frozen) else plain
 
 
 def _without_credentials(url: str) -> str:

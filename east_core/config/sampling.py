@@ -1,6 +1,6 @@
 """Settings of sampling and of evaluation."""
 
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -37,12 +37,33 @@ class SamplingRecipe(Frozen):
     """How completions are drawn from the current checkpoint for each training question."""
 
     model_config = ConfigDict(title="Sampling")
+    later: ClassVar[frozenset[str]] = frozenset(
+        {
+            "top_k",
+            "min_p",
+            "repetition_penalty",
+            "stop_token_ids",
+            "assistant_prefix",
+            "max_context",
+        }
+    )
 
     samples_per_question: int = Field(
         8, ge=2, le=4096, description="Completions for each question, n (the paper's data: 128)."
     )
     temperature: float = Field(1.0, gt=0, le=5, description="Softmax temperature; above 0.")
     top_p: float = Field(1.0, gt=0, le=1, description="Nucleus sampling's probability mass.")
+    top_k: int = Field(0, ge=0, description="Only the k most likely tokens are drawn; 0: all.")
+    min_p: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Only tokens with at least this share of the most likely one's probability "
+        "are drawn; 0: all.",
+    )
+    repetition_penalty: float = Field(
+        1.0, gt=0, le=2, description="Above 1: tokens that were there already get less likely."
+    )
     max_tokens: int = Field(
         1024, ge=1, description="Longest completion in tokens; longer ones count as truncated."
     )
@@ -51,6 +72,23 @@ class SamplingRecipe(Frozen):
         description="System message of every prompt, in sampling, training and evaluation alike.",
     )
     stop: tuple[str, ...] = Field((), description="Strings that end a completion, besides EOS.")
+    stop_token_ids: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (),
+        description="Token ids that end a completion, besides EOS and those of the model's "
+        "generation_config.json.",
+    )
+    assistant_prefix: str | None = Field(
+        None,
+        min_length=1,
+        description="Text that every answer begins with (<think>\\n, ...), part of the prompt in "
+        "sampling, training and evaluation alike.",
+    )
+    max_context: int | None = Field(
+        None,
+        ge=2,
+        description="Longest prompt plus completion in tokens, for which the engine keeps room. "
+        "None: what the longest prompt and max_tokens need.",
+    )
     adaptive: AdaptiveRecipe | None = Field(
         None,
         description="Sample in steps until a question's entropy is known well enough, "

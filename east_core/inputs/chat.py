@@ -1,15 +1,27 @@
 """Prompts and completions as token ids: the one place where text becomes what a model sees.
 
 Sampling and training both render prompts here, so the ids trained on are the ids sampled on.
-The chat template alone decides about BOS (the tokenizer adds no special tokens of its own), so
-BOS stands there once. A completion ends with EOS, which is a label like any other token.
+The chat template alone decides about BOS (the tokenizer adds no special tokens of its own). A
+completion ends with EOS, which is a label like any other token.
 
 The tokenizer is an argument (any Hugging Face tokenizer), so nothing heavy is imported here.
 """
 
+import datetime
 from typing import Any, Protocol
 
 from east_core.errors import DataError
+from east_core.protocols import PromptFormat
+
+BARE = PromptFormat()
+# What a tokenizer must give back: words, digits, LaTeX, line breaks, runs of spaces.
+PROBES = (
+    "hello world",
+    "12345 + 67.5 = 12,412.5",
+    "so \\frac{1}{2} of $x^2$ is \\boxed{5}.",
+    "first line\nsecond line\n\nlast",
+    "two  spaces,   three",
+)
 
 
 class ChatTokenizer(Protocol):
@@ -27,24 +39,55 @@ class ChatTokenizer(Protocol):
         """The token ids of a text."""
         ...
 
+    def decode(self, token_ids: list[int], **options: Any) -> str:
+        """The text of token ids."""
+        ...
 
-def messages(system_prompt: str | None, question: str) -> list[dict[str, str]]:
-    """The conversation that asks `question`: the system prompt where there is one, the user."""
+
+def messages(
+    system_prompt: str | None, question: str, form: PromptFormat = BARE
+) -> list[dict[str, str]]:
+    """The conversation that asks `question`: the system prompt where there is one, the user.
+
+    Where the model knows no system role, its prompt stands before the question.
+    """
+    if system_prompt and form.system_prompt_in == "user":
+        return [{"role": "user", "content": f"{system_prompt}\n\n{question}"}]
     system = [{"role": "system", "content": system_prompt}] if system_prompt else []
     return [*system, {"role": "user", "content": question}]
 
 
-def prompt_token_ids(
-    tokenizer: ChatTokenizer, *, system_prompt: str | None, question: str
-) -> list[int]:
-    """Token ids of the prompt, up to where the assistant's turn begins."""
-    ids: list[int] = tokenizer.apply_chat_template(
-        messages(system_prompt, question),
+def prompt_text(
+    tokenizer: ChatTokenizer,
+    *,
+    system_prompt: str | None,
+    question: str,
+    form: PromptFormat = BARE,
+) -> str:
+    """The prompt as text, up to where the model goes on: the assistant's turn and its prefix."""
+    options = dict(form.options)
+    if form.date is not None:
+        options["strftime_now"] = datetime.date.fromisoformat(form.date).strftime
+    rendered = tokenizer.apply_chat_template(
+        messages(system_prompt, question, form),
+        chat_template=form.chat_template,
         add_generation_prompt=True,
-        tokenize=True,
-        return_dict=False,
+        tokenize=False,
+        **options,
     )
-    return ids
+    return f"{rendered}{form.assistant_prefix or ''}"
+
+
+def prompt_token_ids(
+    tokenizer: ChatTokenizer,
+    *,
+    system_prompt: str | None,
+    question: str,
+    form: PromptFormat = BARE,
+) -> list[int]:
+    """Token ids of the prompt, up to where the model goes on."""
+    text = prompt_text(tokenizer, system_prompt=system_prompt, question=question, form=form)
+    return tokenizer.encode(text, add_special_tokens=False)
 
 
 def completion_token_ids(tokenizer: ChatTokenizer, completion: str) -> list[int]:
@@ -57,27 +100,60 @@ def completion_token_ids(tokenizer: ChatTokenizer, completion: str) -> list[int]
     return [*tokenizer.encode(completion, add_special_tokens=False), tokenizer.eos_token_id]
 
 
-def check_tokenizer(tokenizer: ChatTokenizer, system_prompt: str | None, where: str) -> None:
-    """Raise DataError where `tokenizer` can't render our prompts or end a completion.
+def check_tokenizer(
+    tokenizer: ChatTokenizer,
+    system_prompt: str | None,
+    where: str,
+    form: PromptFormat = BARE,
+) -> None:
+    """Raise DataError where `tokenizer` can't render our prompts, or loses what it reads.
 
     `where` names the model in the message.
     """
-    if not tokenizer.chat_template:
+    if not (form.chat_template or tokenizer.chat_template):
         raise DataError(
-            f"{where} has no chat template; use an instruction-tuned model, or put a "
-            "chat_template.jinja beside its tokenizer"
+            f"{where} has no chat template; set model.chat_template (builtin:question_answer and "
+            "builtin:few_shot are for base models), or use an instruction-tuned model"
         )
     if tokenizer.eos_token_id is None:
         raise DataError(f"{where} has no EOS token; set eos_token in its tokenizer_config.json")
-    if _render(tokenizer, system_prompt, where).count(tokenizer.bos_token_id) > 1:
+    check_round_trip(tokenizer, where)
+    _check_bos(tokenizer, _probe_prompt(tokenizer, system_prompt, where, form), where)
+
+
+def check_round_trip(tokenizer: ChatTokenizer, where: str) -> None:
+    """Raise DataError where text does not survive encoding and decoding."""
+    for text in PROBES:
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        back = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        if back.removeprefix(" ") != text:
+            raise DataError(
+                f"{where}: its tokenizer makes {text!r} into {back!r}; it was loaded as the wrong "
+                "kind: set tokenizer_class to PreTrainedTokenizerFast in its tokenizer_config.json"
+            )
+
+
+def _check_bos(tokenizer: ChatTokenizer, ids: list[int], where: str) -> None:
+    """A BOS may be part of every turn (SmolLM2), or be EOS too (Granite): only two at the start
+    are one too many.
+    """
+    if tokenizer.bos_token_id is not None and ids[:2] == [tokenizer.bos_token_id] * 2:
         raise DataError(
-            f"{where}: the prompt holds BOS twice; its chat template must write bos_token once"
+            f"{where}: the prompt begins with BOS twice; its chat template must write bos_token "
+            "once"
         )
 
 
-def _render(tokenizer: ChatTokenizer, system_prompt: str | None, where: str) -> list[int | None]:
+def _probe_prompt(
+    tokenizer: ChatTokenizer, system_prompt: str | None, where: str, form: PromptFormat
+) -> list[int]:
     try:
-        return [*prompt_token_ids(tokenizer, system_prompt=system_prompt, question="1 + 1 = ?")]
+        return prompt_token_ids(
+            tokenizer, system_prompt=system_prompt, question="1 + 1 = ?", form=form
+        )
     except Exception as error:  # templates are programs: they raise what they like
-        cure = "; set sampling.system_prompt to none" if system_prompt else ""
-        raise DataError(f"{where}: the chat template refuses our prompt: {error}{cure}") from error
+        cure = "; check model.chat_template and model.chat_template_kwargs"
+        if system_prompt and form.system_prompt_in == "system":
+            cure = '; set model.system_prompt_in to "user", or sampling.system_prompt to none'
+        reason = " ".join(str(error).split())
+        raise DataError(f"{where}: the chat template refuses our prompt: {reason}{cure}") from error

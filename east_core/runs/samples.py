@@ -64,7 +64,7 @@ def sampling_stage(run: Run, number: int) -> Stage:
     return Stage(
         run.address(round_name(number), "samples"),
         "samples",
-        recipe=dataclasses.asdict(sampling_settings(run, number)) | _adaptive_identity(run.config),
+        recipe=sampling_settings(run, number).identity() | _adaptive_identity(run.config),
         inputs={
             "questions": run.record("questions"),
             "model": checkpoint_record(run, number - 1),
@@ -99,6 +99,11 @@ def sampling_settings(run: Run, number: int) -> GenerationSettings:
         system_prompt=recipe.system_prompt,
         stop=recipe.stop,
         seed=derive_seed(run.config.seed, "sample", number),
+        top_k=recipe.top_k,
+        min_p=recipe.min_p,
+        repetition_penalty=recipe.repetition_penalty,
+        stop_token_ids=recipe.stop_token_ids,
+        max_context=recipe.max_context,
     )
 
 

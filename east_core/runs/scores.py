@@ -58,7 +58,7 @@ def scoring_stage(run: Run, number: int, benchmark: str) -> Stage:
         run.address(round_name(number), "scores", benchmark),
         "scores",
         recipe={
-            "evaluation": run.config.evaluation.model_dump(mode="json"),
+            "evaluation": run.config.evaluation.identity(),
             "system_prompt": greedy.system_prompt,
             "stop": list(greedy.stop),
             "samples_seed": None if extra is None else extra.seed,

@@ -24,8 +24,8 @@ def claim(run: Run) -> ArtifactRecord:
 
     Places and sizes (store, resources, paths) and the number of rounds may differ on a resume.
     """
-    science = run.config.model_dump(
-        mode="json", exclude={"store", "resources", "rounds", "model", "questions", "benchmarks"}
+    science = run.config.identity(
+        frozenset({"store", "resources", "rounds", "model", "questions", "benchmarks"})
     )
 
     def build(folder: Path) -> None:

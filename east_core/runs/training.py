@@ -51,7 +51,7 @@ def train(run: Run, number: int, sampler: Sampler, trainer: Trainer) -> Artifact
         run.address(round_name(number), "checkpoint"),
         "checkpoint",
         recipe={
-            "training": config.training.model_dump(mode="json"),
+            "training": config.training.identity(),
             "system_prompt": config.sampling.system_prompt,
             "seed": seed,
         },

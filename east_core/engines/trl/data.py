@@ -82,7 +82,7 @@ def prepare_data(job: TrainingJob, tokenizer: ChatTokenizer, path: Path) -> Trai
     Raises DataError for weights that are missing, negative, NaN or not of mean 1 and for a
     tokenizer without chat template or EOS; NothingToLearn where less than one global batch is left.
     """
-    check_tokenizer(tokenizer, job.system_prompt, str(job.model.folder))
+    check_tokenizer(tokenizer, job.system_prompt, str(job.model.folder), job.prompt)
     tally = _Tally()
     rows = _rows(job, tokenizer, tally)
     _write_arrow(path, _SCHEMAS[job.recipe.loss], rows)
@@ -129,7 +129,12 @@ def _rows(job: TrainingJob, tokenizer: ChatTokenizer, tally: _Tally) -> Iterator
 
 def _row_builder(job: TrainingJob, tokenizer: ChatTokenizer) -> Callable[[Any], Row]:
     def prompt(example: Any) -> list[int]:
-        return prompt_token_ids(tokenizer, system_prompt=job.system_prompt, question=example.prompt)
+        return prompt_token_ids(
+            tokenizer,
+            system_prompt=job.system_prompt,
+            question=example.prompt,
+            form=job.prompt,
+        )
 
     def completion(text: str) -> list[int]:
         return completion_token_ids(tokenizer, text)

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from east_core.config import DpoRecipe, KtoRecipe, Resources, SftRecipe, Training
 from east_core.engines.devices import Device
 from east_core.errors import ConfigError
-from east_core.protocols import ModelSource, TrainingJob
+from east_core.protocols import ModelSource, PromptFormat, TrainingJob
 
 JOB_FILE = "job.json"
 DEEPSPEED_CONFIGS = Path(__file__).parents[3] / "infra" / "deepspeed"
@@ -38,7 +38,7 @@ _LAYOUT = (
 _ENGINES = ("torch", "transformers", "trl", "deepspeed")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RankJob(TrainingJob):
     """A TrainingJob with what the launcher decided: output folder, device, identity."""
 
@@ -109,6 +109,7 @@ def read_job(path: Path) -> RankJob:
         "recipe": recipe,
         "resources": Resources(**plain["resources"]),
         "scratch": Path(plain["scratch"]),
+        "prompt": PromptFormat(**plain["prompt"]),
         "out": Path(plain["out"]),
     }
     return RankJob(**plain)
@@ -137,8 +138,9 @@ def _identity(job: TrainingJob, device: Device) -> str:
         "model": job.model.fingerprint,
         "reference": job.reference and job.reference.fingerprint,
         "examples": [hashlib.sha256(path.read_bytes()).hexdigest() for path in job.examples],
-        "recipe": job.recipe.model_dump(),
+        "recipe": job.recipe.identity(),
         "system_prompt": job.system_prompt,
+        **({"prompt": prompt} if (prompt := job.prompt.identity()) else {}),
         "seed": job.seed,
         "layout": [resources, device],
         "engines": [importlib.metadata.version(name) for name in _ENGINES],
@@ -153,7 +155,7 @@ def _model(plain: dict[str, Any]) -> ModelSource:
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
-    if isinstance(value, ModelSource):
+    if isinstance(value, ModelSource | PromptFormat):
         return dataclasses.asdict(value)
     if isinstance(value, tuple):
         return list(value)

@@ -99,7 +99,10 @@ class Worker:
         assert self.llm is not None
         assert self.settings is not None
         ids = prompt_token_ids(
-            self.tokenizer, system_prompt=self.settings.system_prompt, question=prompt
+            self.tokenizer,
+            system_prompt=self.settings.system_prompt,
+            question=prompt,
+            form=self.settings.prompt,
         )
         room = self.llm.llm_engine.model_config.max_model_len - len(ids)
         if room < 1:
@@ -175,8 +178,7 @@ def handle(worker: Worker, message: dict[str, Any]) -> None:
     elif "sleep" in message:
         worker.sleep()
     elif "settings" in message:
-        settings = message["settings"]
-        worker.settings = GenerationSettings(**{**settings, "stop": tuple(settings["stop"])})
+        worker.settings = GenerationSettings.parse(message["settings"])
     else:
         worker.begin(message["ask"])
 

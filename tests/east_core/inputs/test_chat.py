@@ -90,10 +90,10 @@ def test_good_tokenizers_pass_the_check(style):
     [
         (byte_tokenizer(None, ["<|e|>"], eos_token="<|e|>"), "base has no chat template"),
         (byte_tokenizer(CHATML, ["<|im_end|>"]), "base has no EOS token"),
-        (byte_tokenizer(NO_SYSTEM, ["<|e|>"], eos_token="<|e|>"), "system_prompt to none"),
+        (byte_tokenizer(NO_SYSTEM, ["<|e|>"], eos_token="<|e|>"), 'system_prompt_in to "user"'),
         (
             byte_tokenizer(
-                "{{bos_token}}" + LLAMA, ["<|b|>"], bos_token="<|b|>", eos_token="<|b|>"
+                "{{bos_token}}" + LLAMA, ["<|b|>", "<|e|>"], bos_token="<|b|>", eos_token="<|e|>"
             ),
             "BOS twice",
         ),

@@ -19,10 +19,13 @@ class LetterTokenizer:
     eos_token_id = 0
 
     def apply_chat_template(self, conversation, **options):
-        return self.encode("<" + conversation[-1]["content"] + ">", add_special_tokens=False)
+        return "<" + conversation[-1]["content"] + ">"
 
     def encode(self, text, *, add_special_tokens):
         return [ord(letter) for letter in text]
+
+    def decode(self, token_ids, **options):
+        return "".join(map(chr, token_ids))
 
 
 def ids(text):

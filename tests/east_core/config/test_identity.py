@@ -1,0 +1,40 @@
+"""What identifies samples and checkpoints: settings that came later count once they are used."""
+
+from east_core.config import RunConfig, SamplingRecipe
+from east_core.protocols import GenerationSettings, PromptFormat
+
+BEFORE = {
+    "samples_per_question": 8,
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "max_tokens": 64,
+    "system_prompt": "Reason.",
+    "stop": ("\n\n",),
+    "seed": 7,
+}
+
+
+def test_settings_that_came_later_leave_old_fingerprints_valid() -> None:
+    assert GenerationSettings(**BEFORE).identity() == BEFORE
+    kept = {"samples_per_question", "temperature", "top_p", "max_tokens", "system_prompt", "stop"}
+    assert set(SamplingRecipe().identity()) == kept | {"adaptive"}
+    assert set(RunConfig().identity()["sampling"]) == kept | {"adaptive"}
+
+
+def test_settings_that_are_used_count() -> None:
+    plain = GenerationSettings(**BEFORE)
+    used = [
+        GenerationSettings(**BEFORE, top_k=20),
+        GenerationSettings(**BEFORE, min_p=0.1),
+        GenerationSettings(**BEFORE, repetition_penalty=1.1),
+        GenerationSettings(**BEFORE, stop_token_ids=(5,)),
+        GenerationSettings(**BEFORE, max_context=512),
+        GenerationSettings(**BEFORE, prompt=PromptFormat(date="2026-11-25")),
+        GenerationSettings(**BEFORE, prompt=PromptFormat(options={"enable_thinking": False})),
+    ]
+    told = [settings.identity() for settings in (plain, *used)]
+    assert all(one != other for i, one in enumerate(told) for other in told[:i])
+
+
+def test_the_room_that_an_engine_has_does_not_count() -> None:
+    assert GenerationSettings(**BEFORE, needed_context=512).identity() == BEFORE
