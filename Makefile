@@ -59,10 +59,10 @@ bench: install  ## Measure speed and memory as ratios: docs/benchmarks.md (about
 	$(BIN)/python -m benchmarks.run
 
 exactness: install  ## Prove the training weights: docs/exactness.md (a quarter of an hour).
-	$(BIN)/python -m benchmarks.exactness --out docs/exactness.md
+	$(BIN)/python -m pytest -m exactness --write-pages tests/integration/test_exactness.py
 
 faults: install  ## Disturb runs in every way: docs/reliability.md (goes on if stopped).
-	$(BIN)/python -m benchmarks.faults --out docs/reliability.md
+	$(BIN)/python -m pytest -m faults --write-pages tests/integration/faults
 
 requirements:  ## Resolve pyproject.toml into requirements/*.txt, without download addresses.
 	@# CUDA's torch comes from the index alone: a folder of wheels may hold the CPU's, without NCCL.

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.pairs import Row, median_row, write_result
-from tests.integration.radosgw import radosgw_server, why_not
-from tests.integration.s3_servers import BUCKET, S3Server, moto_server
+from east_core.testing.radosgw import radosgw_server, why_not
+from east_core.testing.s3_servers import BUCKET, S3Server, moto_server
 
 if TYPE_CHECKING:
     from east_core.store import Store

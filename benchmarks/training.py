@@ -27,10 +27,10 @@ from transformers import AutoTokenizer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
 from benchmarks.pairs import Row, alternate, median_row, write_result
-from benchmarks.small_jobs import ONE_RANK, RECIPES, small_job, tiny_model
-from benchmarks.trainers import stock_trainer
 from east_core.engines.trl import rank as ours
 from east_core.engines.trl.job import RankJob, rank_job
+from east_core.testing.small_jobs import ONE_RANK, RECIPES, small_job, tiny_model
+from east_core.testing.stock_trainers import stock_trainer
 
 GOAL = 0.98
 WARM_UP_STEPS = 2

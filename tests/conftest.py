@@ -23,6 +23,12 @@ os.environ.update(
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--write-pages", action="store_true", help="write what is measured into its page of docs/"
+    )
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """GSM8K and MATH in their original forms; the tests that need them skip where they are not."""

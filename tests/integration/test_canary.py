@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from east_core.testing.s3_servers import BUCKET, S3Server, free_port, moto_server
 from tests.east_core.conftest import sums_config
-from tests.integration.s3_servers import BUCKET, S3Server, free_port, moto_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +23,7 @@ SECRETS = {
 }
 USERINFO = "canary-userinfo-4c1a"
 BLOCK_SECRET = "canary-block-6e2d90aa17"
-EAST = [sys.executable, "-m", "benchmarks.faults_flow"]
+EAST = [sys.executable, str(Path(__file__).with_name("scripted_east.py"))]
 MAKE_BLOCK = """
 import json, sys
 from prefect.client.orchestration import get_client
@@ -108,7 +108,7 @@ def east(folder: Path, env: dict[str, str], *arguments: str, fails: bool = False
 
 
 def objects(server: S3Server) -> dict[str, bytes]:
-    client = server._client()
+    client = server.client()
     listed = client.list_objects_v2(Bucket=BUCKET).get("Contents", [])
     return {
         f"s3://{item['Key']}": client.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read()

@@ -10,8 +10,8 @@ import pytest
 
 from east_core.store import Store
 from east_core.store.verification import verify
-from tests.integration.radosgw import radosgw_server, why_not
-from tests.integration.s3_servers import BUCKET, S3Server, moto_server
+from east_core.testing.radosgw import radosgw_server, why_not
+from east_core.testing.s3_servers import BUCKET, S3Server, moto_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 ROOT = Path(__file__).resolve().parents[2]

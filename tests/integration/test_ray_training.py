@@ -10,7 +10,6 @@ import psutil
 import pytest
 from safetensors.torch import load_file
 
-from benchmarks.small_jobs import RECIPES, max_difference, on_ranks, small_job
 from east_core.config import (
     DatasetConfig,
     EvaluationRecipe,
@@ -23,6 +22,7 @@ from east_core.engines.trl.torchrun import TorchrunTrainer, TrainingStep
 from east_core.errors import ConfigError, EngineError
 from east_core.protocols import TrainingJob
 from east_core.runs.run import Run
+from east_core.testing.small_jobs import RECIPES, max_difference, on_ranks, small_job
 from flows.self_training import self_training
 from tests.integration.ray_nodes import ray_nodes
 

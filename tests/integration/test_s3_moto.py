@@ -18,14 +18,9 @@ from east_core.store import ArtifactRecord, Stage, Store, materialize
 from east_core.store.filesystem import Transfer
 from east_core.store.verification import verify
 from east_core.testing.fakes import InstantTrainer, ScriptedSampler
+from east_core.testing.s3_servers import BUCKET, S3Server, moto_server
 from tests.east_core.conftest import finish, sums_config
-from tests.integration.s3_servers import (
-    BUCKET,
-    FaultyProxy,
-    S3Server,
-    faulty_proxy,
-    moto_server,
-)
+from tests.integration.faulty_proxy import FaultyProxy, faulty_proxy
 
 QUICK = Transfer(
     attempts=3,
@@ -146,9 +141,9 @@ def test_check_sees_that_conditional_writes_are_ignored(faulty: Store, proxy: Fa
 
 @pytest.mark.parametrize("fault", ["500", "503", "reset", "truncate", "stall"])
 def test_a_passing_fault_is_survived(faulty: Store, proxy: FaultyProxy, fault: Any) -> None:
-    proxy.hurt(fault, r"^(GET|PUT|POST)", times=2)
+    proxy.misbehave(fault, r"^(GET|PUT|POST)", times=2)
     record = publish(faulty, Checkpoint())
-    proxy.hurt(fault, r"^GET .*model\.safetensors", times=1)
+    proxy.misbehave(fault, r"^GET .*model\.safetensors", times=1)
     assert read_back(faulty, record) == WEIGHTS
     assert proxy.seen >= 2
 
@@ -167,7 +162,7 @@ def test_a_lasting_fault_ends_in_one_clear_error_and_a_rerun_goes_on(
     faulty: Store, proxy: FaultyProxy, fault: Any, words: str
 ) -> None:
     stage = Checkpoint()
-    proxy.hurt(fault, r"^PUT .*model\.safetensors")
+    proxy.misbehave(fault, r"^PUT .*model\.safetensors")
     started = time.monotonic()
     with pytest.raises(StoreError, match=words) as caught:
         publish(faulty, stage)
@@ -177,7 +172,7 @@ def test_a_lasting_fault_ends_in_one_clear_error_and_a_rerun_goes_on(
     assert "\n" not in str(caught.value)
     assert "after 3 attempts" in str(caught.value)
     assert faulty.record(ADDRESS) is None
-    proxy.hurt(None)
+    proxy.misbehave(None)
     record = publish(faulty, stage)
     assert stage.runs == 1, "the finished build is not repeated"
     puts = [request for request in proxy.requests if request.startswith("PUT")]
@@ -186,7 +181,7 @@ def test_a_lasting_fault_ends_in_one_clear_error_and_a_rerun_goes_on(
 
 
 def test_a_denied_request_is_not_repeated(faulty: Store, proxy: FaultyProxy) -> None:
-    proxy.hurt("denied")
+    proxy.misbehave("denied")
     with pytest.raises(StoreError, match="check the credentials") as caught:
         faulty.record(ADDRESS)
     assert proxy.seen == 1
@@ -211,7 +206,7 @@ def test_nothing_listens(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_answer_to_our_own_put_may_be_lost(faulty: Store, proxy: FaultyProxy) -> None:
     """The record's put succeeds, its answer does not arrive, the repeat is refused: we won."""
-    proxy.hurt("lose-answer", r"^PUT .*_record\.json", times=1)
+    proxy.misbehave("lose-answer", r"^PUT .*_record\.json", times=1)
     record = publish(faulty, Checkpoint())
     assert faulty.require(ADDRESS) == record
     assert len([r for r in proxy.requests if r.startswith("PUT") and "_record" in r]) == 2
@@ -219,7 +214,7 @@ def test_the_answer_to_our_own_put_may_be_lost(faulty: Store, proxy: FaultyProxy
 
 def test_a_byte_flipped_on_the_wire_is_fetched_again(faulty: Store, proxy: FaultyProxy) -> None:
     record = publish(faulty, Checkpoint())
-    proxy.hurt("flip", r"^GET .*model\.safetensors", times=1)
+    proxy.misbehave("flip", r"^GET .*model\.safetensors", times=1)
     assert read_back(faulty, record) == WEIGHTS
 
 
@@ -263,7 +258,7 @@ def test_processes_share_one_cache_and_download_once(
     faulty: Store, proxy: FaultyProxy, tmp_path: Path
 ) -> None:
     publish(faulty, Checkpoint())
-    proxy.hurt(None)
+    proxy.misbehave(None)
     context = multiprocessing.get_context("fork")
     failures = context.Queue()
     cache = str(tmp_path / "shared")

@@ -13,8 +13,8 @@ import pytest
 from east_core.errors import ArtifactConflict, StoreError
 from east_core.store import Stage, Store, materialize
 from east_core.store.filesystem import Transfer
-from tests.integration.radosgw import radosgw_server, why_not
-from tests.integration.s3_servers import BUCKET, S3Server
+from east_core.testing.radosgw import radosgw_server, why_not
+from east_core.testing.s3_servers import BUCKET, S3Server
 
 pytestmark = pytest.mark.slow
 ADDRESS = "demo/round-01/checkpoint"

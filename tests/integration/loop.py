@@ -1,4 +1,4 @@
-"""Weighted SFT, DPO and KTO written out by hand: the yardstick of docs/exactness.md.
+"""Weighted SFT, DPO and KTO written out by hand: what docs/exactness.md compares with.
 
 One process, plain PyTorch, SGD, no TRL, no Trainer, no fused head; every example alone, its
 log-probability taken from the full logits, and the formulas as they stand in the papers. It shares

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.integration.s3_servers import S3Server, free_port, wait_for_port
+from east_core.testing.s3_servers import S3Server, free_port, wait_for_port
 
 PROGRAMS = ("ceph", "ceph-mon", "ceph-mgr", "ceph-osd", "ceph-authtool", "monmaptool", "radosgw")
 

@@ -9,15 +9,8 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.faults_bench import (
-    Ended,
-    Scene,
-    Started,
-    form_of,
-    kill_owner,
-    list_keys,
-    wait_until,
-)
+from tests.integration.faults.bench import wait_until
+from tests.integration.faults.scene import Ended, Row, Scene, Started, form_of, kill_owner
 
 CHECKPOINT, SAMPLES = "round-01/checkpoint", "round-01/samples"
 FIRST_SHARD = f"{SAMPLES}/0000000-0000019"
@@ -27,22 +20,19 @@ RUN_SECONDS = 600.0
 
 
 def flow_at_the_start(scene: Scene) -> str:
-    """kill -9 of `east run` while its engine starts"""
     run = scene.start()
     wait_until(run.engine, "the engine")
     return _killed(scene, run)
 
 
 def flow_in_sampling(scene: Scene) -> str:
-    """kill -9 of `east run` in mid-sampling"""
     run = scene.start()
     wait_until(lambda: _in_sampling(scene), "the first shard")
     return _killed(scene, run)
 
 
 def flow_in_training(scene: Scene) -> str:
-    """kill -9 of `east run` in mid-training"""
-    scene.furnish(before=CHECKPOINT)
+    scene.start_before(CHECKPOINT)
     run = scene.start()
     wait_until(lambda: _in_training(scene), "the first training checkpoint")
     scene.unrepeated = TRAINING
@@ -50,61 +40,52 @@ def flow_in_training(scene: Scene) -> str:
 
 
 def flow_before_the_record(scene: Scene) -> str:
-    """kill -9 of `east run` when the checkpoint is uploaded and its record is not"""
     scene.unrepeated = TRAINING
     return _flow_killed_before_the_record(scene, CHECKPOINT, before=CHECKPOINT)
 
 
 def flow_before_a_shards_record(scene: Scene) -> str:
-    """kill -9 of `east run` when a shard is uploaded and its record is not"""
     return _flow_killed_before_the_record(scene, FIRST_SHARD, before=SAMPLES)
 
 
 def worker_at_the_start(scene: Scene) -> str:
-    """kill -9 of the worker while its run's engine starts"""
     return _worker_killed(scene, lambda run: run.started().engine())
 
 
 def worker_in_sampling(scene: Scene) -> str:
-    """kill -9 of the worker in mid-sampling"""
     return _worker_killed(scene, lambda _: _in_sampling(scene))
 
 
 def worker_in_training(scene: Scene) -> str:
-    """kill -9 of the worker in mid-training"""
-    scene.furnish(before=CHECKPOINT)
+    scene.start_before(CHECKPOINT)
     scene.unrepeated = TRAINING
     return _worker_killed(scene, lambda _: _in_training(scene))
 
 
 def worker_before_the_record(scene: Scene) -> str:
-    """kill -9 of the worker when the checkpoint is uploaded and its record is not"""
-    scene.furnish(before=CHECKPOINT)
+    scene.start_before(CHECKPOINT)
     _hold_record(scene, CHECKPOINT, "stall")
     scene.unrepeated = TRAINING
     told = _worker_killed(scene, lambda _: scene.proxy.seen)
     _require_unrecorded(scene, CHECKPOINT)
-    scene.proxy.hurt(None)
+    scene.proxy.misbehave(None)
     return told
 
 
 def engine_at_the_start(scene: Scene) -> str:
-    """kill -9 of the sampling engine while it starts"""
     run = scene.start_on_server()
     wait_until(run.engine, "the engine")
     return _engine_killed(scene, run)
 
 
 def engine_in_sampling(scene: Scene) -> str:
-    """kill -9 of the sampling engine in mid-sampling"""
     run = scene.start_on_server()
     wait_until(lambda: _in_sampling(scene), "the first shard")
     return _engine_killed(scene, run)
 
 
 def engine_before_the_record(scene: Scene) -> str:
-    """kill -9 of the sampling engine when a shard is uploaded and its record is not"""
-    scene.furnish(before=SAMPLES)
+    scene.start_before(SAMPLES)
     _hold_record(scene, FIRST_SHARD, "hold")
     run = scene.start_on_server()
     wait_until(lambda: scene.proxy.seen, "the record's put")
@@ -113,17 +94,14 @@ def engine_before_the_record(scene: Scene) -> str:
 
 
 def rank_at_the_start(scene: Scene) -> str:
-    """kill -9 of a training rank while it starts"""
     return _rank_killed(scene, lambda run: len(run.ranks()) == 2)
 
 
 def rank_in_training(scene: Scene) -> str:
-    """kill -9 of a training rank in mid-training"""
     return _rank_killed(scene, lambda _: _in_training(scene))
 
 
 def server_restarted(scene: Scene) -> str:
-    """kill -9 of Prefect's server in mid-run, and another start"""
     run = scene.start_on_server()
     wait_until(lambda: _in_sampling(scene), "the first shard")
     scene.strike()
@@ -131,25 +109,6 @@ def server_restarted(scene: Scene) -> str:
     scene.bench.start_server()
     ended = run.end()
     return "the run goes on" if ended.status == 0 else ended.line
-
-
-KILLS: dict[str, Callable[[Scene], str]] = {
-    "flow-start": flow_at_the_start,
-    "flow-sampling": flow_in_sampling,
-    "flow-training": flow_in_training,
-    "flow-publishing-shard": flow_before_a_shards_record,
-    "flow-publishing": flow_before_the_record,
-    "worker-start": worker_at_the_start,
-    "worker-sampling": worker_in_sampling,
-    "worker-training": worker_in_training,
-    "worker-publishing": worker_before_the_record,
-    "engine-start": engine_at_the_start,
-    "engine-sampling": engine_in_sampling,
-    "engine-publishing": engine_before_the_record,
-    "rank-start": rank_at_the_start,
-    "rank-training": rank_in_training,
-    "server-restart": server_restarted,
-}
 
 
 @dataclass
@@ -223,13 +182,13 @@ def _engine_killed(scene: Scene, run: Started) -> str:
     assert engine is not None
     engine.kill()
     if scene.on_s3:
-        scene.proxy.hurt(None)
+        scene.proxy.misbehave(None)
     return _tried_again(run.end())
 
 
 def _rank_killed(scene: Scene, reached: Callable[[Started], object]) -> str:
     """Kill the last rank; training is tried again by itself."""
-    scene.furnish(before=CHECKPOINT)
+    scene.start_before(CHECKPOINT)
     run = scene.start_on_server()
     wait_until(lambda: run.ranks() and reached(run), "the moment to kill a rank")
     scene.strike()
@@ -245,13 +204,13 @@ def _tried_again(ended: Ended) -> str:
 
 
 def _flow_killed_before_the_record(scene: Scene, address: str, before: str) -> str:
-    scene.furnish(before=before)
+    scene.start_before(before)
     _hold_record(scene, address, "stall")
     run = scene.start()
     wait_until(lambda: scene.proxy.seen, "the record's put")
     _require_unrecorded(scene, address)
     told = _killed(scene, run)
-    scene.proxy.hurt(None)
+    scene.proxy.misbehave(None)
     return told
 
 
@@ -267,12 +226,55 @@ def _in_training(scene: Scene) -> bool:
 
 
 def _hold_record(scene: Scene, address: str, fault: str) -> None:
-    scene.proxy.hurt(fault, rf"^PUT .*/{address}/_record\.json")  # type: ignore[arg-type]
+    scene.proxy.misbehave(fault, rf"^PUT .*/{address}/_record\.json")  # type: ignore[arg-type]
 
 
 def _require_unrecorded(scene: Scene, address: str) -> None:
     """The fault is where it belongs: files are there, the record is not."""
     prefix = f"{scene.name}/faults/{address}/"
-    names = [key.removeprefix(prefix) for key in list_keys(scene.bench.s3, prefix)]
+    names = [key.removeprefix(prefix) for key in scene.bench.s3.keys(prefix)]
     assert names, "nothing was uploaded"
     assert "_record.json" not in names
+
+
+ROWS = (
+    Row("flow-start", "kill -9 of `east run` while its engine starts", flow_at_the_start),
+    Row("flow-sampling", "kill -9 of `east run` in mid-sampling", flow_in_sampling),
+    Row("flow-training", "kill -9 of `east run` in mid-training", flow_in_training),
+    Row(
+        "flow-publishing-shard",
+        "kill -9 of `east run` when a shard is uploaded and its record is not",
+        flow_before_a_shards_record,
+        on_s3=True,
+    ),
+    Row(
+        "flow-publishing",
+        "kill -9 of `east run` when the checkpoint is uploaded and its record is not",
+        flow_before_the_record,
+        on_s3=True,
+    ),
+    Row("worker-start", "kill -9 of the worker while its run's engine starts", worker_at_the_start),
+    Row("worker-sampling", "kill -9 of the worker in mid-sampling", worker_in_sampling),
+    Row("worker-training", "kill -9 of the worker in mid-training", worker_in_training),
+    Row(
+        "worker-publishing",
+        "kill -9 of the worker when the checkpoint is uploaded and its record is not",
+        worker_before_the_record,
+        on_s3=True,
+    ),
+    Row("engine-start", "kill -9 of the sampling engine while it starts", engine_at_the_start),
+    Row("engine-sampling", "kill -9 of the sampling engine in mid-sampling", engine_in_sampling),
+    Row(
+        "engine-publishing",
+        "kill -9 of the sampling engine when a shard is uploaded and its record is not",
+        engine_before_the_record,
+        on_s3=True,
+    ),
+    Row("rank-start", "kill -9 of a training rank while it starts", rank_at_the_start),
+    Row("rank-training", "kill -9 of a training rank in mid-training", rank_in_training),
+    Row(
+        "server-restart",
+        "kill -9 of Prefect's server in mid-run, and another start",
+        server_restarted,
+    ),
+)

@@ -1,7 +1,7 @@
-"""What a row of the fault table is made with: runs in processes, a store to look into, S3, Prefect.
+"""One row of the fault table: a run in a folder of its own, and what became of its records.
 
-A `Scene` is one row's run, in a folder of its own. It starts the run, waits for the place where
-the fault belongs, and afterwards tells what became of every record.
+A `Scene` starts the run, waits for the place where the fault belongs, and afterwards tells what is
+recorded.
 """
 
 import contextlib
@@ -11,35 +11,25 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import tomllib
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import psutil
 
-from east_core.engines.supervise import die_with_parent
 from east_core.store.manifest import RECORD_NAME, decode_record
 from east_core.testing.fakes import write_model
-from tests.integration.s3_servers import (
-    BUCKET,
-    FaultyProxy,
-    S3Server,
-    faulty_proxy,
-    free_port,
-    moto_server,
-    wait_for_port,
-)
+from east_core.testing.s3_servers import BUCKET, S3Server
+from tests.integration.faults.bench import Bench, wait_until
+from tests.integration.faulty_proxy import FaultyProxy, faulty_proxy
 
-ROOT = Path(__file__).resolve().parents[1]
+SCRIPTED_EAST = Path(__file__).parents[1] / "scripted_east.py"
 Engines = Literal["real", "scripted"]
 NAME = "faults"
-LONGEST_RUN, LONGEST_WAIT = 900.0, 400.0
+LONGEST_RUN = 900.0
 # A run's stages in the order in which they are recorded.
 STAGES = (
     "config", "base-model", "questions", "benchmarks", "round-00/scores", "round-00/report",
@@ -113,123 +103,6 @@ class Ended:
         return found[0]
 
 
-class Bench:
-    """What all rows share: a work folder, S3 with a proxy, Prefect's server, a worker."""
-
-    def __init__(self, work: Path) -> None:
-        self.work = work.absolute()
-        (self.work / "logs").mkdir(parents=True, exist_ok=True)
-        self.ends = self._whole = contextlib.ExitStack()
-        self._server: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._whole.close()
-
-    @contextlib.contextmanager
-    def row(self) -> Iterator[None]:
-        """What a row starts in here ends with it."""
-        with contextlib.ExitStack() as self.ends:
-            yield
-        self.ends = self._whole
-
-    @cached_property
-    def s3(self) -> S3Server:
-        """moto's server, with a bucket."""
-        server = self._whole.enter_context(moto_server())
-        server.create_bucket()
-        return server
-
-    @cached_property
-    def port(self) -> int:
-        """The port of Prefect's server."""
-        return free_port()
-
-    @property
-    def prefect_url(self) -> str:
-        """The API of a Prefect server that is up."""
-        if self._server is None:
-            self._whole.callback(self.kill_server)
-            self.start_server()
-        return f"http://127.0.0.1:{self.port}/api"
-
-    def environment(self) -> dict[str, str]:
-        """This environment, with a Prefect of the bench's own and quiet engines."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
-        return kept | {
-            "PREFECT_HOME": str(self.work / "prefect"),
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
-            "DO_NOT_TRACK": "1",
-            "HF_HUB_OFFLINE": "1",
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": str(ROOT),
-            "PYTHONUNBUFFERED": "1",
-            "COLUMNS": "200",
-            "EAST_WORKDIR": str(self.work),
-        }
-
-    def start_server(self) -> None:
-        """Start Prefect's server and wait until it answers."""
-        from flows.server.connection import server_command
-
-        arguments = server_command("create_app", self.port)
-        self._server = self.spawn("server", arguments, ends=self._whole)
-        wait_for_port(self.port, 180)
-        health = f"http://127.0.0.1:{self.port}/api/health"
-        wait_until(lambda: _answers(health), "Prefect's server")
-
-    def kill_server(self) -> None:
-        """End Prefect's server as kill -9 does."""
-        if self._server is not None:
-            self._server.kill()
-            self._server.wait()
-            self._server = None
-
-    def spawn(
-        self,
-        name: str,
-        arguments: list[str],
-        env: Mapping[str, str] | None = None,
-        ends: contextlib.ExitStack | None = None,
-    ) -> "subprocess.Popen[bytes]":
-        """A python that writes to logs/NAME.log; ended with `ends`, by default with the row."""
-        with (self.work / "logs" / f"{name}.log").open("ab") as stream:
-            process = subprocess.Popen(
-                [sys.executable, *arguments], cwd=self.work, env=env or self.environment(),
-                stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 the proxy's threads hold no locks
-            )  # fmt: skip
-        (ends or self.ends).callback(end_tree, process)
-        return process
-
-    def api(self, path: str, body: object = None) -> Any:
-        """Ask Prefect's API; POST where there is a body."""
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"content-type": "application/json"}
-        request = urllib.request.Request(f"{self.prefect_url}/{path}", data, headers)
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            text = answer.read()
-        return json.loads(text) if text else None
-
-    @cached_property
-    def deployment(self) -> str:
-        """The id of the deployment of self-training, made with everything else that a worker needs.
-
-        The server must be up.
-        """
-        prepare = (
-            "from pathlib import Path; from flows.server.setup import prepare_server;"
-            f"prepare_server(Path({str(ROOT / 'infra/prefect.yaml')!r}))"
-        )
-        env = self.environment() | {"PREFECT_API_URL": self.prefect_url}
-        subprocess.run([sys.executable, "-c", prepare], cwd=self.work, env=env, check=True)
-        found = self.api("deployments/filter", {})
-        return str(next(d["id"] for d in found if d["name"] == "self-training"))
-
-
 @dataclass
 class Scene:
     """One row's run: its folder, its store, and the records seen when the fault struck.
@@ -256,11 +129,7 @@ class Scene:
             self._proxy = self.bench.ends.enter_context(faulty_proxy(self.bench.s3))
         if self.engines == "scripted":
             write_model(self.folder / "model")
-            rows = (
-                {"id": f"q{i}", "question": f"{i} + 1", "answer": str(i + 1)} for i in range(40)
-            )
-            text = "".join(json.dumps(row) + "\n" for row in rows)
-            (self.folder / "questions.jsonl").write_text(text)
+            (self.folder / "questions.jsonl").write_text(sums(40))
         self.config.write_text(self.toml)
 
     @property
@@ -302,7 +171,7 @@ class Scene:
             env |= self.bench.s3.environment(self._proxy.endpoint)
         return env | self.extra
 
-    def furnish(self, before: str) -> None:
+    def start_before(self, before: str) -> None:
         """Start from what the undisturbed run had recorded before a stage."""
         source = self.bench.work / "runs" / f"baseline-{self.engines}" / "store" / NAME
         for stage in STAGES[: STAGES.index(before)]:
@@ -314,13 +183,13 @@ class Scene:
     def start(self, config: Path | None = None, **extra: str) -> "Started":
         """Start `east run` (or its scripted likeness) and return at once."""
         self._runs += 1
-        module = ["-m", "benchmarks.faults_flow"]
+        program = [str(SCRIPTED_EAST)]
         if self.engines == "real":
-            module = ["-c", "from flows.commands.main import main; main()"]
+            program = ["-c", "from flows.commands.main import main; main()"]
         name = f"{self.name}-{self._runs}"
         log = self.bench.work / "logs" / f"{name}.log"
         log.unlink(missing_ok=True)
-        arguments = [*module, "run", str(config or self.config)]
+        arguments = [*program, "run", str(config or self.config)]
         process = self.bench.spawn(name, arguments, self.environment() | extra)
         return Started(process, log)
 
@@ -363,13 +232,24 @@ class Scene:
         return {path.relative_to(self.run_folder).as_posix(): path.read_bytes() for path in paths}
 
     def _objects(self) -> Records:
-        client, prefix = self.bench.s3._client(), f"{self.name}/{NAME}/"
-        keys = list_keys(self.bench.s3, prefix)
+        client, prefix = self.bench.s3.client(), f"{self.name}/{NAME}/"
         return {
             key.removeprefix(prefix): client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
-            for key in keys
+            for key in self.bench.s3.keys(prefix)
             if key.endswith(RECORD_NAME)
         }
+
+
+@dataclass(frozen=True)
+class Row:
+    """One fault, and how a run is disturbed by it; `disturb` returns what the user is told."""
+
+    name: str
+    fault: str
+    disturb: Callable[[Scene], str]
+    engines: Engines = "real"
+    on_s3: bool = False
+    mounts: bool = False  # a small disk, which needs root
 
 
 @dataclass
@@ -430,26 +310,6 @@ def first(pid: int, module: str) -> psutil.Process | None:
     return next(iter(matching(pid, module)), None)
 
 
-def wait_until(reached: Callable[[], object], what: str, seconds: float = LONGEST_WAIT) -> Any:
-    """Poll until `reached` gives something, and return it."""
-    deadline = time.monotonic() + seconds
-    while not (found := reached()):
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(0.01)
-    return found
-
-
-def end_tree(process: "subprocess.Popen[bytes]") -> None:
-    """Kill a process and all below it, if it still lives."""
-    if process.poll() is not None:
-        return
-    below = psutil.Process(process.pid).children(recursive=True)
-    for each in (*below, process):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            each.kill()
-    process.wait()
-
-
 def sums(count: int) -> str:
     """Questions for the scripted sampler, as JSON lines."""
     rows = ({"id": f"q{i}", "question": f"{i} + 1", "answer": str(i + 1)} for i in range(count))
@@ -458,19 +318,11 @@ def sums(count: int) -> str:
 
 def put_tree(server: S3Server, folder: Path, prefix: str) -> None:
     """Put every file below a folder into the bucket."""
-    client = server._client()
+    client = server.client()
     for path in folder.rglob("*"):
         if path.is_file():
             key = f"{prefix}/{path.relative_to(folder).as_posix()}"
             client.put_object(Bucket=BUCKET, Key=key, Body=path.read_bytes())
-
-
-def list_keys(server: S3Server, prefix: str) -> Iterator[str]:
-    """The names of the objects with a prefix."""
-    pages = server._client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
-    for page in pages:
-        for item in page.get("Contents", []):
-            yield item["Key"]
 
 
 def form_of(scene: Scene) -> dict[str, Any]:
@@ -483,9 +335,3 @@ def _lives(process: psutil.Process) -> bool:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
-
-
-def _answers(url: str) -> bool:
-    with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):
-        return True
-    return False

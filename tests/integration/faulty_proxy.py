@@ -1,22 +1,18 @@
-"""S3 for tests: moto's server in a process of its own, and a proxy in front that misbehaves."""
+"""A proxy in front of an S3 server that misbehaves on purpose."""
 
 import contextlib
-import os
 import random
 import re
-import signal
 import socket
 import socketserver
 import struct
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-import pytest
+from east_core.testing.s3_servers import S3Server
 
 Fault = Literal[
     "500",
@@ -32,88 +28,15 @@ Fault = Literal[
     "flip",
     "lose-answer",
 ]
-BUCKET = "east-tests"
 SLOW_SECONDS = 0.4
 
 
 @dataclass
-class S3Server:
-    """An S3 endpoint and the environment that leads to it."""
-
-    endpoint: str
-    access_key: str = "east-test-key"
-    secret_key: str = "east-test-secret"
-
-    def environment(self, endpoint: str | None = None) -> dict[str, str]:
-        return {
-            "AWS_ENDPOINT_URL": endpoint or self.endpoint,
-            "AWS_ACCESS_KEY_ID": self.access_key,
-            "AWS_SECRET_ACCESS_KEY": self.secret_key,
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "NO_PROXY": "127.0.0.1,localhost",
-        }
-
-    def create_bucket(self, name: str = BUCKET) -> None:
-        self._client().create_bucket(Bucket=name)
-
-    def empty_bucket(self, name: str = BUCKET) -> None:
-        client = self._client()
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
-            for item in page.get("Contents", []):
-                client.delete_object(Bucket=name, Key=item["Key"])
-
-    def _client(self) -> Any:
-        import boto3
-
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint,
-            aws_access_key_id=self.access_key,
-            aws_secret_access_key=self.secret_key,
-            region_name="us-east-1",
-        )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextlib.contextmanager
-def moto_server() -> Iterator[S3Server]:
-    """moto's S3 server on loopback; its process group ends with the context."""
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        wait_for_port(port, 60)
-        yield S3Server(f"http://127.0.0.1:{port}")
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
-
-
-def wait_for_port(port: int, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.1)
-    pytest.fail(f"nothing listens on port {port} after {seconds} s")
-
-
-@dataclass
 class FaultyProxy:
-    """A TCP proxy for HTTP that hurts the requests whose method and path match.
+    """A TCP proxy for HTTP that fails the requests whose method and path match.
 
     `times` faults are given (-1: without end); `seen` counts the requests that matched. "slow"
-    answers late, "hold" waits for the next `hurt`, "stall" never answers.
+    answers late, "hold" waits for the next `misbehave`, "stall" never answers.
     `drops_conditions` hides If-None-Match from the server, as older servers ignore it.
     """
 
@@ -129,7 +52,7 @@ class FaultyProxy:
     changed: threading.Event = field(default_factory=threading.Event)
     endpoint: str = ""
 
-    def hurt(self, fault: Fault | None, matching: str = ".*", times: int = -1) -> None:
+    def misbehave(self, fault: Fault | None, matching: str = ".*", times: int = -1) -> None:
         """From now on, fail `times` requests like "PUT /bucket/key" that match.
 
         Requests that "hold" keeps waiting are passed on by the next call.

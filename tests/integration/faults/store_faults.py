@@ -11,8 +11,9 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks.faults_bench import NAME, Ended, Scene, wait_until
-from tests.integration.s3_servers import Fault
+from tests.integration.faults.bench import wait_until
+from tests.integration.faults.scene import NAME, Ended, Row, Scene
+from tests.integration.faulty_proxy import Fault
 
 ROUND = r"/round-01/"
 UPLOADS = r"^PUT .*/round-01/(weights|examples|checkpoint)/"
@@ -24,7 +25,7 @@ def passing(fault: Fault, matching: str = ROUND) -> Callable[[Scene], str]:
     """A row: some requests fail in that way, then all is well."""
 
     def disturb(scene: Scene) -> str:
-        scene.proxy.hurt(fault, matching, times=FEW)
+        scene.proxy.misbehave(fault, matching, times=FEW)
         ended = scene.run()
         assert scene.proxy.times == 0, "the fault struck too seldom"
         scene.strike()
@@ -37,11 +38,11 @@ def lasting(fault: Fault, matching: str = ROUND) -> Callable[[Scene], str]:
     """A row: from some request on all fail, until the run has ended."""
 
     def disturb(scene: Scene) -> str:
-        scene.proxy.hurt(fault, matching)
+        scene.proxy.misbehave(fault, matching)
         ended = scene.run()
         assert ended.status != 0, "the run did not notice"
         scene.strike()
-        scene.proxy.hurt(None)
+        scene.proxy.misbehave(None)
         return told(ended)
 
     return disturb
@@ -49,16 +50,16 @@ def lasting(fault: Fault, matching: str = ROUND) -> Callable[[Scene], str]:
 
 def slow(scene: Scene) -> str:
     """Every answer comes late."""
-    scene.proxy.hurt("slow", ROUND)
+    scene.proxy.misbehave("slow", ROUND)
     ended = scene.run()
     scene.strike()
-    scene.proxy.hurt(None)
+    scene.proxy.misbehave(None)
     return "survived: slower" if ended.status == 0 else ended.line
 
 
 def stalled(scene: Scene) -> str:
     """One request is never answered."""
-    scene.proxy.hurt("stall", rf"^PUT .*{ROUND}.*parquet", times=1)
+    scene.proxy.misbehave("stall", rf"^PUT .*{ROUND}.*parquet", times=1)
     ended = scene.run()
     assert scene.proxy.times == 0
     scene.strike()
@@ -67,14 +68,14 @@ def stalled(scene: Scene) -> str:
 
 def checkpoint_refused(scene: Scene) -> str:
     """503 to every upload of the checkpoint."""
-    scene.furnish(before="round-01/checkpoint")
+    scene.start_before("round-01/checkpoint")
     scene.unrepeated = r"step 1/"
     return lasting("503", r"^(PUT|POST) .*round-01/checkpoint/")(scene)
 
 
 def shard_reset(scene: Scene) -> str:
     """The connection breaks at every upload of the second shard."""
-    scene.furnish(before="round-01/samples")
+    scene.start_before("round-01/samples")
     return lasting("reset", r"^(PUT|POST) .*samples/0000020-0000039/")(scene)
 
 
@@ -100,7 +101,7 @@ def cache_full(scene: Scene) -> str:
 
 def training_disk_full(scene: Scene) -> str:
     """No space is left for training checkpoints."""
-    scene.furnish(before="round-01/checkpoint")
+    scene.start_before("round-01/checkpoint")
     with small_disk(scene, "6m") as disk:
         scene.extra["EAST_SCRATCH"] = str(disk)
         return _until_larger(scene, disk)
@@ -108,94 +109,60 @@ def training_disk_full(scene: Scene) -> str:
 
 def shard_damaged(scene: Scene) -> str:
     """A byte of a shard flips."""
-    scene.furnish(before="round-01/weights")
+    scene.start_before("round-01/weights")
     return _damaged(scene, SHARD, "samples.parquet")
 
 
 def checkpoint_damaged(scene: Scene) -> str:
     """A byte of a checkpoint flips."""
-    scene.furnish(before="round-01/scores")
+    scene.start_before("round-01/scores")
     return _damaged(scene, "round-01/checkpoint", "model.safetensors")
 
 
 def record_damaged(scene: Scene) -> str:
     """A byte of a record flips."""
-    scene.furnish(before="round-01/examples")
+    scene.start_before("round-01/examples")
     return _damaged(scene, "round-01/weights", "_record.json")
 
 
 def same_machine(scene: Scene) -> str:
     """The same run is started a second time on its machine."""
-    scene.proxy.hurt("hold", rf"^PUT .*/{SHARD}/_record\.json")
+    scene.proxy.misbehave("hold", rf"^PUT .*/{SHARD}/_record\.json")
     one = scene.start_on_server()
     wait_until(lambda: scene.proxy.seen, "the first run's shard")
     scene.strike()
     other = scene.run()
-    scene.proxy.hurt(None)
+    scene.proxy.misbehave(None)
     assert one.end().status == 0
     return f"the second: {told(other)}; the first finishes"
 
 
 def other_machine(scene: Scene) -> str:
     """The same run is started a second time on another machine (its own cache and scratch)."""
-    scene.proxy.hurt("hold", rf"^PUT .*/{SHARD}/_record\.json")
+    scene.proxy.misbehave("hold", rf"^PUT .*/{SHARD}/_record\.json")
     one = scene.start_on_server()
     wait_until(lambda: scene.proxy.seen, "the first run's shard")
     scene.extra["EAST_CACHE"] = str(scene.folder / "another-cache")
     other = scene.start_on_server()
     wait_until(lambda: scene.proxy.seen > 1, "the second run's shard")
     scene.strike()
-    scene.proxy.hurt(None)
+    scene.proxy.misbehave(None)
     assert [one.end().status, other.end().status] == [0, 0]
     return "both finish, with one record for each artifact"
 
 
 def other_settings(scene: Scene) -> str:
     """Another run is started under the same name."""
-    scene.proxy.hurt("hold", rf"^PUT .*/{SHARD}/_record\.json")
+    scene.proxy.misbehave("hold", rf"^PUT .*/{SHARD}/_record\.json")
     one = scene.start_on_server()
     wait_until(lambda: scene.proxy.seen, "the first run's shard")
     scene.strike()
     changed = scene.folder / "other.toml"
     changed.write_text(f"seed = 7\n{scene.toml}")
     other = scene.start(changed, PREFECT_API_URL=scene.bench.prefect_url).end()
-    scene.proxy.hurt(None)
+    scene.proxy.misbehave(None)
     assert one.end().status == 0
     return f"the second: {told(other)}; the first finishes"
-
-
-STORE: dict[str, tuple[str, Callable[[Scene], str]]] = {
-    "s3-500": ("S3 answers 500, a few times", passing("500")),
-    "s3-500-lasting": ("S3 answers 500, lasting", lasting("500", UPLOADS)),
-    "s3-503": ("S3 answers 503 SlowDown, a few times", passing("503")),
-    "s3-503-lasting": ("S3 answers 503 SlowDown, lasting", lasting("503", UPLOADS)),
-    "s3-reset": ("S3 resets connections, a few times", passing("reset")),
-    "s3-reset-lasting": ("S3 resets connections, lasting", lasting("reset", UPLOADS)),
-    "s3-truncated": ("S3 truncates bodies, a few times", passing("truncate", rf"^GET .*{ROUND}")),
-    "s3-truncated-lasting": ("S3 truncates bodies, lasting", lasting("truncate")),
-    "s3-slow": ("S3 answers 0.4 s late, always", slow),
-    "s3-stalled": ("S3 never answers one upload", stalled),
-    "s3-denied": ("S3 denies access in mid-run", lasting("denied")),
-    "s3-bucket-gone": ("the bucket is gone in mid-run", lasting("no-bucket")),
-    "same-machine": ("the run is started twice, on one machine", same_machine),
-    "other-machine": ("the run is started twice, on two machines", other_machine),
-    "other-settings": ("another run under the same name", other_settings),
-    "cache-full": ("disk full: the cache", cache_full),
-}
-LOCAL: dict[str, tuple[str, Callable[[Scene], str]]] = {
-    "scratch-full": ("disk full: scratch", scratch_full),
-    "store-full": ("disk full: a local store", store_full),
-    "shard-damaged": ("a byte flips in a shard", shard_damaged),
-    "record-damaged": ("a byte flips in a record", record_damaged),
-}
-REAL_STORE: dict[str, tuple[str, Callable[[Scene], str]]] = {
-    "s3-503-checkpoint": ("S3 answers 503 to the checkpoint's upload, lasting", checkpoint_refused),
-    "s3-reset-shard": ("S3 resets the upload of a shard, lasting", shard_reset),
-}
-REAL_LOCAL: dict[str, tuple[str, Callable[[Scene], str]]] = {
-    "training-disk-full": ("disk full: training checkpoints", training_disk_full),
-    "checkpoint-damaged": ("a byte flips in a checkpoint", checkpoint_damaged),
-}
 
 
 def told(ended: Ended) -> str:
@@ -238,3 +205,82 @@ def _damaged(scene: Scene, address: str, name: str) -> str:
     shutil.rmtree(scene.run_folder / address)
     scene.strike()
     return told(ended)
+
+
+ROWS = (
+    Row("s3-500", "S3 answers 500, a few times", passing("500"), "scripted", on_s3=True),
+    Row(
+        "s3-500-lasting", "S3 answers 500, lasting", lasting("500", UPLOADS), "scripted", on_s3=True
+    ),
+    Row("s3-503", "S3 answers 503 SlowDown, a few times", passing("503"), "scripted", on_s3=True),
+    Row(
+        "s3-503-lasting",
+        "S3 answers 503 SlowDown, lasting",
+        lasting("503", UPLOADS),
+        "scripted",
+        on_s3=True,
+    ),
+    Row("s3-reset", "S3 resets connections, a few times", passing("reset"), "scripted", on_s3=True),
+    Row(
+        "s3-reset-lasting",
+        "S3 resets connections, lasting",
+        lasting("reset", UPLOADS),
+        "scripted",
+        on_s3=True,
+    ),
+    Row(
+        "s3-truncated",
+        "S3 truncates bodies, a few times",
+        passing("truncate", rf"^GET .*{ROUND}"),
+        "scripted",
+        on_s3=True,
+    ),
+    Row(
+        "s3-truncated-lasting",
+        "S3 truncates bodies, lasting",
+        lasting("truncate"),
+        "scripted",
+        on_s3=True,
+    ),
+    Row("s3-slow", "S3 answers 0.4 s late, always", slow, "scripted", on_s3=True),
+    Row("s3-stalled", "S3 never answers one upload", stalled, "scripted", on_s3=True),
+    Row("s3-denied", "S3 denies access in mid-run", lasting("denied"), "scripted", on_s3=True),
+    Row(
+        "s3-bucket-gone",
+        "the bucket is gone in mid-run",
+        lasting("no-bucket"),
+        "scripted",
+        on_s3=True,
+    ),
+    Row(
+        "same-machine",
+        "the run is started twice, on one machine",
+        same_machine,
+        "scripted",
+        on_s3=True,
+    ),
+    Row(
+        "other-machine",
+        "the run is started twice, on two machines",
+        other_machine,
+        "scripted",
+        on_s3=True,
+    ),
+    Row(
+        "other-settings", "another run under the same name", other_settings, "scripted", on_s3=True
+    ),
+    Row("cache-full", "disk full: the cache", cache_full, "scripted", on_s3=True, mounts=True),
+    Row(
+        "s3-503-checkpoint",
+        "S3 answers 503 to the checkpoint's upload, lasting",
+        checkpoint_refused,
+        on_s3=True,
+    ),
+    Row("s3-reset-shard", "S3 resets the upload of a shard, lasting", shard_reset, on_s3=True),
+    Row("scratch-full", "disk full: scratch", scratch_full, "scripted", mounts=True),
+    Row("store-full", "disk full: a local store", store_full, "scripted", mounts=True),
+    Row("shard-damaged", "a byte flips in a shard", shard_damaged, "scripted"),
+    Row("record-damaged", "a byte flips in a record", record_damaged, "scripted"),
+    Row("training-disk-full", "disk full: training checkpoints", training_disk_full, mounts=True),
+    Row("checkpoint-damaged", "a byte flips in a checkpoint", checkpoint_damaged),
+)

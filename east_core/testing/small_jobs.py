@@ -1,27 +1,28 @@
-"""Small training jobs on a tiny random model: what exactness, benchmarks and tests run."""
+"""Small training jobs on a tiny random model, for tests and benchmarks."""
 
 import hashlib
 import json
+import os
 import random
 import shutil
-from collections.abc import Iterable, Sequence
+import signal
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from east_core.config import DpoRecipe, KtoRecipe, Resources, SftRecipe
-from east_core.engines.trl.torchrun import TorchrunTrainer
+from east_core.engines.trl.torchrun import TorchrunTrainer, TrainingStep
+from east_core.inputs.questions import builtin_path
 from east_core.protocols import ModelSource, TrainingJob, example_type
 from east_core.records import LabelledExample, PreferencePair, TrainingExample
 from east_core.tables import write_table
 
-ROOT = Path(__file__).resolve().parents[1]
-SEED_MODEL = ROOT / "east_core" / "demo" / "seed_model"
-QUESTIONS = ROOT / "east_core" / "demo" / "train.jsonl"
 WEIGHTS = (0.0, 0.1, 1.0, 10.0)  # zero and large ones: where sloppy weighting shows
 # SGD without clipping: AdamW and clipping both hide a wrongly scaled gradient.
 PLAIN = {
@@ -57,7 +58,7 @@ def tiny_model(folder: Path, seed: int = 0, **sizes: Any) -> ModelSource:
     torch.manual_seed(seed)
     model = LlamaForCausalLM(LlamaConfig(**{**defaults, **sizes}))  # type: ignore[no-untyped-call]
     model.save_pretrained(folder)
-    for file in SEED_MODEL.iterdir():
+    for file in builtin_path("seed_model").iterdir():
         if file.name not in ("config.json", "model.safetensors"):
             shutil.copyfile(file, folder / file.name)
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
@@ -72,8 +73,8 @@ def mean_one(weights: Sequence[float]) -> list[float]:
 
 def write_examples(path: Path, recipe: Any, count: int, weighted: bool = True) -> Path:
     """`count` examples on the demo's questions, of ragged lengths, as one Parquet file."""
-    draw = random.Random(7)
-    lines = QUESTIONS.read_text().splitlines()[:count]
+    draw = random.Random(7)  # noqa: S311
+    lines = builtin_path("train.jsonl").read_text().splitlines()[:count]
     weights = [draw.choice(WEIGHTS) if weighted else 1.0 for _ in lines]
     rows = [
         _example(recipe, json.loads(line), weight, index)
@@ -147,6 +148,20 @@ def _nothing(_: object) -> None:
     pass
 
 
-def lines_of(rows: Iterable[Sequence[object]]) -> str:
-    """Rows as the lines of a Markdown table."""
-    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows)
+def kill_a_rank(at_step: int) -> Callable[[TrainingStep], None]:
+    """A step listener that kills one rank of this process's training at a step."""
+
+    def listen(step: TrainingStep) -> None:
+        if step.step == at_step:
+            os.kill(_ranks()[-1].pid, signal.SIGKILL)
+
+    return listen
+
+
+def _ranks() -> list[psutil.Process]:
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if _is_rank(child.cmdline())]
+
+
+def _is_rank(argv: list[str]) -> bool:
+    return "east_core.engines.trl.rank" in argv and "torch.distributed.run" not in argv

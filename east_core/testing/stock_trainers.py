@@ -1,6 +1,6 @@
-"""Two trainers on the same job: ours, and TRL's own, which leaves the weights out.
+"""TRL's own trainers on the jobs of ours; they leave the weights out.
 
-    python -m torch.distributed.run --standalone --nproc-per-node N -m benchmarks.trainers JOB
+    python -m torch.distributed.run --standalone -m east_core.testing.stock_trainers JOB
 
 trains with the stock trainer and saves its checkpoint. Model, arguments and tokenised rows are
 those of east_core.engines.trl.rank; TRL's trainers are changed in one point only: rows come

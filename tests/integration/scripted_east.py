@@ -1,6 +1,6 @@
 """`east`, with a scripted sampler and an instant trainer in place of the engines.
 
-    python -m benchmarks.faults_flow run CONFIG
+    python tests/integration/scripted_east.py run CONFIG
 
 Everything else is the real thing: stages, records, store, Prefect, the command line's errors.
 """
