@@ -1,0 +1,29 @@
+"""Weigh samples that are at hand, without files, store or workflow."""
+
+from collections.abc import Iterable
+
+from east_core.answers.extraction import AnswerPolicy
+from east_core.answers.grading import Grader
+from east_core.records import SampledQuestion
+from east_core.weighting.strategies import LabelFree, Weighting
+from east_core.weighting.weighing import Rules, WeighedQuestion, Weigher, finish
+
+
+def weigh(
+    samples: Iterable[SampledQuestion],
+    weighting: Weighting,
+    policy: AnswerPolicy = "lenient",
+    label_free: LabelFree | None = None,
+    processes: int = 2,
+) -> list[WeighedQuestion]:
+    """The samples' questions in their order, each with its clusters and its weight.
+
+    Weights have mean 1 over the kept questions; a dropped one has the weight 0 and says why. Where
+    no question is kept, that is a result. Answers that only mathematics can compare are compared in
+    at most `processes` worker processes, which end with the call. Raises ConfigError where the
+    weighting is undefined for the questions that are kept, DataError where it needs what the
+    samples lack (log-probabilities).
+    """
+    with Grader(processes) as grader:
+        judged = list(Weigher(Rules(weighting, policy, label_free), grader).judge(samples))
+    return list(map(finish(weighting, [row.weight for row in judged if row.kept]), judged))
