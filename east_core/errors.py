@@ -17,11 +17,20 @@ The command line prints an `EastError` as one line and exits with `exit_code`; a
 exception is a defect of ours and keeps its traceback.
 """
 
+from east_core.text import visible
+
 
 class EastError(Exception):
-    """Base of the tree. The message is one line that a user can act on."""
+    """Base of the tree. The message is one line that a user can act on.
+
+    It may quote names and texts of unknown origin, so it is shown with control characters
+    written out.
+    """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return visible(super().__str__())
 
 
 class ConfigError(EastError):

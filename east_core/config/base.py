@@ -1,9 +1,10 @@
 """What every config model shares: it is frozen, and holds no credentials."""
 
-import re
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from east_core.store.location import holds_password
 
 
 class Frozen(BaseModel):
@@ -34,9 +35,9 @@ class Frozen(BaseModel):
 
 
 def _without_credentials(url: str) -> str:
-    """`url`, which must not hold user:password@: settings stay in records, logs and Prefect."""
-    if re.match(r"[\w+.:-]*://[^/\s]*@", url):
-        raise ValueError("leave user and password out of the URL; set them in the environment")
+    """`url`, which must not hold a password: settings stay in records, logs and Prefect."""
+    if holds_password(url):
+        raise ValueError("leave the password out of the URL; set it in the environment")
     return url
 
 

@@ -3,9 +3,13 @@
 Only safetensors are accepted; pickled weights can run code when they are loaded.
 """
 
+import fnmatch
 import hashlib
 import json
+import struct
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import fsspec
 
@@ -13,6 +17,7 @@ from east_core.config import ModelConfig
 from east_core.errors import DataError
 from east_core.inputs.questions import BUILTIN, builtin_path
 from east_core.protocols import ModelSource
+from east_core.store.faults import redact
 
 # What a checkpoint consists of; notes, original weights and pickles stay behind.
 PATTERNS = ["*.json", "*.safetensors", "*.jinja", "tokenizer*", "*.model", "*.txt", "*.py"]
@@ -39,10 +44,14 @@ def check_model_folder(folder: Path, name: str) -> None:
     """Refuse a folder that can't be sampled from and trained: one line with what is missing."""
     if not (folder / "config.json").is_file():
         raise DataError(f"model {name}: no config.json in it; is it a transformers model?")
-    if not list(folder.glob("*.safetensors")):
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
         raise DataError(
             f"model {name}: no .safetensors in it; convert its weights (pickles are refused)"
         )
+    for path in weights:
+        if problem := safetensors_problem(path):
+            raise DataError(f"model {name}: {path.name} {problem}; download or copy it again")
     if not _has_chat_template(folder):
         raise DataError(
             f"model {name}: its tokenizer has no chat template; "
@@ -61,6 +70,28 @@ def model_source(folder: Path, fingerprint: str, config: ModelConfig) -> ModelSo
     return ModelSource(folder, fingerprint, config.trust_remote_code)
 
 
+def safetensors_problem(path: Path) -> str | None:
+    """Why a file of weights can't be whole; None where its length is what its header says.
+
+    The format (huggingface.co/docs/safetensors): eight bytes with the header's length, a JSON
+    header with each tensor's `data_offsets`, then the data.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        start = stream.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        if length > size - 8:
+            return f"is cut off in its header ({size} bytes)"
+        raw = stream.read(length)
+    try:
+        tensors = json.loads(raw)
+        ends = [t["data_offsets"][1] for name, t in tensors.items() if name != "__metadata__"]
+        told = 8 + length + max(ends, default=0)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+        return "has no safetensors header"
+    return None if told == size else f"has {size} bytes where its header says {told}"
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -70,28 +101,80 @@ def _has_chat_template(folder: Path) -> bool:
     if (folder / "chat_template.jinja").is_file():
         return True
     settings = folder / "tokenizer_config.json"
-    return settings.is_file() and "chat_template" in json.loads(settings.read_text("utf-8"))
+    if not settings.is_file():
+        return False
+    try:
+        return "chat_template" in json.loads(settings.read_text("utf-8"))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DataError(f"{settings} is no JSON: {error}; download or copy it again") from error
 
 
 def _download(url: str, cache: Path) -> Path:
-    """Copy a model folder at an fsspec URL into the cache; files of the right size are kept."""
-    target = cache / "models" / hashlib.sha256(url.encode()).hexdigest()[:16]
-    target.mkdir(parents=True, exist_ok=True)
-    filesystem, root = fsspec.core.url_to_fs(url)
+    """Copy a model folder at an fsspec URL into the cache; what is there already is kept.
+
+    The folder in the cache is named after the URL and after what the file system tells of each
+    file (size, ETag or checksum, time of change): other weights under an old name get another
+    folder, and nobody's files change while they are read.
+    """
     try:
+        filesystem, root = fsspec.core.url_to_fs(url)
         listed = filesystem.ls(root, detail=True)
+        files = {
+            name: _told(filesystem, entry)
+            for entry in listed
+            if entry["type"] == "file" and _is_wanted(name := Path(entry["name"]).name)
+        }
+        identity = {name: _identity(told) for name, told in files.items()}
+        target = cache / "models" / _digest([url, identity])
+        target.mkdir(parents=True, exist_ok=True)
+        for name, told in files.items():
+            if not (identity[name] and _is_there(target / name, told["size"])):
+                _get(filesystem, str(told["name"]), target / name)
     except Exception as error:  # each filesystem has its own kinds
-        raise DataError(f"model {url} can't be listed: {error}; check model.name") from error
-    for entry in listed:
-        local = target / Path(entry["name"]).name
-        if entry["type"] == "file" and not _is_there(local, entry["size"]):
-            part = local.with_suffix(local.suffix + ".part")
-            filesystem.get_file(entry["name"], str(part))
-            part.replace(local)
+        reason = " ".join(redact(str(error)).split()) or type(error).__name__
+        raise DataError(
+            f"model {url} can't be downloaded: {reason}; check model.name, and that its server "
+            "can be reached"
+        ) from error
     return target
 
 
-def _is_there(path: Path, size: int) -> bool:
+# What file systems tell of a file that changes with its content, the surest first.
+_MARKS = (
+    "ETag", "etag", "md5Hash", "content_md5", "generation", "uid", "mtime", "LastModified",
+    "last_modified", "Last-Modified", "modified", "updated", "created",
+)  # fmt: skip
+
+
+def _told(filesystem: Any, entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is known of a listed file; asked for where the listing tells names alone (http)."""
+    if entry.get("size") is not None and _identity(entry):
+        return entry
+    told: Mapping[str, Any] = filesystem.info(entry["name"])
+    return {**entry, **told}
+
+
+def _identity(told: Mapping[str, Any]) -> list[str]:
+    """Size and marks of a file; empty where nothing but the size is known."""
+    marks = [f"{mark}={told[mark]}" for mark in _MARKS if told.get(mark) not in (None, "")]
+    return [f"size={told['size']}", *marks] if marks else []
+
+
+def _is_wanted(name: str) -> bool:
+    return any(fnmatch.fnmatch(name, pattern) for pattern in PATTERNS)
+
+
+def _get(filesystem: Any, source: str, target: Path) -> None:
+    part = target.with_suffix(target.suffix + ".part")
+    filesystem.get_file(source, str(part))
+    part.replace(target)
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _is_there(path: Path, size: int | None) -> bool:
     return path.is_file() and path.stat().st_size == size
 
 

@@ -8,6 +8,9 @@ An artifact has two identities:
 - `fingerprint`, of what was asked for: recipe (with stage name and revision) and inputs;
 - `content`, of what came out: the hashes of its files, and its facts.
 
+A store may be shared, damaged or hostile, so a record is believed only after `decode_record` has
+looked at all of it: its checksum, the type of every field, names, sizes and numbers.
+
 An input enters a fingerprint by its *content*. The recipe's fingerprint alone would keep serving
 results whose input has since been rebuilt, and on GPUs a rebuild differs in its bytes. A resumed
 run rebuilds nothing, so it never pays for this strictness. It also stops early: an input made by
@@ -15,14 +18,19 @@ a newer revision, but with the same bytes, leaves everything after it valid.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, TypeAlias
 
+from pydantic import TypeAdapter, ValidationError
+
 from east_core.errors import ArtifactDamaged
+from east_core.text import is_plain_name
 
 Json: TypeAlias = Any  # None, bool, int, float, str, and lists and string-keyed dicts of these
 RECORD_NAME = "_record.json"
@@ -30,6 +38,14 @@ FOLDER_DIGITS = 16
 # Files below this folder of an artifact tell how it was made; they are no part of its identity.
 LOGS = "logs/"
 FORMAT = 1
+# What a record may hold at most: far above any run, far below what fills a machine.
+MAX_RECORD_BYTES = 64 * 2**20
+MAX_FILES = 100_000
+MAX_FILE_BYTES = 2**46
+MAX_NAME = 1_000
+_ADDRESS = re.compile(r"[^\W_][\w.-]*(/[^\W_][\w.-]*)*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_FOLDER = re.compile(rf"([0-9a-f]{{{FOLDER_DIGITS}}})?")
 _ABSENT = "(absent)"
 
 
@@ -146,33 +162,87 @@ def encode_record(record: ArtifactRecord) -> bytes:
 def decode_record(raw: bytes, where: str) -> ArtifactRecord:
     """The record in `raw`, which was read at `where`.
 
-    Raises ArtifactDamaged unless `raw` is exactly what `encode_record` writes.
+    Raises ArtifactDamaged unless `raw` is exactly what `encode_record` writes, and every name,
+    size and number in it is one that an artifact may have.
     """
+    if len(raw) > MAX_RECORD_BYTES:
+        raise ArtifactDamaged(_damaged(where, f"it is longer than {MAX_RECORD_BYTES} bytes"))
     try:
-        fields = json.loads(raw)
-        written_format = fields.pop("format")
-        del fields["checksum"]
-        fields["files"] = tuple(ArtifactFile(**file) for file in fields["files"])
-        record = ArtifactRecord(**fields)
+        record = _typed().validate_json(raw, strict=True)
+        written_format = json.loads(raw).pop("format")
         sound = encode_record(record) == raw
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except ValidationError as error:
+        raise ArtifactDamaged(_damaged(where, f"it is no record ({_first(error)})")) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ArtifactDamaged(_damaged(where, f"it is no record ({error})")) from error
     if written_format != FORMAT:
         raise ArtifactDamaged(_damaged(where, f"its format {written_format} is not {FORMAT}"))
     if not sound:
         raise ArtifactDamaged(_damaged(where, "its checksum does not match"))
+    if problem := _impossible(record):
+        raise ArtifactDamaged(_damaged(where, problem))
     return record
 
 
 def check_name(name: str) -> str:
     """`name` where it may be a file of an artifact.
 
-    Raises ValueError for absolute paths, '..', and the names that the store keeps for itself.
+    Raises ValueError for absolute paths, '..', control characters, names too long for a disk, and
+    the names that the store keeps for itself.
     """
-    parts = PurePosixPath(name).parts
-    if not parts or name.startswith("/") or ".." in parts or parts[0].startswith("_record"):
+    if not _is_file_name(name):
         raise ValueError(f"{name!r} is no file name that an artifact may hold")
     return name
+
+
+def is_address(address: str) -> bool:
+    """Whether a text is an address: names of letters, digits, '.', '-', '_', joined by '/'."""
+    return len(address) <= MAX_NAME and _ADDRESS.fullmatch(address) is not None
+
+
+def _is_file_name(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return (
+        bool(parts)
+        and "/".join(parts) == name  # neither absolute nor with '.', '//' or a '/' at its end
+        and ".." not in parts
+        and not parts[0].startswith("_record")
+        and len(name) <= MAX_NAME
+        and is_plain_name(name)
+    )
+
+
+def _impossible(record: ArtifactRecord) -> str | None:
+    """What in a well-formed record no artifact of ours has; None where all is possible."""
+    if len(record.files) > MAX_FILES:
+        return f"it lists {len(record.files)} files"
+    names = [file.path for file in record.files]
+    if len(set(names)) < len(names):
+        return "it lists a file twice"
+    for file in record.files:
+        if not _is_file_name(file.path):
+            return f"it lists {file.path[:MAX_NAME]!r}, which is no file name of an artifact"
+        if not (0 <= file.size <= MAX_FILE_BYTES and _SHA256.fullmatch(file.sha256)):
+            return f"it lists {file.path} with an impossible size or hash"
+    if not _FOLDER.fullmatch(record.folder):
+        return f"its folder {record.folder[:MAX_NAME]!r} is not one of ours"
+    addresses = [record.address, *record.input_addresses.values()]
+    if wrong := next((address for address in addresses if not is_address(address)), None):
+        return f"{wrong[:MAX_NAME]!r} is no address"
+    if stray := record.input_addresses.keys() - record.inputs.keys():
+        return f"it tells where {min(stray)!r} stands, which is no input of it"
+    return None
+
+
+@functools.cache
+def _typed() -> TypeAdapter[ArtifactRecord]:
+    return TypeAdapter(ArtifactRecord)
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing that is wrong, on one line."""
+    found = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, found['loc'])) or 'JSON'}: {found['msg']}"
 
 
 def _damaged(where: str, why: str) -> str:

@@ -1,7 +1,6 @@
 """Store: where a run's artifacts live, by one fsspec URL or local path."""
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,17 @@ from east_core.errors import ArtifactDamaged, StoreError
 from east_core.store.files import cache_home
 from east_core.store.filesystem import Transfer
 from east_core.store.local import LocalPlace
-from east_core.store.manifest import RECORD_NAME, ArtifactFile, ArtifactRecord, decode_record
+from east_core.store.location import check_url, is_local, local_path, remark, require_writable_kind
+from east_core.store.manifest import (
+    RECORD_NAME,
+    ArtifactFile,
+    ArtifactRecord,
+    decode_record,
+    is_address,
+)
 from east_core.store.remote import RemotePlace
 
 PRUNED_NAME = "_pruned.json"
-_ADDRESS = re.compile(r"[^\W_][\w.-]*(/[^\W_][\w.-]*)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +33,13 @@ class StoreCheck:
     conditional_writes: bool
 
     def __str__(self) -> str:
-        if self.conditional_writes:
-            return f"{self.url}: reachable, writable, refuses to overwrite records"
-        return (
-            f"{self.url}: reachable and writable, but it ignores conditional writes "
-            "(If-None-Match): never run two flows with one run name at the same time there"
+        told = (
+            "reachable, writable, refuses to overwrite records"
+            if self.conditional_writes
+            else "reachable and writable, but it ignores conditional writes (If-None-Match): "
+            "never run two flows with one run name at the same time there"
         )
+        return "; ".join(filter(None, (f"{self.url}: {told}", remark(self.url))))
 
 
 class Place(Protocol):
@@ -72,16 +78,12 @@ class Store:
         options: Mapping[str, Any] | None = None,
         transfer: Transfer | None = None,
     ) -> None:
-        if re.match(r"\w+://[^/]*@", url):
-            raise StoreError(
-                "the store's URL holds credentials; leave them out and set AWS_PROFILE or "
-                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead"
-            )
+        check_url(url)
         self.root = url.rstrip("/") or url
-        self.is_local = "://" not in url or url.startswith(("file://", "local://"))
+        self.is_local = is_local(url)
         self.cache = cache or Path(os.environ.get("EAST_CACHE") or cache_home())
         self.place: Place = (
-            LocalPlace(_local_path(url))
+            LocalPlace(local_path(url))
             if self.is_local
             else RemotePlace(self.root, self.cache, options or {}, transfer or Transfer())
         )
@@ -127,7 +129,9 @@ class Store:
         """The addresses at and below `prefix` that hold a record, sound or not; sorted."""
         end = f"/{RECORD_NAME}"
         return sorted(
-            path.removesuffix(end) for path in self.place.sizes(prefix) if path.endswith(end)
+            address
+            for path in self.place.sizes(prefix)
+            if path.endswith(end) and is_address(address := path.removesuffix(end))
         )
 
     def fetch(self, record: ArtifactRecord, names: Sequence[str] | None = None) -> Path:
@@ -171,7 +175,10 @@ class Store:
         return Path(os.environ.get("EAST_SCRATCH") or self.place.scratch)
 
     def check_writable(self) -> StoreCheck:
-        """Write, read and delete a probe. Raises StoreError where that fails."""
+        """Write, read and delete a probe. Raises StoreError where that fails, or where the kind of
+        store can't tell two writers apart.
+        """
+        require_writable_kind(self.root)
         return StoreCheck(self.root, conditional_writes=self.place.check())
 
 
@@ -180,13 +187,9 @@ def check_address(address: str) -> str:
 
     Raises StoreError otherwise.
     """
-    if not _ADDRESS.fullmatch(address):
+    if not is_address(address):
         raise StoreError(
             f"{address!r} can't be an artifact's address: use letters, digits, '.', '-' and '_', "
             "starting with a letter or digit, joined by '/'"
         )
     return address
-
-
-def _local_path(url: str) -> Path:
-    return Path(re.sub(r"^(file|local)://", "", url)).expanduser()

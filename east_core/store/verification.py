@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from east_core.errors import ArtifactDamaged
-from east_core.store.manifest import LOGS, RECORD_NAME, ArtifactFile, ArtifactRecord
+from east_core.store.manifest import LOGS, RECORD_NAME, ArtifactFile, ArtifactRecord, is_address
 from east_core.store.store import PRUNED_NAME, Store
 
 Problem = Literal["damaged", "missing", "unrecorded"]
@@ -113,5 +113,6 @@ def _check_file(
 
 def _unrecorded(sizes: Mapping[str, int], claimed: set[str]) -> Iterator[Finding]:
     for path in sorted(sizes.keys() - claimed):
-        if path.rsplit("/", 1)[-1] not in (RECORD_NAME, PRUNED_NAME):
+        address, _, name = path.rpartition("/")
+        if name not in (RECORD_NAME, PRUNED_NAME) or not is_address(address):
             yield Finding("unrecorded", path, f"{sizes[path]} bytes that belong to no artifact")

@@ -9,6 +9,7 @@ import typer
 
 from east_core.errors import EastError
 from flows.commands.plan import plan
+from flows.commands.say import say
 from flows.commands.store import lineage, prune, runs, verify
 from flows.commands.studies import compare, report, sweep
 from flows.commands.ui import champions, rollback, up
@@ -60,7 +61,7 @@ def check(config: ConfigPath, set_: Overrides = []) -> None:  # noqa: B006
     from flows.commands.check import check_run
 
     for finding in check_run(load_config(config, set_)):
-        typer.echo(finding)
+        say(finding)
 
 
 @app.command()
@@ -88,7 +89,7 @@ def show(
     store, name = open_run(run_url)
     rounds = summarise(store, name)
     if as_json:
-        typer.echo(json.dumps(summary_json(rounds), indent=2))
+        say(json.dumps(summary_json(rounds), indent=2))
     else:
         print_rounds(name, rounds)
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flows.commands.say import say
+
 if TYPE_CHECKING:
     from east_core.config import DatasetConfig, RunConfig
     from east_core.engines.devices import Device
@@ -91,7 +93,7 @@ def plan(
     device: Device = "cpu" if run.resources.device == "cpu" else "cuda"
     planner = Planner(run, _shape(run, params, hidden, layers), work, assumed, device)
     made = planner.plan()
-    typer.echo(_as_json(planner, made) if as_json else _as_text(planner, made))
+    say(_as_json(planner, made) if as_json else _as_text(planner, made))
     if made.misfits:
         raise typer.Exit(1)
 

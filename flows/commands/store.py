@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from flows.commands.say import say
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 RunUrl = Annotated[
     str, typer.Argument(help="The run's folder: s3://bucket/prefix/NAME or .east/store/NAME")
@@ -25,17 +27,17 @@ def runs(
 
     found = list_runs(Store(store_url))
     if as_json:
-        typer.echo(json.dumps([asdict(run) for run in found], indent=2))
+        say(json.dumps([asdict(run) for run in found], indent=2))
         return
     for run in found:
         asked = "?" if run.rounds_asked is None else run.rounds_asked
         scores = ", ".join(f"{name} {value:.1%}" for name, value in run.accuracy.items())
-        typer.echo(
+        say(
             f"{run.name:<24} {run.rounds}/{asked} rounds  {scores or 'no scores'}  "
             f"{run.state}  {run.last_change}"
         )
     if not found:
-        typer.echo(f"no runs in {store_url}")
+        say(f"no runs in {store_url}")
 
 
 def lineage(
@@ -50,10 +52,10 @@ def lineage(
 
     traced = trace(*open_artifact(artifact_url))
     if as_json:
-        typer.echo(json.dumps(lineage_json(traced), indent=2))
+        say(json.dumps(lineage_json(traced), indent=2))
         return
     for line in lineage_lines(traced):
-        typer.echo(line)
+        say(line)
 
 
 def verify(run_url: RunUrl, as_json: AsJson = False) -> None:
@@ -66,12 +68,12 @@ def verify(run_url: RunUrl, as_json: AsJson = False) -> None:
     store, name = open_run(run_url)
     result = verification.verify(store, name)
     if as_json:
-        typer.echo(json.dumps({"is_sound": result.is_sound, **asdict(result)}, indent=2))
+        say(json.dumps({"is_sound": result.is_sound, **asdict(result)}, indent=2))
     else:
         for finding in result.findings:
-            typer.echo(str(finding))
+            say(str(finding))
         verdict = "all as recorded" if result.is_sound else "DAMAGED"
-        typer.echo(
+        say(
             f"{result.artifacts} artifacts, {result.files} files, "
             f"{result.bytes / 2**20:.1f} MiB: {verdict}"
         )
@@ -101,8 +103,8 @@ def prune(
     steps = plan_prune(store, name, keep)
     for step in steps:
         verdict = f"stays ({step.reason})" if step.reason else "goes"
-        typer.echo(f"{step.address}  {step.size / 2**20:.1f} MiB  {verdict}")
+        say(f"{step.address}  {step.size / 2**20:.1f} MiB  {verdict}")
     if dry_run:
-        typer.echo("nothing was deleted (--dry-run)")
+        say("nothing was deleted (--dry-run)")
     else:
-        typer.echo(f"freed {delete(store, steps) / 2**20:.1f} MiB")
+        say(f"freed {delete(store, steps) / 2**20:.1f} MiB")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from east_core.errors import ConfigError
+from flows.commands.say import say
 
 if TYPE_CHECKING:
     from east_core.studies.study import StudyConfig
@@ -32,7 +33,7 @@ def report(run_url: RunUrl) -> None:
     from east_core.reports.html import write_report
     from flows.commands.launch import open_run
 
-    typer.echo(write_report(*open_run(run_url)))
+    say(write_report(*open_run(run_url)))
 
 
 def compare(config: StudyPath, set_: Overrides = []) -> None:  # noqa: B006 typer copies it
@@ -83,5 +84,5 @@ def _launch(study: "StudyConfig") -> None:
 
         record = compare_flow(study)
     store = Store(f"{study.store.rstrip('/')}/{study.name}")
-    typer.echo((store.fetch(record) / TABLE).read_text("utf-8"))
-    typer.echo(f"figures and numbers: {store.url(record)}")
+    say((store.fetch(record) / TABLE).read_text("utf-8"))
+    say(f"figures and numbers: {store.url(record)}")

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from flows.commands.say import say
+
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on loopback.")]
 Deployments = Annotated[
     Path | None, typer.Option(help="A prefect.yaml of your own; default: infra/prefect.yaml.")
@@ -23,13 +25,13 @@ def up(port: Port = 4200, deployments: Deployments = None) -> None:
     """
     from flows.server.cockpit import DEPLOYMENTS, cockpit
 
-    typer.echo("starting Prefect's server, a worker and the deployments (15 to 60 seconds) ...")
+    say("starting Prefect's server, a worker and the deployments (15 to 60 seconds) ...")
     with cockpit(port, deployments or DEPLOYMENTS) as running:
-        typer.echo(f"UI         {running.url}/deployments")
-        typer.echo("logs       .east/prefect/server.log and worker.log")
-        typer.echo("stop       Ctrl-C; running runs stop too, and go on when run again")
+        say(f"UI         {running.url}/deployments")
+        say("logs       .east/prefect/server.log and worker.log")
+        say("stop       Ctrl-C; running runs stop too, and go on when run again")
         running.watch()
-    typer.echo("stopped")
+    say("stopped")
 
 
 def rollback(line: LineUrl, reason: Reason = "rolled back by hand") -> None:
@@ -40,7 +42,7 @@ def rollback(line: LineUrl, reason: Reason = "rolled back by hand") -> None:
 
     store, name = open_run(line)
     entry = roll_back(store, name, reason)
-    typer.echo(f"{name}: champion is now {entry.champion or 'the base model'}")
+    say(f"{name}: champion is now {entry.champion or 'the base model'}")
     use_project_settings()
     if "PREFECT_API_URL" in os.environ:  # a server that automations may wait on
         from tasks.promotions import publish_history, tell_decision
@@ -57,5 +59,5 @@ def champions(line: LineUrl) -> None:
     store, name = open_run(line)
     for entry in history(store, name):
         champion = entry.champion or "base model"
-        typer.echo(f"{entry.number:4}  {entry.decided_at}  {entry.action:11}  {champion}")
-        typer.echo(f"      {entry.run}: {entry.reason}")
+        say(f"{entry.number:4}  {entry.decided_at}  {entry.action:11}  {champion}")
+        say(f"      {entry.run}: {entry.reason}")

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flows.commands.say import say
+
 if TYPE_CHECKING:
     from east_core.weighting.strategies import Weighting
     from east_core.weighting.weighing import RoundStatistics
@@ -110,7 +112,7 @@ def weigh(
         _checked(TypeAdapter(LabelFree), majority, "--label-free") if label_free else None,
         processes,
     )
-    typer.echo(_summary(statistics, out))
+    say(_summary(statistics, out))
 
 
 def _weighting(

@@ -80,3 +80,22 @@ def test_prune_dry_run_deletes_nothing(store: Store) -> None:
     east("prune", url, "--keep", "last:1")
     assert not weights.exists()
     assert "all as recorded" in east("verify", url)
+
+
+def test_what_a_store_holds_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    url = str(tmp_path / "store")
+    recipe = {"seed": "\x1b]0;owned\x07", "\x1b[2J": 1}
+    materialize(Store(url), Stage("demo/questions", "\x1b[31mred", recipe=recipe), lambda _: None)
+    (tmp_path / "store" / "demo" / "stray\x1b[2J").write_text("")
+    for output in (
+        east("lineage", f"{url}/demo/questions"),
+        east("lineage", f"{url}/demo/questions", "--json"),
+        east("verify", f"{url}/demo"),
+    ):
+        assert "\x1b" not in output
+
+
+def test_every_command_prints_through_say() -> None:
+    folder = Path(__file__).parents[3] / "flows" / "commands"
+    bare = {path.name for path in folder.glob("*.py") if "typer.echo(" in path.read_text()}
+    assert bare == {"say.py"}
