@@ -13,7 +13,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
 
-from east_core.engines.trl.torchrun import TrainingStep
+from east_core.engines.trl.messages import TrainingStep
 from east_core.protocols import SamplingProgress
 from east_core.store import ArtifactRecord
 

@@ -2,23 +2,24 @@
 
 Prefect's process never owns a device: sampling and training each run as a child of their own,
 so that memory is freed for certain and a crash has one owner. A child talks to us in lines on
-its standard output: a line that starts with `MESSAGE_PREFIX` carries one JSON message, every
-other line is its log.
+its standard output: a line that starts with `MESSAGE_PREFIX` carries one message
+(east_core.engines.messages), every other line is its log.
 """
 
 import collections
 import contextlib
-import json
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import Self, TypeVar
 
+from east_core.engines.messages import Message, encode
 from east_core.errors import EngineError
 
 MESSAGE_PREFIX = "@east "
+Kind = TypeVar("Kind")
 LAST_LINES = 12
 # Loaders of engines look things up on the hub and phone home unless told not to.
 QUIET_ENGINES = {
@@ -30,18 +31,15 @@ QUIET_ENGINES = {
 }
 
 
-def emit(message: Mapping[str, Any]) -> None:
+def emit(message: Message) -> None:
     """Send one message from a child to its parent."""
-    sys.stdout.write(f"{MESSAGE_PREFIX}{json.dumps(message)}\n")
+    sys.stdout.write(f"{MESSAGE_PREFIX}{encode(message)}\n")
     sys.stdout.flush()
 
 
-def parse_message(line: str) -> dict[str, Any] | None:
-    """The message that a line carries; None for a line of log."""
-    if not line.startswith(MESSAGE_PREFIX):
-        return None
-    message: dict[str, Any] = json.loads(line[len(MESSAGE_PREFIX) :])
-    return message
+def message_in(line: str, read: Callable[[str], Kind]) -> Kind | None:
+    """The message that a line carries; None for a line of log. Raises as `read` does."""
+    return read(line[len(MESSAGE_PREFIX) :]) if line.startswith(MESSAGE_PREFIX) else None
 
 
 class ChildProcess:
@@ -77,14 +75,14 @@ class ChildProcess:
         """The supervisor's process id."""
         return self._process.pid
 
-    def send(self, message: Mapping[str, Any]) -> None:
-        """Write one JSON line to the child's standard input.
+    def send(self, message: Message) -> None:
+        """Write one message to the child's standard input.
 
         Raises EngineError where the child is gone.
         """
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.write(encode(message) + "\n")
             self._process.stdin.flush()
         except (BrokenPipeError, ValueError) as error:
             raise EngineError(f"the process is gone; {self.last_words()}") from error

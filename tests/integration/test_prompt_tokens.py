@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from east_core.engines.processes import parse_message, run_child
+from east_core.engines.processes import run_child
 from east_core.inputs.questions import builtin_path
 from east_core.records import TrainingExample
 from east_core.tables import write_table
@@ -15,26 +15,25 @@ SAMPLING = """
 import json, sys
 from types import SimpleNamespace
 from transformers import AutoTokenizer
+from east_core.engines.vllm.messages import Asked
 from east_core.engines.vllm.worker import Worker
-from east_core.engines.processes import emit
 from east_core.protocols import GenerationSettings
 folder, system, question = sys.argv[1:]
 class Engine:
     model_config = SimpleNamespace(max_model_len=2048)
     def add_request(self, key, prompt, params):
-        emit({"ids": prompt["prompt_token_ids"]})
+        print("ids", json.dumps({"ids": prompt["prompt_token_ids"]}))
 worker = Worker(None, SimpleNamespace(llm_engine=Engine()), AutoTokenizer.from_pretrained(folder))
 worker.settings = GenerationSettings(2, 1.0, 1.0, 8, system, (), 0)
-worker.ask("0:0", "q", question)
+worker.ask(Asked("0:0", "q", question))
 """
 TRAINING = """
-import sys
+import json, sys
 from pathlib import Path
 from transformers import AutoTokenizer
 import datasets
 from east_core.engines.trl.data import prepare_data
 from east_core.config import Resources, SftRecipe
-from east_core.engines.processes import emit
 from east_core.protocols import ModelSource
 from east_core.protocols import TrainingJob
 folder, system, table = sys.argv[1:]
@@ -45,14 +44,15 @@ job = TrainingJob(
 rows = Path(table).parent / "rows.arrow"
 prepare_data(job, AutoTokenizer.from_pretrained(folder), rows)
 row = datasets.Dataset.from_file(str(rows))[0]
-emit({"ids": row["input_ids"], "labels": row["labels"]})
+print("ids", json.dumps({"ids": row["input_ids"], "labels": row["labels"]}))
 """
 
 
 def messages_of(program: str, *arguments: str) -> dict[str, list[int]]:
     lines: list[str] = []
     run_child([sys.executable, "-c", program, *arguments], on_line=lines.append)
-    (message,) = [message for line in lines if (message := parse_message(line))]
+    (told,) = [line for line in lines if line.startswith("ids ")]
+    message: dict[str, list[int]] = json.loads(told.removeprefix("ids "))
     return message
 
 

@@ -18,7 +18,8 @@ from east_core.config import (
     SamplingRecipe,
     SftRecipe,
 )
-from east_core.engines.trl.torchrun import TorchrunTrainer, TrainingStep
+from east_core.engines.trl.messages import TrainingStep
+from east_core.engines.trl.torchrun import TorchrunTrainer
 from east_core.errors import ConfigError, EngineError
 from east_core.protocols import TrainingJob
 from east_core.runs.run import Run

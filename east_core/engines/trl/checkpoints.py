@@ -16,6 +16,7 @@ from typing import Any
 import fsspec
 
 from east_core.engines.processes import emit
+from east_core.engines.trl.messages import SkippedCheckpoint
 
 MANIFEST = "east_manifest.json"
 CHECKPOINTS_KEPT = 2  # the newest may be damaged; the one before it is the way back
@@ -38,7 +39,7 @@ def discard_damaged(folder: Path, identity: str) -> None:
         fault = checkpoint_fault(checkpoint, identity)
         if fault is None:
             return
-        emit({"skipped_checkpoint": checkpoint.name, "fault": fault})
+        emit(SkippedCheckpoint(checkpoint.name, fault))
         shutil.rmtree(checkpoint)
 
 
@@ -83,7 +84,7 @@ def copy_from_store(folder: Path, url: str, identity: str) -> Path | None:
         fault = checkpoint_fault(folder / name, identity)
         if fault is None:
             return folder / name
-        emit({"skipped_checkpoint": f"{url} {name}", "fault": fault})
+        emit(SkippedCheckpoint(f"{url} {name}", fault))
         shutil.rmtree(folder / name)
     return None
 

@@ -3,12 +3,10 @@
     torchrun --nproc-per-node N -m east_core.engines.trl.rank JOB.json
 
 Reads the job that east_core.engines.trl.torchrun wrote, trains, and leaves a complete checkpoint
-(safetensors, tokenizer, template) with its training log. Talks to its parent in messages
-(east_core.engines.processes): {"data"}, {"resumed"}, {"skipped_checkpoint"}, {"step"},
-{"checkpoint"}, {"result"}, {"error"}.
+(safetensors, tokenizer, template) with its training log. Talks to its parent in the
+messages of east_core.engines.trl.messages.
 """
 
-import dataclasses
 import errno
 import math
 import os
@@ -52,6 +50,15 @@ from east_core.engines.trl.checkpoints import (
 )
 from east_core.engines.trl.data import TrainingData, prepare_data, read_summary, row_lengths
 from east_core.engines.trl.job import MEMORY_KNOBS, RankJob, read_job
+from east_core.engines.trl.messages import (
+    Failed,
+    Finished,
+    Prepared,
+    Resumed,
+    SavedCheckpoint,
+    Stepped,
+    TrainingStep,
+)
 from east_core.engines.trl.output import save_checkpoint
 from east_core.engines.trl.trainers import (
     GlobalBatchSampler,
@@ -78,7 +85,7 @@ def main() -> None:
         status = 0
     except Exception as error:
         failure = as_east_error(error)
-        emit({"error": type(failure).__name__, "message": str(failure)})
+        emit(Failed(type(failure).__name__, str(failure)))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
@@ -126,7 +133,7 @@ def train(job: RankJob) -> None:
     trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
     save_checkpoint(trainer, tokenizer, job)
     if _is_first():
-        emit({"result": dataclasses.asdict(_result(trainer.state, data))})
+        emit(Finished(_result(trainer.state, data)))
     distributed.barrier()
 
 
@@ -153,7 +160,7 @@ def prepared_data(job: RankJob, tokenizer: PreTrainedTokenizerBase) -> TrainingD
     """The tokenised rows on disk, written by the first rank."""
     if _is_first():
         data = prepare_data(job, tokenizer, job.data_file)
-        emit({"data": dataclasses.asdict(data)})
+        emit(Prepared(data))
     distributed.barrier()
     return read_summary(job.data_file)
 
@@ -217,7 +224,7 @@ def _resume_point(job: RankJob) -> Path | None:
     distributed.barrier()
     checkpoint = latest_checkpoint(job.checkpoints)
     if checkpoint and _is_first():
-        emit({"resumed": checkpoint.name})
+        emit(Resumed(checkpoint.name))
     return checkpoint
 
 
@@ -248,7 +255,7 @@ class ProgressCallback(TrainerCallback):
         now = time.monotonic()
         seconds, self.step_started = now - self.step_started, now
         if state.is_world_process_zero:
-            emit({"step": _step_message(state, logs, seconds)})
+            emit(Stepped(_step(state, logs, seconds)))
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
         """Start the clocks."""
@@ -284,21 +291,21 @@ class ProgressCallback(TrainerCallback):
             seal_checkpoint(checkpoint, self.job.identity)
             if store := self.job.resources.checkpoint_store:
                 copy_to_store(checkpoint, store, self.job.identity)
-            emit({"checkpoint": checkpoint.name})
+            emit(SavedCheckpoint(checkpoint.name))
 
 
-def _step_message(state: TrainerState, logs: dict[str, float], seconds: float) -> dict[str, float]:
-    return {
-        "step": state.global_step,
-        "steps": state.max_steps,
-        "loss": logs["loss"],
-        "unweighted_loss": logs["unweighted_loss"],
-        "weight_mean": logs["weight_mean"],
-        "weight_std": logs["weight_std"],
-        "learning_rate": logs["learning_rate"],
-        "grad_norm": logs.get("grad_norm", 0.0),
-        "tokens_per_second": logs["tokens"] / seconds,
-    }
+def _step(state: TrainerState, logs: dict[str, float], seconds: float) -> TrainingStep:
+    return TrainingStep(
+        step=state.global_step,
+        steps=state.max_steps,
+        loss=logs["loss"],
+        unweighted_loss=logs["unweighted_loss"],
+        weight_mean=logs["weight_mean"],
+        weight_std=logs["weight_std"],
+        learning_rate=logs["learning_rate"],
+        grad_norm=logs.get("grad_norm", 0.0),
+        tokens_per_second=logs["tokens"] / seconds,
+    )
 
 
 def _result(state: TrainerState, data: TrainingData) -> TrainingResult:

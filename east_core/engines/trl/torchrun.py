@@ -10,13 +10,18 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from east_core import errors
 from east_core.engines.devices import device_of
-from east_core.engines.processes import parse_message, run_child
+from east_core.engines.processes import message_in, run_child
 from east_core.engines.ray.training import Launch, run_agents
 from east_core.engines.trl.job import JOB_FILE, MEMORY_KNOBS, RankJob, rank_job, write_job
+from east_core.engines.trl.messages import (
+    Failed,
+    Finished,
+    Stepped,
+    TrainingStep,
+    read_report,
+)
 from east_core.errors import EastError, EngineError, MachineLost
 from east_core.protocols import TrainingJob, TrainingResult
 
@@ -26,33 +31,6 @@ _ENVIRONMENT = {
     "TQDM_DISABLE": "1",
     "PYTHONWARNINGS": "ignore::FutureWarning",  # DeepSpeed's, about torch, at every collective
 }
-
-
-@dataclass(frozen=True)
-class TrainingStep:
-    """One optimizer step, as the ranks tell it.
-
-    `loss` is weighted as trained, `unweighted_loss` the same mean with w = 1; both are means over
-    the whole global batch. `weight_mean` and `weight_std` describe that batch's weights.
-    """
-
-    step: int
-    steps: int
-    loss: float
-    unweighted_loss: float
-    weight_mean: float
-    weight_std: float
-    learning_rate: float
-    grad_norm: float
-    tokens_per_second: float
-
-    def __str__(self) -> str:
-        return (
-            f"step {self.step}/{self.steps}  loss {self.loss:.4f} "
-            f"(unweighted {self.unweighted_loss:.4f})  weights {self.weight_mean:.2f} "
-            f"±{self.weight_std:.2f}  lr {self.learning_rate:.2e}  grad {self.grad_norm:.2f}  "
-            f"{self.tokens_per_second:,.0f} tokens/s"
-        )
 
 
 @dataclass
@@ -102,36 +80,19 @@ class _Conversation:
 
     def hear(self, line: str) -> None:
         """Take in one line of the ranks' output."""
-        message = parse_message(line)
-        if message is None:
-            self.deaths.hear(line)
-            self.on_log(line)
-        elif "step" in message:
-            self.on_step(TrainingStep(**message["step"]))
-        elif "result" in message:
-            self.result = TrainingResult(**message["result"])
-        elif "error" in message:
-            kind = getattr(errors, message["error"])
-            self.error = self.error or kind(message["message"])
-        else:
-            self.on_log(_told(message))
-
-
-def _told(message: dict[str, Any]) -> str:
-    """A rank's rarer message as a line of log."""
-    match message:
-        case {"resumed": name}:
-            return f"training resumes from {name}"
-        case {"skipped_checkpoint": name, "fault": fault}:
-            return f"training skips {name}: {fault}"
-        case {"checkpoint": name}:
-            return f"training saved {name}"
-        case {"data": data}:
-            return (
-                f"training on {data['examples']} examples, "
-                f"{data['dropped_too_long']} dropped as too long"
-            )
-    return str(message)
+        message = message_in(line, read_report)
+        match message:
+            case None:
+                self.deaths.hear(line)
+                self.on_log(line)
+            case Stepped(step):
+                self.on_step(step)
+            case Finished(result):
+                self.result = result
+            case Failed():
+                self.error = self.error or message.error()
+            case _:
+                self.on_log(str(message))
 
 
 @dataclass(frozen=True)

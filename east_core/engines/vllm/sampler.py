@@ -21,12 +21,24 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self, TypeVar
 
 from east_core.config import Resources
 from east_core.engines.devices import device_of, memory_in_use, visible_gpus
 from east_core.engines.probe import TOLERANCE_BF16, TOLERANCE_FP32
-from east_core.engines.processes import ChildProcess, parse_message
+from east_core.engines.processes import ChildProcess, message_in
+from east_core.engines.vllm.messages import (
+    Answered,
+    Ask,
+    Asked,
+    Asleep,
+    FromWorker,
+    Generate,
+    Load,
+    Loaded,
+    Sleep,
+    read_report,
+)
 from east_core.engines.vllm.options import EngineOptions
 from east_core.errors import EngineError
 from east_core.protocols import GenerationSettings, ModelSource, SamplingProgress
@@ -38,8 +50,8 @@ BOOKKEEPING = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", 
 HELD_ASLEEP = 0.1
 SLEEP_SECONDS = 120.0
 log = logging.getLogger(__name__)
-Inbox = queue.SimpleQueue[tuple[int, dict[str, Any] | None]]
-Ask = tuple[str, str, str]  # key "shard:position", question's id, prompt
+Inbox = queue.SimpleQueue[tuple[int, FromWorker | EngineError]]
+Report = TypeVar("Report", Loaded, Answered, Asleep)
 
 
 @dataclass
@@ -104,7 +116,7 @@ class VllmSampler:
         try:
             self._serve(model)
             for engine in self._engines:
-                engine.child.send({"settings": dataclasses.asdict(settings)})
+                engine.child.send(Generate(settings))
             queueing = Queueing.of(self._resources, settings.samples_per_question)
             yield from self._answer_all(shards, queueing, Meter(total, self._on_progress))
             is_done = True
@@ -131,9 +143,9 @@ class VllmSampler:
         self._loaded = None
         try:
             for engine in self._engines:
-                engine.child.send({"sleep": True})
+                engine.child.send(Sleep())
             for _ in self._engines:
-                self._await("asleep", SLEEP_SECONDS)
+                self._await(Asleep, SLEEP_SECONDS)
             held = max((self._held(engine) for engine in self._engines), default=0.0)
         except EngineError as error:
             log.warning("the engines end, because they could not be put to sleep: %s", error)
@@ -164,15 +176,16 @@ class VllmSampler:
     def _load(self, model: ModelSource) -> bool:
         """Load `model` into every engine; whether all of them speak like it."""
         for engine in self._engines:
-            engine.child.send({"load": str(model.folder)})
+            engine.child.send(Load(str(model.folder)))
         answers = [self._speaks_like(model) for _ in self._engines]  # all of them, not the first
         return all(answers)
 
     def _speaks_like(self, model: ModelSource) -> bool:
-        message = self._await("loaded", self._longest)
-        if message["loaded"] != str(model.folder):
-            raise EngineError(f"the engine serves {message['loaded']}, not {model.folder}")
-        drift, limit = message["drift"], TOLERANCE_FP32 if message["is_fp32"] else TOLERANCE_BF16
+        told = self._await(Loaded, self._longest)
+        if told.folder != str(model.folder):
+            raise EngineError(f"the engine serves {told.folder}, not {model.folder}")
+        drift = math.inf if told.drift is None else told.drift
+        limit = TOLERANCE_FP32 if told.is_fp32 else TOLERANCE_BF16
         if drift > limit:
             log.warning(
                 "an engine's log-probabilities are %.2g nats a token from those that training saw, "
@@ -180,7 +193,7 @@ class VllmSampler:
                 drift,
                 limit,
             )
-        return bool(drift <= limit)
+        return drift <= limit
 
     def _start(self, model: ModelSource) -> None:
         for index in range(self._resources.engines):
@@ -199,26 +212,24 @@ class VllmSampler:
         """The stage's time limit in seconds."""
         return self._resources.stage_timeout_hours * 3600
 
-    def _await(self, kind: str, seconds: float) -> dict[str, Any]:
+    def _await(self, kind: type[Report], seconds: float) -> Report:
         """The next message of this kind; others are dropped. Raises as `_next_message` does."""
-        while kind not in (message := self._next_message(seconds)[1]):
+        while not isinstance(message := self._next_message(seconds)[1], kind):
             continue
         return message
 
-    def _next_message(self, seconds: float) -> tuple[int, dict[str, Any]]:
+    def _next_message(self, seconds: float) -> tuple[int, FromWorker]:
         """The next message of any engine.
 
-        Raises EngineError where an engine ended, or none spoke for so many seconds.
+        Raises EngineError where an engine ended or can't be understood, or where none spoke for so
+        many seconds.
         """
         try:
             index, message = self._inbox.get(timeout=seconds)
         except queue.Empty:
             raise EngineError(f"the sampling engine said nothing for {seconds:.0f} s") from None
-        if message is None:
-            child = self._engines[index].child
-            raise EngineError(
-                f"sampling engine {index} ended with status {child.wait()}; {child.last_words()}"
-            )
+        if isinstance(message, EngineError):
+            raise message
         return index, message
 
     def _answer_all(
@@ -231,9 +242,9 @@ class VllmSampler:
         self._hand_out(batches, queueing.room)
         while any(engine.outstanding for engine in self._engines):
             index, message = self._next_message(self._longest)
-            if "answer" not in message:
+            if not isinstance(message, Answered):
                 continue
-            meter.count(1, sum(row[2] for row in message["completions"]))
+            meter.count(1, sum(completion.token_count for completion in message.completions))
             _file_answer(waiting, message)
             self._engines[index].outstanding -= 1
             self._hand_out(batches, queueing.room)
@@ -242,13 +253,13 @@ class VllmSampler:
                 following += 1
         meter.report()
 
-    def _hand_out(self, batches: Iterator[list[Ask]], room: int) -> None:
+    def _hand_out(self, batches: Iterator[list[Asked]], room: int) -> None:
         """Give each engine batches while it has fewer than `room` questions."""
         while (engine := min(self._engines, key=lambda e: e.outstanding)).outstanding < room:
             batch = next(batches, None)
             if batch is None:
                 return
-            engine.child.send({"ask": batch})
+            engine.child.send(Ask(batch))
             engine.outstanding += len(batch)
 
 
@@ -301,30 +312,35 @@ class Queueing:
 
 def _batches(
     shards: Iterable[Sequence[Question]], queueing: Queueing, waiting: dict[int, Shard]
-) -> Iterator[list[Ask]]:
+) -> Iterator[list[Asked]]:
     """Each shard's batches, the shard noted in `waiting` beforehand."""
     for number, questions in enumerate(shards):
         waiting[number] = Shard(questions)
         for positions in queueing.slices(len(questions)):
             yield [
-                (f"{number}:{position}", questions[position].id, questions[position].prompt)
+                Asked(f"{number}:{position}", questions[position].id, questions[position].prompt)
                 for position in positions
             ]
 
 
-def _file_answer(waiting: dict[int, Shard], message: dict[str, Any]) -> None:
-    number, position = map(int, message["answer"].split(":"))
-    completions = tuple(Completion(*row) for row in message["completions"])
-    waiting[number].answers[position] = completions
+def _file_answer(waiting: dict[int, Shard], message: Answered) -> None:
+    number, position = map(int, message.key.split(":"))
+    waiting[number].answers[position] = message.completions
 
 
 def _read(engine: Engine, inbox: Inbox) -> None:
-    """Pass an engine's messages on until it ends."""
-    for line in engine.child.lines():
-        message = parse_message(line)
-        if message is not None:
-            inbox.put((engine.index, message))
-    inbox.put((engine.index, None))
+    """Pass an engine's messages on, and how it ended: by itself, or in words not understood."""
+    index, child = engine.index, engine.child
+    try:
+        for line in child.lines():
+            message = message_in(line, read_report)
+            if message is not None:
+                inbox.put((index, message))
+    except EngineError as error:
+        inbox.put((index, error))
+        return
+    ended = f"sampling engine {index} ended with status {child.wait()}; {child.last_words()}"
+    inbox.put((index, EngineError(ended)))
 
 
 def _same_architecture(one: ModelSource, other: ModelSource) -> bool:

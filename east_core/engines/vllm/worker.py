@@ -2,19 +2,17 @@
 
     python -m east_core.engines.vllm.worker '{"device": "cpu", ...}'
 
-Messages in (JSON lines): {"load": FOLDER}, {"settings": {...}}, {"ask": [[KEY, ID, PROMPT], ...]},
-{"sleep": true}.
-Messages out: {"loaded": FOLDER, "drift": NATS, "is_fp32": BOOL} (see east_core.engines.probe),
-{"answer": KEY, "completions": [[text, reason, tokens, logprob], ...]} and {"asleep": true}.
-A batch's questions are all in the engine before it steps, so a question's n samples share its
-prompt's KV cache, and equal batches are scheduled equally.
+The messages are those of east_core.engines.vllm.messages. A batch's questions are all in the engine
+before it steps, so a question's n samples share its prompt's KV cache, and equal batches are
+scheduled equally.
 """
 
 import json
+import math
 import queue
 import sys
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,18 @@ from vllm.sampling_params import RequestOutputKind
 
 from east_core.engines.probe import Probe
 from east_core.engines.processes import emit
+from east_core.engines.vllm.messages import (
+    Answered,
+    Ask,
+    Asked,
+    Asleep,
+    Generate,
+    Load,
+    Loaded,
+    Sleep,
+    ToWorker,
+    read_order,
+)
 from east_core.engines.vllm.options import EngineOptions
 from east_core.inputs.chat import prompt_token_ids
 from east_core.protocols import GenerationSettings
@@ -56,7 +66,7 @@ class Worker:
             folder, trust_remote_code=self.options.trust_remote_code
         )
         drift = self.drift_from(Probe.read(Path(folder)))
-        emit({"loaded": folder, "drift": drift, "is_fp32": self._is_fp32})
+        emit(Loaded(folder, drift if math.isfinite(drift) else None, self._is_fp32))
 
     def _reload(self, llm: LLM, folder: str) -> None:
         """Put other weights in place; of an engine that sleeps, into memory that it takes again."""
@@ -71,7 +81,7 @@ class Worker:
         """Free the device: weights and KV cache are dropped, and the next load brings new ones."""
         assert self.llm is not None
         self.llm.sleep(level=2)
-        emit({"asleep": True})
+        emit(Asleep())
 
     def drift_from(self, probe: Probe | None) -> float:
         """How far the engine's log-probabilities are from the checkpoint's own, in nats a token."""
@@ -83,7 +93,7 @@ class Worker:
         given = zip(probe.ids[1:], (output.prompt_logprobs or [])[1:], strict=True)
         return probe.drift([entry[token].logprob for token, entry in given if entry])
 
-    def begin(self, questions: list[tuple[str, str, str]]) -> None:
+    def begin(self, questions: list[Asked]) -> None:
         """Queue a batch; an idle engine forgets its cached prompts first.
 
         They are another checkpoint's, or an earlier batch's, of which this one must not know.
@@ -91,26 +101,26 @@ class Worker:
         assert self.llm is not None
         if not self.is_busy:
             self.llm.reset_prefix_cache()
-        for key, question_id, prompt in questions:
-            self.ask(key, question_id, prompt)
+        for question in questions:
+            self.ask(question)
 
-    def ask(self, key: str, question_id: str, prompt: str) -> None:
+    def ask(self, asked: Asked) -> None:
         """Queue a question; one that leaves no room for an answer is truncated at once."""
         assert self.llm is not None
         assert self.settings is not None
         ids = prompt_token_ids(
             self.tokenizer,
             system_prompt=self.settings.system_prompt,
-            question=prompt,
+            question=asked.prompt,
             form=self.settings.prompt,
         )
         room = self.llm.llm_engine.model_config.max_model_len - len(ids)
         if room < 1:
             empty = Completion(text="", finish_reason="length")
-            self._answer(key, [empty] * self.settings.samples_per_question)
+            self._answer(asked.key, [empty] * self.settings.samples_per_question)
             return
-        params = sampling_params(self.settings, question_id, room)
-        self.llm.llm_engine.add_request(key, {"prompt_token_ids": ids}, params)
+        params = sampling_params(self.settings, asked.question_id, room)
+        self.llm.llm_engine.add_request(asked.key, {"prompt_token_ids": ids}, params)
 
     def step(self) -> None:
         """Advance the engine by one step and send what is finished."""
@@ -129,7 +139,7 @@ class Worker:
         return self.llm is not None and str(self.llm.llm_engine.model_config.dtype).endswith("32")
 
     def _answer(self, key: str, completions: list[Completion]) -> None:
-        emit({"answer": key, "completions": [list(asdict(c).values()) for c in completions]})
+        emit(Answered(key, tuple(completions)))
 
 
 def repack_output_layer(model: Any) -> None:
@@ -171,38 +181,39 @@ def completions_of(output: RequestOutput) -> list[Completion]:
     ]
 
 
-def handle(worker: Worker, message: dict[str, Any]) -> None:
+def handle(worker: Worker, message: ToWorker) -> None:
     """Carry out one message from the parent."""
-    if "load" in message:
-        worker.load(message["load"])
-    elif "sleep" in message:
-        worker.sleep()
-    elif "settings" in message:
-        worker.settings = GenerationSettings.parse(message["settings"])
-    else:
-        worker.begin(message["ask"])
+    match message:
+        case Load(folder):
+            worker.load(folder)
+        case Sleep():
+            worker.sleep()
+        case Generate(settings):
+            worker.settings = settings
+        case Ask(questions):
+            worker.begin(questions)
 
 
-def read_messages(inbox: "queue.SimpleQueue[dict[str, Any] | None]") -> None:
+def read_lines(inbox: "queue.SimpleQueue[str | None]") -> None:
     """Put each line of stdin into the inbox; None at its end."""
     for line in sys.stdin:
-        inbox.put(json.loads(line))
+        inbox.put(line)
     inbox.put(None)
 
 
 def main() -> None:
     """Serve until stdin ends."""
     worker = Worker(EngineOptions(**json.loads(sys.argv[1])))
-    inbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-    threading.Thread(target=read_messages, args=(inbox,), daemon=True).start()
+    inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    threading.Thread(target=read_lines, args=(inbox,), daemon=True).start()
     while True:
         if worker.is_busy and inbox.empty():
             worker.step()
             continue
-        message = inbox.get()  # an idle engine sleeps here and costs no CPU
-        if message is None:
+        line = inbox.get()  # an idle engine sleeps here and costs no CPU
+        if line is None:
             return
-        handle(worker, message)
+        handle(worker, read_order(line))
 
 
 if __name__ == "__main__":

@@ -8,11 +8,18 @@ import time
 import psutil
 import pytest
 
-from east_core.engines.processes import ChildProcess, emit, parse_message, run_child
+from east_core.engines.messages import Message, reader
+from east_core.engines.processes import ChildProcess, emit, message_in, run_child
 from east_core.errors import EngineError
 
 # A child with a grandchild in a session of its own, as torchrun's ranks are.
 ORPHAN_MAKER = "setsid sleep 4242 & sleep 4242"
+
+
+class Told(Message, frozen=True):
+    """A message of these tests."""
+
+    answer: str
 
 
 def sleepers() -> list[int]:
@@ -33,9 +40,9 @@ def test_output_arrives_line_by_line_and_messages_are_told_apart(
     lines: list[str] = []
     run_child(["sh", "-c", "echo one; echo two >&2"], on_line=lines.append)
     assert sorted(lines) == ["one", "two"]
-    emit({"answer": 1})
-    assert parse_message(capsys.readouterr().out) == {"answer": 1}
-    assert parse_message("a line of log") is None
+    emit(Told("42"))
+    assert message_in(capsys.readouterr().out, reader(Told)) == Told("42")
+    assert message_in("a line of log", reader(Told)) is None
 
 
 def test_a_failure_quotes_the_last_words() -> None:
@@ -69,15 +76,15 @@ def test_killing_the_parent_ends_the_whole_tree() -> None:
 
 def test_messages_reach_the_child() -> None:
     with ChildProcess(["cat"]) as child:
-        child.send({"ask": 1})
-        assert next(child.lines()) == '{"ask": 1}'
+        child.send(Told("42"))
+        assert reader(Told)(next(child.lines())) == Told("42")
 
 
 def test_sending_to_a_dead_child_is_an_engine_error() -> None:
     with ChildProcess(["true"]) as child:
         child.wait()
         with pytest.raises(EngineError, match="the process is gone"):
-            child.send({"ask": "x" * 1_000_000})  # more than any pipe buffers
+            child.send(Told("x" * 1_000_000))  # more than any pipe buffers
 
 
 def test_the_environment_reaches_the_child_and_stays_out_of_ours() -> None:

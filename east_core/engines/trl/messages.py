@@ -1,0 +1,106 @@
+"""What a training rank tells its parent."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from east_core import errors
+from east_core.engines.messages import Message, reader
+from east_core.engines.trl.data import TrainingData
+from east_core.errors import EastError, EngineError
+from east_core.protocols import TrainingResult
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """One optimizer step, as the ranks tell it.
+
+    `loss` is weighted as trained, `unweighted_loss` the same mean with w = 1; both are means over
+    the whole global batch. `weight_mean` and `weight_std` describe that batch's weights.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    unweighted_loss: float
+    weight_mean: float
+    weight_std: float
+    learning_rate: float
+    grad_norm: float
+    tokens_per_second: float
+
+    def __str__(self) -> str:
+        return (
+            f"step {self.step}/{self.steps}  loss {self.loss:.4f} "
+            f"(unweighted {self.unweighted_loss:.4f})  weights {self.weight_mean:.2f} "
+            f"±{self.weight_std:.2f}  lr {self.learning_rate:.2e}  grad {self.grad_norm:.2f}  "
+            f"{self.tokens_per_second:,.0f} tokens/s"
+        )
+
+
+class Prepared(Message, frozen=True):
+    """The rows to train on are on disk."""
+
+    data: TrainingData
+
+    def __str__(self) -> str:
+        data = self.data
+        return f"training on {data.examples} examples, {data.dropped_too_long} dropped as too long"
+
+
+class Resumed(Message, frozen=True):
+    """Training goes on from a checkpoint."""
+
+    checkpoint: str
+
+    def __str__(self) -> str:
+        return f"training resumes from {self.checkpoint}"
+
+
+class SkippedCheckpoint(Message, frozen=True):
+    """A checkpoint can't be used, and why."""
+
+    checkpoint: str
+    fault: str
+
+    def __str__(self) -> str:
+        return f"training skips {self.checkpoint}: {self.fault}"
+
+
+class SavedCheckpoint(Message, frozen=True):
+    """A training checkpoint is whole."""
+
+    checkpoint: str
+
+    def __str__(self) -> str:
+        return f"training saved {self.checkpoint}"
+
+
+class Stepped(Message, frozen=True):
+    """An optimizer step is done."""
+
+    step: TrainingStep
+
+
+class Finished(Message, frozen=True):
+    """The trained checkpoint is written."""
+
+    result: TrainingResult
+
+
+class Failed(Message, frozen=True):
+    """A rank ends with an error of the tree in east_core.errors."""
+
+    kind: str
+    text: str
+
+    def error(self) -> EastError:
+        """The error that the rank met."""
+        kind: type[EastError] = getattr(errors, self.kind, EngineError)
+        return kind(self.text)
+
+
+FromRank: TypeAlias = (
+    Prepared | Resumed | SkippedCheckpoint | SavedCheckpoint | Stepped | Finished | Failed
+)
+read_report: Callable[[str], FromRank] = reader(FromRank)

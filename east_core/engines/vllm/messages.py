@@ -1,0 +1,69 @@
+"""What the sampler and the process around one vLLM engine tell each other."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import msgspec
+
+from east_core.engines.messages import Message, reader
+from east_core.protocols import GenerationSettings
+from east_core.records import Completion
+
+
+class Load(Message, frozen=True):
+    """Serve the checkpoint in a folder; answered by `Loaded`."""
+
+    folder: str
+
+
+class Generate(Message, frozen=True):
+    """How the completions of all questions to come are generated."""
+
+    settings: GenerationSettings
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A question; `key` "shard:position" comes back with its answer."""
+
+    key: str
+    question_id: str
+    prompt: str
+
+
+class Ask(Message, frozen=True):
+    """A batch of questions; each is answered by `Answered`."""
+
+    questions: list[Asked]
+
+
+class Sleep(Message, frozen=True):
+    """Drop weights and KV cache; answered by `Asleep`."""
+
+
+class Loaded(Message, frozen=True):
+    """The checkpoint is served.
+
+    `drift` is how far the engine's log-probabilities are from the checkpoint's own, in nats a token
+    (see east_core.engines.probe); None where they are no numbers.
+    """
+
+    folder: str
+    drift: float | None
+    is_fp32: bool
+
+
+class Answered(Message, frozen=True):
+    """A question's completions, in sampling order."""
+
+    key: str
+    completions: tuple[Completion, ...]
+
+
+class Asleep(Message, frozen=True):
+    """The device's memory is free."""
+
+
+ToWorker: TypeAlias = Load | Generate | Ask | Sleep
+FromWorker: TypeAlias = Loaded | Answered | Asleep
+read_order: Callable[[str], ToWorker] = reader(ToWorker)
+read_report: Callable[[str], FromWorker] = reader(FromWorker)

@@ -1,0 +1,114 @@
+"""What crosses a pipe comes out as it went in, or is refused in one line."""
+
+import dataclasses
+
+import pytest
+
+from east_core.engines.messages import Message, encode
+from east_core.engines.trl import messages as trl
+from east_core.engines.trl.data import TrainingData
+from east_core.engines.trl.torchrun import TorchrunTrainer  # noqa: F401 - the parent imports no engine
+from east_core.engines.vllm import messages as vllm
+from east_core.errors import EngineError, TrainingDiverged
+from east_core.protocols import GenerationSettings, TrainingResult
+from east_core.records import Completion
+
+SETTINGS = GenerationSettings(8, 0.7, 0.9, 64, "Think.", ("###", "\n\n"), seed=3)
+COMPLETIONS = (
+    Completion("so \\boxed{2}\u2028", "stop", 9, -0.25),
+    Completion("", "length", 0, None),
+)
+STEP = trl.TrainingStep(1, 3, 0.5, 0.25, 1.0, 0.125, 1e-5, 0.75, 1e4)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        vllm.Load("/models/base"),
+        vllm.Generate(SETTINGS),
+        vllm.Ask([vllm.Asked("0:1", "q", "1 + 1?\n")]),
+        vllm.Sleep(),
+    ],
+)
+def test_what_the_sampler_asks_reaches_the_worker(message: Message) -> None:
+    assert vllm.read_order(encode(message)) == message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        vllm.Loaded("/models/base", 1e-6, True),
+        vllm.Loaded("/models/base", None, False),
+        vllm.Answered("0:1", COMPLETIONS),
+        vllm.Asleep(),
+    ],
+)
+def test_what_the_worker_tells_reaches_the_sampler(message: Message) -> None:
+    assert vllm.read_report(encode(message)) == message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        trl.Prepared(TrainingData(12, 1, 1.25)),
+        trl.Resumed("checkpoint-4"),
+        trl.SkippedCheckpoint("checkpoint-8", "it was not finished"),
+        trl.SavedCheckpoint("checkpoint-4"),
+        trl.Stepped(STEP),
+        trl.Finished(TrainingResult(6, 21, 0, 1.5, 0.5)),
+        trl.Failed("TrainingDiverged", "loss is nan"),
+    ],
+)
+def test_what_a_rank_tells_reaches_its_parent(message: Message) -> None:
+    assert trl.read_report(encode(message)) == message
+
+
+def test_a_message_is_one_line() -> None:
+    assert "\n" not in encode(vllm.Answered("0:1", COMPLETIONS))
+
+
+def test_fields_go_by_name_so_their_order_may_change() -> None:
+    line = (
+        '{"type":"Answered","completions":[{"token_count":9,"finish_reason":"stop",'
+        '"mean_logprob":-0.25,"text":"x"}],"key":"0:1"}'
+    )
+    assert vllm.read_report(line) == vllm.Answered("0:1", (Completion("x", "stop", 9, -0.25),))
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        (
+            '{"type":"Answered","completions":[["x","stop",9,-0.25]],"key":"0:1"}',
+            "Expected `object",
+        ),
+        (
+            '{"type":"Answered","completions":[{"finish_reason":"stop"}],"key":"0:1"}',
+            "field `text`",
+        ),
+        ('{"type":"Answered","key":"0:1"}', "missing required field `completions`"),
+        ('{"type":"Answered","key":1,"completions":[]}', "Expected `str`, got `int`"),
+        ('{"type":"Answered","key":"0:1","completions":[],"n":1}', "unknown field `n`"),
+        ('{"type":"Shout"}', "'Shout'"),
+        ('{"key":"0:1"}', "`type`"),
+        ("[1, 2]", "Expected `object`"),
+        ("{", "truncated"),
+    ],
+)
+def test_a_message_that_is_not_understood_is_one_clear_error(line: str, fault: str) -> None:
+    with pytest.raises(EngineError, match="can't be read") as caught:
+        vllm.read_report(line)
+    assert fault in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_ranks_error_keeps_its_kind() -> None:
+    error = trl.Failed("TrainingDiverged", "loss is nan").error()
+    assert (type(error), str(error)) == (TrainingDiverged, "loss is nan")
+    assert type(trl.Failed("Unheard", "of").error()) is EngineError
+
+
+def test_every_field_of_a_completion_crosses() -> None:
+    names = {spec.name for spec in dataclasses.fields(Completion)}
+    line = encode(vllm.Answered("0:1", COMPLETIONS))
+    assert all(f'"{name}"' in line for name in names)
