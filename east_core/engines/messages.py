@@ -25,7 +25,7 @@ def encode(message: Message) -> str:
 
 
 def reader(kinds: Any) -> Callable[[str], Any]:
-    """A function that reads messages of a kind, or a union of kinds. It raises EngineError for all else."""
+    """A function that reads messages of these kinds and raises EngineError for all else."""
     decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kinds)
 
     def read(line: str) -> Any:
