@@ -24,6 +24,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from benchmarks.pairs import ROOT, alternate, median_row, write_result
 from east_core.config import DatasetConfig, Resources, RunConfig, SamplingRecipe
 from east_core.engines.vllm import sampler as vllm_sampler
@@ -77,7 +79,7 @@ def serve_bare(job: dict[str, Any]) -> None:
     from east_core.inputs.chat import prompt_token_ids
 
     folder = str(builtin_path("seed_model"))
-    settings = GenerationSettings.parse(job["settings"])
+    settings = msgspec.convert(job["settings"], GenerationSettings)
     llm = LLM(model=folder, **EngineOptions(**job["options"]).llm_arguments())
     tokenizer = AutoTokenizer.from_pretrained(folder)
     questions = list(WithGold(DatasetConfig(limit=job["questions"])))

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from east_core.config import DpoRecipe, KtoRecipe, Resources, SftRecipe
 from east_core.records import (
@@ -79,13 +79,6 @@ class GenerationSettings:
         }
         plain["prompt"] = self.prompt.identity()
         return {name: plain[name] for name in kept - {"needed_context"}}
-
-    @classmethod
-    def parse(cls, plain: Mapping[str, Any]) -> Self:
-        """The settings that `dataclasses.asdict` made plain, after a way through JSON."""
-        told = {**plain, "prompt": PromptFormat(**plain["prompt"])}
-        told |= {name: tuple(plain[name]) for name in ("stop", "stop_token_ids")}
-        return cls(**told)
 
 
 @dataclass(frozen=True)

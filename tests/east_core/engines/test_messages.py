@@ -10,10 +10,13 @@ from east_core.engines.trl.data import TrainingData
 from east_core.engines.trl.torchrun import TorchrunTrainer  # noqa: F401 - the parent imports no engine
 from east_core.engines.vllm import messages as vllm
 from east_core.errors import EngineError, TrainingDiverged
-from east_core.protocols import GenerationSettings, TrainingResult
+from east_core.protocols import GenerationSettings, PromptFormat, TrainingResult
 from east_core.records import Completion
 
-SETTINGS = GenerationSettings(8, 0.7, 0.9, 64, "Think.", ("###", "\n\n"), seed=3)
+FORM = PromptFormat(options={"enable_thinking": False}, date="2026-11-25")
+SETTINGS = GenerationSettings(
+    8, 0.7, 0.9, 64, "Think.", ("###", "\n\n"), seed=3, stop_token_ids=(1, 2), prompt=FORM
+)
 COMPLETIONS = (
     Completion("so \\boxed{2}\u2028", "stop", 9, -0.25),
     Completion("", "length", 0, None),
