@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from east_core.config import DpoRecipe, KtoRecipe, Resources, SftRecipe
-from east_core.engines.trl.torchrun import TorchrunTrainer, TrainingStep
+from east_core.engines.trl.messages import TrainingStep
+from east_core.engines.trl.torchrun import TorchrunTrainer
 from east_core.inputs.questions import builtin_path
 from east_core.protocols import ModelSource, TrainingJob, example_type
 from east_core.records import LabelledExample, PreferencePair, TrainingExample
