@@ -156,6 +156,7 @@ class TrainingJob:
     `examples` are Parquet files of TrainingExample (SFT), PreferencePair (DPO) or LabelledExample
     (KTO) rows. `reference` is the reference model of DPO and KTO, None for SFT. `scratch` is local
     disk for training checkpoints: it survives a crash, and a rerun resumes from what is in it.
+    `stop_token_ids` ended completions besides the model's own stop ids.
     """
 
     model: ModelSource
@@ -167,6 +168,25 @@ class TrainingJob:
     resources: Resources
     scratch: Path
     prompt: PromptFormat = PromptFormat()
+    stop_token_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class IdSources:
+    """Where the ids of the completions that were trained on came from; counts of completions.
+
+    `sampled` are the engine's own, end of turn included; `ended` are the engine's own up to a stop
+    string, with the template's end of turn; `encoded` were made of text, because the samples hold
+    no ids, and `drifted` of these do not decode to their text again.
+    """
+
+    sampled: int = 0
+    ended: int = 0
+    encoded: int = 0
+    drifted: int = 0
+
+
+NO_IDS = IdSources()
 
 
 @dataclass(frozen=True)
@@ -174,7 +194,8 @@ class TrainingResult:
     """What a training run tells of itself.
 
     `first_loss` and `last_loss` are means over an optimizer step, weighted as trained.
-    `dropped_too_long` counts examples longer than the recipe's max_length.
+    `dropped_too_long` counts examples longer than the recipe's max_length. `ids` tells where the
+    ids of the completions trained on came from.
     """
 
     steps: int
@@ -182,6 +203,7 @@ class TrainingResult:
     dropped_too_long: int
     first_loss: float
     last_loss: float
+    ids: IdSources = NO_IDS
 
 
 class Trainer(Protocol):

@@ -1,10 +1,53 @@
 """The domain's nouns: frozen, typed, free of behaviour beyond what their fields imply."""
 
 import math
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, overload
 
 FinishReason = Literal["stop", "length", "unknown"]
+
+
+class TokenIds(Sequence[int]):
+    """Token ids, four bytes each: what a tuple of int would take nine times the memory for."""
+
+    __slots__ = ("_packed",)
+
+    def __init__(self, ids: Iterable[int] = ()) -> None:
+        self._packed = array("i", ids)
+
+    @classmethod
+    def from_bytes(cls, packed: bytes) -> "TokenIds":
+        """Ids out of this machine's 32-bit integers."""
+        ids = cls()
+        ids._packed.frombytes(packed)
+        return ids
+
+    def __bytes__(self) -> bytes:
+        return self._packed.tobytes()
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._packed)
+
+    @overload
+    def __getitem__(self, at: int) -> int: ...
+    @overload
+    def __getitem__(self, at: slice) -> "TokenIds": ...
+    def __getitem__(self, at: int | slice) -> "int | TokenIds":
+        return TokenIds(self._packed[at]) if isinstance(at, slice) else self._packed[at]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TokenIds) and self._packed == other._packed
+
+    def __hash__(self) -> int:
+        return hash(bytes(self))
+
+    def __repr__(self) -> str:
+        return f"TokenIds({self._packed.tolist()})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +73,28 @@ class Completion:
     `token_count` counts generated tokens, the end-of-sequence token included where produced.
     `mean_logprob` is the mean natural-log probability of those tokens under the sampling model,
     before temperature; None where the sampler does not tell.
+    `ids` are what is trained on: the tokens as the model gave them, the one that ended its turn
+    included. `text` is for people, and for reading the answer. None: the ids are not known (an
+    imported text, or a stop string that began within a token).
     """
 
     text: str
     finish_reason: FinishReason = "unknown"
     token_count: int = 0
     mean_logprob: float | None = None
+    ids: TokenIds | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SampledQuestion:
-    """A question and the completions sampled for it, in sampling order."""
+    """A question and the completions sampled for it, in sampling order.
+
+    `prompt_ids` is the prompt as the model saw it; None where it is not known.
+    """
 
     question: Question
     completions: tuple[Completion, ...]
+    prompt_ids: TokenIds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +160,17 @@ def entropy_bits(cluster_sizes: list[int]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class TrainingExample:
-    """A prompt (the question's text) with one correct completion and its weight, for SFT."""
+    """A prompt (the question's text) with one correct completion and its weight, for SFT.
+
+    Here and in the records below, ids are those of the samples; None where these have none.
+    """
 
     question_id: str
     prompt: str
     completion: str
     weight: float
+    prompt_ids: TokenIds | None = None
+    completion_ids: TokenIds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +182,9 @@ class PreferencePair:
     chosen: str
     rejected: str
     weight: float
+    prompt_ids: TokenIds | None = None
+    chosen_ids: TokenIds | None = None
+    rejected_ids: TokenIds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +196,8 @@ class LabelledExample:
     completion: str
     is_desirable: bool
     weight: float
+    prompt_ids: TokenIds | None = None
+    completion_ids: TokenIds | None = None
 
 
 @dataclass(frozen=True, slots=True)

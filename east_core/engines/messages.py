@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from east_core.errors import EngineError
+from east_core.records import TokenIds
 
 _SHOWN = 80  # characters of a message that can't be read
 
@@ -21,12 +22,12 @@ class Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True)
 
 def encode(message: Message) -> str:
     """A message as one line of JSON."""
-    return msgspec.json.encode(message).decode()
+    return msgspec.json.encode(message, enc_hook=_plain).decode()
 
 
 def reader(kinds: Any) -> Callable[[str], Any]:
     """A function that reads messages of these kinds and raises EngineError for all else."""
-    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kinds)
+    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kinds, dec_hook=_typed)
 
     def read(line: str) -> Any:
         try:
@@ -38,3 +39,19 @@ def reader(kinds: Any) -> Callable[[str], Any]:
             ) from error
 
     return read
+
+
+def _plain(value: Any) -> Any:
+    """What msgspec does not know itself as what it knows."""
+    if isinstance(value, TokenIds):
+        return list(value)
+    raise NotImplementedError(f"{type(value).__name__} can't cross between processes")
+
+
+def _typed(kind: type, value: Any) -> Any:
+    """The inverse of `_plain`; msgspec makes a ValueError its own."""
+    assert kind is TokenIds
+    try:
+        return TokenIds(value)
+    except (TypeError, OverflowError) as error:
+        raise ValueError(f"token ids must be 32-bit integers: {error}") from error

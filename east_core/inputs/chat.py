@@ -57,6 +57,13 @@ def messages(
     return [*system, {"role": "user", "content": question}]
 
 
+def template_options(form: PromptFormat) -> dict[str, Any]:
+    """What a template is given beside the messages: its options, and the date it may write."""
+    if form.date is None:
+        return dict(form.options)
+    return {**form.options, "strftime_now": datetime.date.fromisoformat(form.date).strftime}
+
+
 def prompt_text(
     tokenizer: ChatTokenizer,
     *,
@@ -65,15 +72,12 @@ def prompt_text(
     form: PromptFormat = BARE,
 ) -> str:
     """The prompt as text, up to where the model goes on: the assistant's turn and its prefix."""
-    options = dict(form.options)
-    if form.date is not None:
-        options["strftime_now"] = datetime.date.fromisoformat(form.date).strftime
     rendered = tokenizer.apply_chat_template(
         messages(system_prompt, question, form),
         chat_template=form.chat_template,
         add_generation_prompt=True,
         tokenize=False,
-        **options,
+        **template_options(form),
     )
     return f"{rendered}{form.assistant_prefix or ''}"
 

@@ -145,4 +145,4 @@ class AdaptiveSampling:
 
 
 def _joined(earlier: SampledQuestion, new: SampledQuestion) -> SampledQuestion:
-    return replace(earlier, completions=earlier.completions + new.completions)
+    return replace(new, completions=earlier.completions + new.completions)

@@ -25,6 +25,7 @@ from east_core.config import DpoRecipe, KtoRecipe, SftRecipe
 from east_core.protocols import Example, Recipe
 from east_core.records import (
     AnswerCluster,
+    Completion,
     LabelledExample,
     PreferencePair,
     SampledQuestion,
@@ -62,8 +63,8 @@ class ExampleStatistics:
 class _Sides:
     """A question's eligible completions, as sampled: correct ones, and one wrong cluster's."""
 
-    correct: list[str]
-    wrong: list[str]
+    correct: list[Completion]
+    wrong: list[Completion]
 
 
 def survey_examples(
@@ -132,10 +133,15 @@ def _sft_examples(
 ) -> list[Example]:
     # the difficulty weighting asks for more completions of hard questions; the others ask for one
     count = max(recipe.completions_per_question, weighed.example_count)
-    weight, texts = weighed.weight, _draw_distinct(sides.correct, count, draw)
-    share = weight / len(texts) if texts and recipe.weight_sharing == "share" else weight
+    weight, drawn = weighed.weight, _draw_distinct(sides.correct, count, draw)
+    share = weight / len(drawn) if drawn and recipe.weight_sharing == "share" else weight
     question = sampled.question
-    return [TrainingExample(question.id, question.prompt, text, share) for text in texts]
+    return [
+        TrainingExample(
+            question.id, question.prompt, each.text, share, sampled.prompt_ids, each.ids
+        )
+        for each in drawn
+    ]
 
 
 def _preference_pairs(
@@ -145,43 +151,68 @@ def _preference_pairs(
         return []
     question = sampled.question
     chosen, rejected = draw.choice(sides.correct), draw.choice(sides.wrong)
-    return [PreferencePair(question.id, question.prompt, chosen, rejected, weight)]
+    return [
+        PreferencePair(
+            question.id,
+            question.prompt,
+            chosen.text,
+            rejected.text,
+            weight,
+            prompt_ids=sampled.prompt_ids,
+            chosen_ids=chosen.ids,
+            rejected_ids=rejected.ids,
+        )
+    ]
 
 
 def _labelled_examples(
     sampled: SampledQuestion, weight: float, sides: _Sides, draw: random.Random
 ) -> list[Example]:
     question = sampled.question
+    drawn = [
+        (draw.choice(completions), is_desirable)
+        for completions, is_desirable in ((sides.correct, True), (sides.wrong, False))
+        if completions
+    ]
     return [
-        LabelledExample(question.id, question.prompt, draw.choice(texts), is_desirable, weight)
-        for texts, is_desirable in ((sides.correct, True), (sides.wrong, False))
-        if texts
+        LabelledExample(
+            question.id,
+            question.prompt,
+            each.text,
+            is_desirable,
+            weight,
+            prompt_ids=sampled.prompt_ids,
+            completion_ids=each.ids,
+        )
+        for each, is_desirable in drawn
     ]
 
 
-def _draw_distinct(texts: Sequence[str], count: int, draw: random.Random) -> list[str]:
-    """Draw up to `count` texts that differ in more than white space.
+def _draw_distinct(
+    completions: Sequence[Completion], count: int, draw: random.Random
+) -> list[Completion]:
+    """Draw up to `count` completions whose texts differ in more than white space.
 
     The first one is uniform over all samples, duplicates included, as in the paper.
     """
-    shuffled = draw.sample(texts, len(texts))
-    distinct = {" ".join(text.split()): text for text in shuffled}
+    shuffled = draw.sample(completions, len(completions))
+    distinct = {" ".join(each.text.split()): each for each in shuffled}
     return list(itertools.islice(distinct.values(), count))
 
 
 def _sides(sampled: SampledQuestion, weighed: WeighedQuestion) -> _Sides:
     return _Sides(
-        correct=[text for text in _correct(sampled, weighed) if BOXED in text],
+        correct=[each for each in _correct(sampled, weighed) if BOXED in each.text],
         wrong=_rejected(sampled, weighed),
     )
 
 
-def _correct(sampled: SampledQuestion, weighed: WeighedQuestion) -> list[str]:
+def _correct(sampled: SampledQuestion, weighed: WeighedQuestion) -> list[Completion]:
     clusters = (cluster for cluster in weighed.clusters if cluster.is_correct)
-    return [text for cluster in clusters for text in _finished(sampled, cluster)]
+    return [each for cluster in clusters for each in _finished(sampled, cluster)]
 
 
-def _rejected(sampled: SampledQuestion, weighed: WeighedQuestion) -> list[str]:
+def _rejected(sampled: SampledQuestion, weighed: WeighedQuestion) -> list[Completion]:
     """Finished completions of the most common wrong answer that has any ("no answer" is none)."""
     wrong = (
         cluster
@@ -193,6 +224,6 @@ def _rejected(sampled: SampledQuestion, weighed: WeighedQuestion) -> list[str]:
     return next((finished for finished in candidates if finished), [])
 
 
-def _finished(sampled: SampledQuestion, cluster: AnswerCluster) -> list[str]:
+def _finished(sampled: SampledQuestion, cluster: AnswerCluster) -> list[Completion]:
     members = (sampled.completions[index] for index in cluster.members)
-    return [completion.text for completion in members if completion.finish_reason == "stop"]
+    return [completion for completion in members if completion.finish_reason == "stop"]

@@ -43,6 +43,7 @@ def train(run: Run, number: int, sampler: Sampler, trainer: Trainer) -> Artifact
             seed=seed,
             resources=config.resources,
             scratch=work_folder(folder),
+            stop_token_ids=config.sampling.stop_token_ids,
         )
         sampler.release()
         return dataclasses.asdict(trainer.train(job, folder))

@@ -1,17 +1,20 @@
 """Training examples as token ids on local disk, the same rows for every rank.
 
-One rank reads the round's Parquet rows, renders them through east_core.inputs.chat, drops what is
-longer than the recipe or the model's context allows, and writes one Arrow file that all ranks map
-into memory. The last row is a filler, which completes a ragged last batch and counts for nothing.
+One rank reads the round's Parquet rows, takes the ids that were sampled as they are (and makes ids
+of text only where a sample has none), drops what is longer than the recipe or the model's context
+allows, and writes one Arrow file that all ranks map into memory. The last row is a filler, which
+completes a ragged last batch and counts for nothing.
 """
 
-import json
+import functools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -20,14 +23,10 @@ import pyarrow.compute as pc
 from east_core.config import DpoRecipe, KtoRecipe, SftRecipe
 from east_core.engines.trl.job import longest_sequence
 from east_core.errors import DataError, NothingToLearn
-from east_core.inputs.chat import (
-    ChatTokenizer,
-    check_tokenizer,
-    completion_token_ids,
-    prompt_token_ids,
-)
-from east_core.protocols import TrainingJob, example_type
-from east_core.records import LabelledExample, PreferencePair, TrainingExample
+from east_core.inputs.chat import ChatTokenizer, check_tokenizer, prompt_token_ids
+from east_core.inputs.turns import end_of_turn, is_kept_by_encoding, stop_ids
+from east_core.protocols import NO_IDS, IdSources, TrainingJob, example_type
+from east_core.records import LabelledExample, PreferencePair, TokenIds, TrainingExample
 from east_core.tables import ROWS_PER_GROUP, read_tables
 
 IGNORED_LABEL = -100
@@ -44,11 +43,14 @@ _SCHEMAS = {
     ),
 }
 Row = dict[str, Any]
+Source = Literal["sampled", "ended", "encoded", "drifted"]
 
 
 @dataclass(frozen=True)
 class TrainingData:
     """What was prepared. `examples` counts rows trained on, without the filler.
+
+    `ids` tells where the ids of their completions came from.
 
     `weight_scale` brings the mean weight back to 1 where examples were too long; it is exactly 1
     where none was.
@@ -57,6 +59,7 @@ class TrainingData:
     examples: int
     dropped_too_long: int
     weight_scale: float
+    ids: IdSources = NO_IDS
 
 
 @dataclass
@@ -65,6 +68,7 @@ class _Tally:
 
     weights: list[float] = field(default_factory=list)
     kept_weights: list[float] = field(default_factory=list)
+    sources: Counter[Source] = field(default_factory=Counter)
     run: int = 0
     longest_run: int = 0
     last_question: str | None = None
@@ -74,6 +78,54 @@ class _Tally:
         self.run = self.run + 1 if question_id == self.last_question else 1
         self.last_question = question_id
         self.longest_run = max(self.longest_run, self.run)
+
+    def id_sources(self) -> IdSources:
+        """Where the kept completions' ids came from."""
+        count = self.sources
+        encoded = count["encoded"] + count["drifted"]
+        return IdSources(count["sampled"], count["ended"], encoded, count["drifted"])
+
+
+@dataclass(frozen=True)
+class _Ids:
+    """The ids of prompts and completions: the samples' own, or made of text where there are none.
+
+    A completion is encoded apart from its prompt, as the model would have produced it: no merge
+    across the boundary can change the prompt's ids.
+    """
+
+    job: TrainingJob
+    tokenizer: ChatTokenizer
+
+    @functools.cached_property
+    def stops(self) -> frozenset[int]:
+        """The ids that end a turn, the user's own among them."""
+        return stop_ids(self.job.model.folder, self.tokenizer) | {*self.job.stop_token_ids}
+
+    @functools.cached_property
+    def end(self) -> int:
+        """The id that ends a turn which has no end yet."""
+        return end_of_turn(self.tokenizer, self.stops, self.job.prompt)
+
+    def prompt(self, example: Any) -> list[int]:
+        """The prompt's ids."""
+        if example.prompt_ids is not None:
+            return [*example.prompt_ids]
+        return prompt_token_ids(
+            self.tokenizer,
+            system_prompt=self.job.system_prompt,
+            question=example.prompt,
+            form=self.job.prompt,
+        )
+
+    def completion(self, text: str, ids: TokenIds | None) -> tuple[list[int], Source]:
+        """The completion's ids, its end of turn included, and where they are from."""
+        if ids is not None:
+            ends = len(ids) > 0 and ids[-1] in self.stops
+            return ([*ids], "sampled") if ends else ([*ids, self.end], "ended")
+        encoded = self.tokenizer.encode(text, add_special_tokens=False)
+        is_kept = is_kept_by_encoding(self.tokenizer, text, encoded)
+        return [*encoded, self.end], "encoded" if is_kept else "drifted"
 
 
 def prepare_data(job: TrainingJob, tokenizer: ChatTokenizer, path: Path) -> TrainingData:
@@ -89,13 +141,13 @@ def prepare_data(job: TrainingJob, tokenizer: ChatTokenizer, path: Path) -> Trai
     data = _summary(job, tally)
     if isinstance(job.recipe, KtoRecipe):
         _add_kl_completions(path, _kl_partners(job, data.examples, tally.longest_run))
-    path.with_suffix(".json").write_text(json.dumps(asdict(data)))
+    path.with_suffix(".json").write_bytes(msgspec.json.encode(data))
     return data
 
 
 def read_summary(path: Path) -> TrainingData:
     """What `prepare_data` told when it wrote `path`."""
-    return TrainingData(**json.loads(path.with_suffix(".json").read_text()))
+    return msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=TrainingData)
 
 
 def row_lengths(path: Path) -> list[int]:
@@ -115,42 +167,38 @@ def row_lengths(path: Path) -> list[int]:
 
 
 def _rows(job: TrainingJob, tokenizer: ChatTokenizer, tally: _Tally) -> Iterator[Row]:
-    row_of, longest = _row_builder(job, tokenizer), longest_sequence(job)
+    row_of, longest = _row_builder(job, _Ids(job, tokenizer)), longest_sequence(job)
     for example in read_tables(job.examples, example_type(job.recipe)):
         tally.weights.append(_checked_weight(example.question_id, example.weight))
-        row = row_of(example)
+        row, *sources = row_of(example)
         if _longest(row) > longest:
             continue
         tally.kept_weights.append(example.weight)
+        tally.sources.update(sources)
         tally.see(example.question_id)
         yield {**row, "weight": example.weight, "is_counted": True}
     yield {**_FILLERS[job.recipe.loss], "weight": 0.0, "is_counted": False}
 
 
-def _row_builder(job: TrainingJob, tokenizer: ChatTokenizer) -> Callable[[Any], Row]:
-    def prompt(example: Any) -> list[int]:
-        return prompt_token_ids(
-            tokenizer,
-            system_prompt=job.system_prompt,
-            question=example.prompt,
-            form=job.prompt,
-        )
+def _row_builder(job: TrainingJob, ids: _Ids) -> Callable[[Any], tuple[Any, ...]]:
+    """A function that makes an example a row, followed by the source of each of its completions."""
 
-    def completion(text: str) -> list[int]:
-        return completion_token_ids(tokenizer, text)
-
-    def sft(example: TrainingExample) -> Row:
-        before, after = prompt(example), completion(example.completion)
+    def sft(example: TrainingExample) -> tuple[Any, ...]:
+        before = ids.prompt(example)
+        after, source = ids.completion(example.completion, example.completion_ids)
         labels = [IGNORED_LABEL] * len(before) + after
-        return {"input_ids": before + after, "labels": labels}
+        return {"input_ids": before + after, "labels": labels}, source
 
-    def dpo(example: PreferencePair) -> Row:
-        sides = {"chosen_ids": example.chosen, "rejected_ids": example.rejected}
-        return {"prompt_ids": prompt(example)} | {k: completion(v) for k, v in sides.items()}
+    def dpo(example: PreferencePair) -> tuple[Any, ...]:
+        chosen, source = ids.completion(example.chosen, example.chosen_ids)
+        rejected, other = ids.completion(example.rejected, example.rejected_ids)
+        sides = {"chosen_ids": chosen, "rejected_ids": rejected}
+        return {"prompt_ids": ids.prompt(example), **sides}, source, other
 
-    def kto(example: LabelledExample) -> Row:
-        ids = {"prompt_ids": prompt(example), "completion_ids": completion(example.completion)}
-        return {**ids, "label": example.is_desirable}
+    def kto(example: LabelledExample) -> tuple[Any, ...]:
+        completion, source = ids.completion(example.completion, example.completion_ids)
+        sides = {"prompt_ids": ids.prompt(example), "completion_ids": completion}
+        return {**sides, "label": example.is_desirable}, source
 
     match job.recipe:
         case SftRecipe():
@@ -203,7 +251,8 @@ def _summary(job: TrainingJob, tally: _Tally) -> TrainingData:
         raise NothingToLearn(
             f"all {kept} training examples have weight 0; choose another weighting or exponent"
         )
-    return TrainingData(kept, total - kept, 1.0 if kept == total else kept / weight)
+    scale = 1.0 if kept == total else kept / weight
+    return TrainingData(kept, total - kept, scale, tally.id_sources())
 
 
 def _check_mean(weights: Sequence[float]) -> None:

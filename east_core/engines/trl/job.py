@@ -110,6 +110,7 @@ def read_job(path: Path) -> RankJob:
         "resources": Resources(**plain["resources"]),
         "scratch": Path(plain["scratch"]),
         "prompt": PromptFormat(**plain["prompt"]),
+        "stop_token_ids": tuple(plain["stop_token_ids"]),
         "out": Path(plain["out"]),
     }
     return RankJob(**plain)

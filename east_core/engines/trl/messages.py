@@ -44,8 +44,14 @@ class Prepared(Message, frozen=True):
     data: TrainingData
 
     def __str__(self) -> str:
-        data = self.data
-        return f"training on {data.examples} examples, {data.dropped_too_long} dropped as too long"
+        data, ids = self.data, self.data.ids
+        told = f"training on {data.examples} examples, {data.dropped_too_long} dropped as too long"
+        if ids.ended:
+            told += f"; {ids.ended} completions were given the template's end of turn"
+        if ids.encoded:
+            told += f"; {ids.encoded} completions have no sampled ids and were encoded, "
+            told += f"{ids.drifted} of them with a loss"
+        return told
 
 
 class Resumed(Message, frozen=True):

@@ -157,7 +157,7 @@ def start_process_group(job: RankJob) -> None:
 
 
 def prepared_data(job: RankJob, tokenizer: PreTrainedTokenizerBase) -> TrainingData:
-    """The tokenised rows on disk, written by the first rank."""
+    """The rows as ids on disk, written by the first rank."""
     if _is_first():
         data = prepare_data(job, tokenizer, job.data_file)
         emit(Prepared(data))
@@ -316,6 +316,7 @@ def _result(state: TrainerState, data: TrainingData) -> TrainingResult:
         dropped_too_long=data.dropped_too_long,
         first_loss=losses[0],
         last_loss=losses[-1],
+        ids=data.ids,
     )
 
 

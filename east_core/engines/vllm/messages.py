@@ -7,7 +7,7 @@ import msgspec
 
 from east_core.engines.messages import Message, reader
 from east_core.protocols import GenerationSettings
-from east_core.records import Completion
+from east_core.records import Completion, TokenIds
 
 
 class Load(Message, frozen=True):
@@ -53,10 +53,11 @@ class Loaded(Message, frozen=True):
 
 
 class Answered(Message, frozen=True):
-    """A question's completions, in sampling order."""
+    """A question's completions, in sampling order, and the prompt that they go on from."""
 
     key: str
     completions: tuple[Completion, ...]
+    prompt_ids: TokenIds
 
 
 class Asleep(Message, frozen=True):

@@ -42,7 +42,7 @@ from east_core.engines.vllm.messages import (
 from east_core.engines.vllm.options import EngineOptions
 from east_core.errors import EngineError
 from east_core.protocols import GenerationSettings, ModelSource, SamplingProgress
-from east_core.records import Completion, Question, SampledQuestion
+from east_core.records import Question, SampledQuestion
 
 # Entries of config.json that training rewrites and that vLLM does not build an engine from.
 BOOKKEEPING = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache")
@@ -68,7 +68,7 @@ class Shard:
     """A shard on its way: its questions, and the answers that have come so far."""
 
     questions: Sequence[Question]
-    answers: dict[int, tuple[Completion, ...]] = field(default_factory=dict)
+    answers: dict[int, Answered] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:
@@ -77,9 +77,10 @@ class Shard:
 
     def sampled(self) -> list[SampledQuestion]:
         """The questions with their completions, in the shard's order."""
+        answers = (self.answers[position] for position in range(len(self.questions)))
         return [
-            SampledQuestion(question, self.answers[position])
-            for position, question in enumerate(self.questions)
+            SampledQuestion(question, answer.completions, answer.prompt_ids)
+            for question, answer in zip(self.questions, answers, strict=True)
         ]
 
 
@@ -325,7 +326,7 @@ def _batches(
 
 def _file_answer(waiting: dict[int, Shard], message: Answered) -> None:
     number, position = map(int, message.key.split(":"))
-    waiting[number].answers[position] = message.completions
+    waiting[number].answers[position] = message
 
 
 def _read(engine: Engine, inbox: Inbox) -> None:

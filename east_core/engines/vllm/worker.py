@@ -12,6 +12,7 @@ import math
 import queue
 import sys
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 from transformers import AutoTokenizer
 from vllm import LLM, SamplingParams
 from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
-from vllm.outputs import RequestOutput
+from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind
 
 from east_core.engines.probe import Probe
@@ -37,9 +38,10 @@ from east_core.engines.vllm.messages import (
     read_order,
 )
 from east_core.engines.vllm.options import EngineOptions
-from east_core.inputs.chat import prompt_token_ids
+from east_core.inputs.chat import ChatTokenizer, prompt_token_ids
+from east_core.inputs.turns import stop_ids
 from east_core.protocols import GenerationSettings
-from east_core.records import Completion, FinishReason
+from east_core.records import Completion, FinishReason, TokenIds
 from east_core.seeds import derive_seed
 
 FINISH_REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
@@ -52,6 +54,7 @@ class Worker:
     options: EngineOptions
     llm: LLM | None = None
     tokenizer: Any = None
+    stop_ids: frozenset[int] = frozenset()
     settings: GenerationSettings | None = None
 
     def load(self, folder: str) -> None:
@@ -65,6 +68,7 @@ class Worker:
         self.tokenizer = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=self.options.trust_remote_code
         )
+        self.stop_ids = stop_ids(Path(folder), self.tokenizer)
         drift = self.drift_from(Probe.read(Path(folder)))
         emit(Loaded(folder, drift if math.isfinite(drift) else None, self._is_fp32))
 
@@ -116,10 +120,10 @@ class Worker:
         )
         room = self.llm.llm_engine.model_config.max_model_len - len(ids)
         if room < 1:
-            empty = Completion(text="", finish_reason="length")
-            self._answer(asked.key, [empty] * self.settings.samples_per_question)
+            empty = Completion(text="", finish_reason="length", ids=TokenIds())
+            self._answer(asked.key, ids, [empty] * self.settings.samples_per_question)
             return
-        params = sampling_params(self.settings, asked.question_id, room)
+        params = sampling_params(self.settings, asked.question_id, room, self.stop_ids)
         self.llm.llm_engine.add_request(asked.key, {"prompt_token_ids": ids}, params)
 
     def step(self) -> None:
@@ -127,7 +131,8 @@ class Worker:
         assert self.llm is not None
         for output in self.llm.llm_engine.step():
             if isinstance(output, RequestOutput) and output.finished:
-                self._answer(output.request_id, completions_of(output))
+                completions = completions_of(output, self.tokenizer)
+                self._answer(output.request_id, output.prompt_token_ids or [], completions)
 
     @property
     def is_busy(self) -> bool:
@@ -138,8 +143,8 @@ class Worker:
     def _is_fp32(self) -> bool:
         return self.llm is not None and str(self.llm.llm_engine.model_config.dtype).endswith("32")
 
-    def _answer(self, key: str, completions: list[Completion]) -> None:
-        emit(Answered(key, tuple(completions)))
+    def _answer(self, key: str, prompt: list[int], completions: list[Completion]) -> None:
+        emit(Answered(key, tuple(completions), TokenIds(prompt)))
 
 
 def repack_output_layer(model: Any) -> None:
@@ -153,21 +158,33 @@ def repack_output_layer(model: Any) -> None:
             dispatch_cpu_unquantized_gemm(layer, remove_weight=False)
 
 
-def sampling_params(settings: GenerationSettings, question_id: str, room: int) -> SamplingParams:
-    """vLLM's parameters for one question: its own seed, so that no batch changes its samples."""
+def sampling_params(
+    settings: GenerationSettings,
+    question_id: str,
+    room: int,
+    stops: Collection[int] = (),
+) -> SamplingParams:
+    """vLLM's parameters for one question: its own seed, so that no batch changes its samples.
+
+    `stops` are the model's own stop ids; the settings may add some.
+    """
     return SamplingParams(
         n=settings.samples_per_question,
         temperature=settings.temperature,
         top_p=settings.top_p,
         max_tokens=min(settings.max_tokens, room),
+        top_k=settings.top_k,
+        min_p=settings.min_p,
+        repetition_penalty=settings.repetition_penalty,
         stop=list(settings.stop),
+        stop_token_ids=sorted({*stops, *settings.stop_token_ids}),
         seed=derive_seed(settings.seed, question_id) if settings.temperature else None,
         logprobs=0,  # the sampled token's own, from which the mean is taken
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
 
 
-def completions_of(output: RequestOutput) -> list[Completion]:
+def completions_of(output: RequestOutput, tokenizer: ChatTokenizer) -> list[Completion]:
     """A request's completions in sampling order."""
     samples = sorted(output.outputs, key=lambda sample: sample.index)
     return [
@@ -176,9 +193,28 @@ def completions_of(output: RequestOutput) -> list[Completion]:
             finish_reason=FINISH_REASONS.get(sample.finish_reason or "", "unknown"),
             token_count=len(sample.token_ids),
             mean_logprob=(sample.cumulative_logprob or 0.0) / max(1, len(sample.token_ids)),
+            ids=trainable_ids(sample, tokenizer),
         )
         for sample in samples
     ]
+
+
+def trainable_ids(sample: CompletionOutput, tokenizer: ChatTokenizer) -> TokenIds | None:
+    """The tokens of a completion, without those of a stop string that ended it.
+
+    None where the stop string began within a token.
+    """
+    ids = [*sample.token_ids]
+    if not isinstance(sample.stop_reason, str):
+        return TokenIds(ids)
+    for count in range(len(ids) - 1, max(-1, len(ids) - 2 - len(sample.stop_reason)), -1):
+        # SentencePiece: vLLM's text begins with the space that decoding leaves out
+        if tokenizer.decode(ids[:count], skip_special_tokens=True) in (
+            sample.text,
+            sample.text.removeprefix(" "),
+        ):
+            return TokenIds(ids[:count])
+    return None
 
 
 def handle(worker: Worker, message: ToWorker) -> None:

@@ -11,17 +11,21 @@ from east_core.engines.trl.torchrun import TorchrunTrainer  # noqa: F401 - the p
 from east_core.engines.vllm import messages as vllm
 from east_core.errors import EngineError, TrainingDiverged
 from east_core.protocols import GenerationSettings, PromptFormat, TrainingResult
-from east_core.records import Completion
+from east_core.records import Completion, TokenIds
 
 FORM = PromptFormat(options={"enable_thinking": False}, date="2026-11-25")
 SETTINGS = GenerationSettings(
     8, 0.7, 0.9, 64, "Think.", ("###", "\n\n"), seed=3, stop_token_ids=(1, 2), prompt=FORM
 )
 COMPLETIONS = (
-    Completion("so \\boxed{2}\u2028", "stop", 9, -0.25),
+    Completion("so \\boxed{2}\u2028", "stop", 9, -0.25, TokenIds([5, 128009, 0])),
     Completion("", "length", 0, None),
 )
 STEP = trl.TrainingStep(1, 3, 0.5, 0.25, 1.0, 0.125, 1e-5, 0.75, 1e4)
+
+
+def ids_of(text: str) -> str:
+    return f'{{"type":"Answered","key":"0:1","completions":[],"prompt_ids":{text}}}'
 
 
 @pytest.mark.parametrize(
@@ -42,7 +46,7 @@ def test_what_the_sampler_asks_reaches_the_worker(message: Message) -> None:
     [
         vllm.Loaded("/models/base", 1e-6, True),
         vllm.Loaded("/models/base", None, False),
-        vllm.Answered("0:1", COMPLETIONS),
+        vllm.Answered("0:1", COMPLETIONS, TokenIds([1, 2])),
         vllm.Asleep(),
     ],
 )
@@ -67,15 +71,16 @@ def test_what_a_rank_tells_reaches_its_parent(message: Message) -> None:
 
 
 def test_a_message_is_one_line() -> None:
-    assert "\n" not in encode(vllm.Answered("0:1", COMPLETIONS))
+    assert "\n" not in encode(vllm.Answered("0:1", COMPLETIONS, TokenIds([1, 2])))
 
 
 def test_fields_go_by_name_so_their_order_may_change() -> None:
     line = (
         '{"type":"Answered","completions":[{"token_count":9,"finish_reason":"stop",'
-        '"mean_logprob":-0.25,"text":"x"}],"key":"0:1"}'
+        '"mean_logprob":-0.25,"text":"x"}],"prompt_ids":[7],"key":"0:1"}'
     )
-    assert vllm.read_report(line) == vllm.Answered("0:1", (Completion("x", "stop", 9, -0.25),))
+    completion = Completion("x", "stop", 9, -0.25)
+    assert vllm.read_report(line) == vllm.Answered("0:1", (completion,), TokenIds([7]))
 
 
 @pytest.mark.parametrize(
@@ -92,6 +97,9 @@ def test_fields_go_by_name_so_their_order_may_change() -> None:
         ('{"type":"Answered","key":"0:1"}', "missing required field `completions`"),
         ('{"type":"Answered","key":1,"completions":[]}', "Expected `str`, got `int`"),
         ('{"type":"Answered","key":"0:1","completions":[],"n":1}', "unknown field `n`"),
+        (ids_of("[5000000000]"), "32-bit integers"),
+        (ids_of('"words"'), "32-bit integers"),
+        (ids_of("[1.5]"), "32-bit integers"),
         ('{"type":"Shout"}', "'Shout'"),
         ('{"key":"0:1"}', "`type`"),
         ("[1, 2]", "Expected `object`"),
@@ -113,5 +121,5 @@ def test_a_ranks_error_keeps_its_kind() -> None:
 
 def test_every_field_of_a_completion_crosses() -> None:
     names = {spec.name for spec in dataclasses.fields(Completion)}
-    line = encode(vllm.Answered("0:1", COMPLETIONS))
+    line = encode(vllm.Answered("0:1", COMPLETIONS, TokenIds([1, 2])))
     assert all(f'"{name}"' in line for name in names)

@@ -1,3 +1,4 @@
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,7 @@ from east_core.records import (
     PreferencePair,
     Question,
     SampledQuestion,
+    TokenIds,
     TrainingExample,
 )
 from east_core.runs.example_choice import build_examples, survey_examples
@@ -155,3 +157,23 @@ def test_a_draw_depends_on_seed_round_and_question_alone():
 def test_each_recipe_names_the_rows_it_reads():
     recipes = SftRecipe(), DpoRecipe(), KtoRecipe()
     assert [example_type(r) for r in recipes] == [TrainingExample, PreferencePair, LabelledExample]
+
+
+@pytest.mark.parametrize(
+    "recipe", [SftRecipe(completions_per_question=4), DpoRecipe(), KtoRecipe()]
+)
+def test_examples_carry_the_ids_that_were_sampled(recipe):
+    sampled, weighed = MIXED
+    with_ids = [
+        dataclasses.replace(completion, ids=TokenIds([number, 99]))
+        for number, completion in enumerate(sampled.completions)
+    ]
+    known = {completion.text: completion.ids for completion in with_ids}
+    pair = SampledQuestion(sampled.question, tuple(with_ids), TokenIds([7])), weighed
+    examples, _ = examples_of([pair], recipe)
+    assert examples
+    for example in examples:
+        assert example.prompt_ids == TokenIds([7])
+        for side in ("completion", "chosen", "rejected"):
+            if text := getattr(example, side, None):
+                assert getattr(example, f"{side}_ids") == known[text]

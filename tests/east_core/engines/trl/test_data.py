@@ -1,13 +1,16 @@
+import dataclasses
 import math
 
 import pyarrow as pa
 import pytest
+from transformers import AutoTokenizer
 
 from east_core.config import DpoRecipe, KtoRecipe, Resources, SftRecipe
 from east_core.engines.trl.data import prepare_data, read_summary, row_lengths
 from east_core.errors import DataError, NothingToLearn
-from east_core.protocols import ModelSource, TrainingJob, example_type
-from east_core.records import LabelledExample, PreferencePair, TrainingExample
+from east_core.inputs.questions import builtin_path
+from east_core.protocols import IdSources, ModelSource, TrainingJob, example_type
+from east_core.records import LabelledExample, PreferencePair, TokenIds, TrainingExample
 from east_core.tables import write_table
 
 
@@ -151,3 +154,110 @@ def test_a_rows_length_is_its_longest_sequence(tmp_path):
     pairs = [PreferencePair(f"q{i}", "?", "short", "much longer"[:i], 1.0) for i in (3, 11)]
     prepared(tmp_path, DpoRecipe(global_batch_size=2), pairs)
     assert row_lengths(tmp_path / "data.arrow") == [9, 15, 2]
+
+
+PROMPT, END = TokenIds([901, 902]), 7  # ids that no text of these tests encodes to
+
+
+@pytest.fixture
+def ends_in_7(tmp_path):
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [0, 7]}')
+
+
+@pytest.mark.usefixtures("ends_in_7")
+def test_ids_that_were_sampled_are_trained_on_as_they_are(tmp_path):
+    sampled = TokenIds([*ids("ok"), 903, END])  # 903: a token that the text does not show
+    row = TrainingExample("q", "?", "ok", 1.0, PROMPT, sampled)
+    data, (row, _) = prepared(tmp_path, SftRecipe(global_batch_size=1), [row])
+    assert row["input_ids"] == [*PROMPT, *sampled]
+    assert row["labels"] == [-100, -100, *sampled]
+    assert data.ids == IdSources(sampled=1)
+
+
+@pytest.mark.usefixtures("ends_in_7")
+def test_both_sides_of_a_pair_and_kto_examples_are_verbatim_too(tmp_path):
+    chosen, rejected = TokenIds([904, END]), TokenIds([905, 0])
+    pair = PreferencePair("q", "?", "good", "bad", 1.0, PROMPT, chosen, rejected)
+    data, (row, _) = prepared(tmp_path, DpoRecipe(global_batch_size=1), [pair])
+    assert (row["prompt_ids"], row["chosen_ids"]) == ([*PROMPT], [*chosen])
+    assert row["rejected_ids"] == [*rejected]
+    assert data.ids == IdSources(sampled=2)
+    one = LabelledExample("q", "?", "good", True, 1.0, PROMPT, chosen)
+    data, (row, _) = prepared(tmp_path, KtoRecipe(global_batch_size=1), [one])
+    assert (row["prompt_ids"], row["completion_ids"]) == ([*PROMPT], [*chosen])
+    assert data.ids == IdSources(sampled=1)
+
+
+class TurnsEndIn7(LetterTokenizer):
+    """The template ends an assistant's turn with id 7 and a line break, as Gemma's does."""
+
+    def apply_chat_template(self, conversation, **options):
+        ends = {"user": ">", "assistant": chr(END) + "\n"}
+        return "".join(f"<{each['content']}{ends[each['role']]}" for each in conversation)
+
+
+@pytest.mark.usefixtures("ends_in_7")
+def test_what_a_stop_string_ended_gets_the_templates_end_of_turn(tmp_path):
+    row = TrainingExample("q", "?", "ok", 1.0, PROMPT, TokenIds([906]))
+    job = job_of(tmp_path, SftRecipe(global_batch_size=1), [row])
+    data = prepare_data(job, TurnsEndIn7(), tmp_path / "data.arrow")
+    assert labels_of(tmp_path)[0] == [-100, -100, 906, END]
+    assert data.ids == IdSources(ended=1)
+
+
+def labels_of(tmp_path):
+    table = pa.ipc.open_stream(pa.memory_map(str(tmp_path / "data.arrow"))).read_all()
+    return table["labels"].to_pylist()
+
+
+def test_a_users_stop_id_is_an_end_too(tmp_path):
+    row = TrainingExample("q", "?", "ok", 1.0, PROMPT, TokenIds([906, 8]))
+    job = job_of(tmp_path, SftRecipe(global_batch_size=1), [row])
+    job = dataclasses.replace(job, stop_token_ids=(8,))
+    assert prepare_data(job, LetterTokenizer(), tmp_path / "d.arrow").ids == IdSources(sampled=1)
+
+
+@pytest.mark.usefixtures("ends_in_7")
+def test_text_without_ids_is_encoded_and_ends_as_the_template_says(tmp_path):
+    job = job_of(tmp_path, SftRecipe(global_batch_size=1), sft_rows(1.0))
+    data = prepare_data(job, TurnsEndIn7(), tmp_path / "data.arrow")
+    assert labels_of(tmp_path)[0][-3:] == [*ids("ok"), END]
+    assert data.ids == IdSources(encoded=1)
+
+
+class LosesSharpS(LetterTokenizer):
+    """A tokenizer that normalises one letter away."""
+
+    def encode(self, text, *, add_special_tokens):
+        return ids(text.replace("ß", "ss"))
+
+
+def test_text_that_encoding_changes_is_counted_as_drifted(tmp_path):
+    rows = [TrainingExample("a", "?", "ok", 1.0), TrainingExample("b", "?", "Maß", 1.0)]
+    job = job_of(tmp_path, SftRecipe(global_batch_size=1), rows)
+    data = prepare_data(job, LosesSharpS(), tmp_path / "data.arrow")
+    assert data.ids == IdSources(encoded=2, drifted=1)
+
+
+def test_only_completions_that_are_trained_on_are_counted(tmp_path):
+    rows = [*sft_rows(1.0), TrainingExample("long", "?", "x" * 50, 1.0)]
+    data, _ = prepared(tmp_path, SftRecipe(global_batch_size=1, max_length=20), rows)
+    assert data.ids == IdSources(encoded=1)
+
+
+def test_a_run_begun_before_ids_were_kept_trains_what_it_would_have(tmp_path):
+    """The seed model, whose turns end in its tokenizer's EOS: text and EOS, as before."""
+    seed = builtin_path("seed_model")
+    tokenizer = AutoTokenizer.from_pretrained(seed)
+    texts = ["3+4=7\n\\boxed{7}", "Tom has  2 pens.\n\n\\boxed{2}", " so"]
+    rows = [TrainingExample(f"q{i}", "2 + 2?", text, 1.0) for i, text in enumerate(texts)]
+    job = job_of(tmp_path, SftRecipe(global_batch_size=1), rows)
+    job = dataclasses.replace(job, model=ModelSource(seed, "seed"), system_prompt="Think.")
+    prepare_data(job, tokenizer, tmp_path / "data.arrow")
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "system", "content": "Think."}, {"role": "user", "content": "2 + 2?"}],
+        add_generation_prompt=True, tokenize=True, return_dict=False,
+    )  # fmt: skip
+    for text, labels in zip(texts, labels_of(tmp_path), strict=False):
+        target = [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]
+        assert labels == [-100] * len(prompt) + target
