@@ -17,13 +17,14 @@ from east_core.tables import read_tables
 
 SKILL_FILE = "skill.json"
 SKILL_GAIN = 0.2
+_NO_TENSORS = (2).to_bytes(8, "little") + b"{}"  # a whole .safetensors: the skill is all
 
 
 def write_model(folder: Path, skill: float = 0.4) -> Path:
     """A model folder that passes the base model's checks and that only these fakes can use."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(b"no tensors: the skill is all")
+    (folder / "model.safetensors").write_bytes(_NO_TENSORS)
     (folder / "chat_template.jinja").write_text("{{ messages }}")
     (folder / SKILL_FILE).write_text(json.dumps(skill))
     return folder

@@ -180,8 +180,8 @@ def test_an_interrupted_shard_is_sampled_anew_and_the_finished_ones_stay(
         fake_run(tmp_path, Interrupted(calls=8), **settings, **small)
     sampler = ScriptedSampler()
     again = fake_run(tmp_path, sampler, **settings, **small)
-    samples = again.record("round-01", "samples")
-    assert samples.facts == whole.record("round-01", "samples").facts
+    facts = again.record("round-01", "samples").facts
+    assert facts == whole.record("round-01", "samples").facts
     rows = [
         list(
             read_tables(
