@@ -107,7 +107,8 @@ def _column(values: Sequence[Any], hint: Any) -> pa.Array:
         items = [item for value in values if value is not None for item in value]
         return _lists(values, _column(items, typing.get_args(kind)[0]), arrow, is_null)
     if dataclasses.is_dataclass(kind):
-        return pa.StructArray.from_arrays(_columns(values, kind), fields=list(arrow))
+        columns = _columns(values, typing.cast(type[Any], kind))
+        return pa.StructArray.from_arrays(columns, fields=list(arrow))
     return pa.array(values, arrow)
 
 
