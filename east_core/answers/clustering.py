@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from east_core.answers.canonical import Form, canonical_form, read_beside
+from east_core.answers.beside import read_beside
+from east_core.answers.canonical import canonical_form
 from east_core.answers.extraction import AnswerPolicy, completion_answer
+from east_core.answers.form import Form
 from east_core.answers.grading import Grader
 from east_core.records import AnswerCluster, AnswerClusters, SampledQuestion
 

@@ -7,7 +7,6 @@ and under any start method. No worker is started before the first comparison tha
 grade-school numbers sympy is never imported.
 """
 
-import itertools
 import json
 import os
 import queue
@@ -25,7 +24,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from east_core.answers.canonical import Form, Judge, canonical_form, compare, read_beside
+from east_core.answers.beside import read_beside
+from east_core.answers.canonical import canonical_form
+from east_core.answers.equality import Ask, LatexPair, classes, open_pairs
+from east_core.answers.form import Form
+from east_core.answers.formula import read_formula
 from east_core.errors import EngineError
 
 SECONDS = 3.0
@@ -40,7 +43,6 @@ _MEMO_SIZE = 200_000
 _LOOK_AHEAD = 32
 _PROGRAM = Path(__file__).with_name("grading_worker.py")
 
-LatexPair = tuple[str, str]
 Verdicts = dict[LatexPair, bool | None]
 
 
@@ -106,7 +108,7 @@ class Grader:
 
     def partition(self, forms: Sequence[Form]) -> list[int]:
         """A label for each form; equal labels are equal answers, whatever the forms' order."""
-        return self._labels(forms, self._verdicts(forms))
+        return classes(forms, _answers(self._verdicts(forms)))
 
     def partitions(self, jobs: Iterable[Sequence[Form]]) -> Iterator[list[int]]:
         """`partition` for a stream of questions, in order, with a few questions in flight."""
@@ -120,23 +122,15 @@ class Grader:
 
     def _submit(self, forms: Sequence[Form]) -> "Future[list[int]]":
         """A future of the labels: at once where no worker is needed."""
-        if _open_pairs(forms):
+        if open_pairs(forms):
             return self._threads.submit(self.partition, forms)
         future: Future[list[int]] = Future()
-        future.set_result(self._labels(forms, {}))
+        future.set_result(classes(forms, _answers({})))
         return future
-
-    def _labels(self, forms: Sequence[Form], verdicts: Verdicts) -> list[int]:
-        """Classes under the transitive closure of "equal"."""
-        labels = _labels_by_key(forms)
-        for i, j in _doubtful_pairs(forms):
-            if labels[i] != labels[j] and compare(forms[i], forms[j], _judge(verdicts)):
-                labels = [labels[i] if label == labels[j] else label for label in labels]
-        return labels
 
     def _verdicts(self, forms: Sequence[Form]) -> Verdicts:
         """What math-verify says of the expressions that the forms leave open."""
-        pairs = _open_pairs(forms)
+        pairs = open_pairs(forms)
         with self._lock:
             known = {pair: self._memo[pair] for pair in pairs if pair in self._memo}
         unknown = sorted(set(pairs) - known.keys())
@@ -150,7 +144,9 @@ class Grader:
         return verdicts
 
     def _is_read(self, form: Form) -> bool:
-        """Whether math-verify can read an expression: one that it reads equals itself there."""
+        """Whether an expression is read here, or by math-verify, where it then equals itself."""
+        if read_formula(form.latex) is not None:
+            return True
         pair = (form.latex, form.latex)
         return self._ask([pair])[pair] is True
 
@@ -174,44 +170,14 @@ def _forms_of_pair(pair: tuple[str, str]) -> list[Form]:
 
 
 def _leaves(form: Form) -> Iterator[Form]:
-    if form.kind == "sequence":
+    if form.items:
         for item in form.items:
             yield from _leaves(item)
     else:
         yield form
 
 
-def _labels_by_key(forms: Sequence[Form]) -> list[int]:
-    first: dict[str, int] = {}
-    return [first.setdefault(form.key, index) for index, form in enumerate(forms)]
-
-
-def _doubtful_pairs(forms: Sequence[Form]) -> Iterator[tuple[int, int]]:
-    """The pairs of different keys that may yet be equal; settled forms are compared with none."""
-    distinct = sorted({form.key: index for index, form in enumerate(forms)}.values())
-    doubtful = [index for index in distinct if not forms[index].is_settled]
-    numbers = [index for index in distinct if forms[index].kind == "number"]
-    yield from itertools.combinations(doubtful, 2)
-    for i in doubtful:
-        for j in numbers:
-            if forms[j].is_settled:
-                yield i, j
-
-
-def _open_pairs(forms: Sequence[Form]) -> list[LatexPair]:
-    """The pairs of expressions, each in sorted order, that decide the doubtful pairs of forms."""
-    opened: dict[LatexPair, None] = {}
-
-    def note(a: str, b: str) -> bool | None:
-        opened[a, b] = None
-        return None
-
-    for i, j in _doubtful_pairs(forms):
-        compare(forms[i], forms[j], note)
-    return list(opened)
-
-
-def _judge(verdicts: Verdicts) -> Judge:
+def _answers(verdicts: Verdicts) -> Ask:
     return lambda a, b: bool(verdicts.get((a, b)))
 
 

@@ -59,13 +59,13 @@ def is_read(latex: str) -> bool:
 
 
 def same(a: str, b: str) -> bool:
-    """Whether math-verify holds two answers equal, asked in both directions."""
+    """Whether math-verify holds two answers equal in both directions."""
     import math_verify
 
     left, right = read(a), read(b)
     if not left or not right or _plainly_different(a, b):
         return False
-    return any(
+    return all(
         math_verify.verify(list(gold), list(answer), timeout_seconds=None)
         for gold, answer in ((left, right), (right, left))
     )
@@ -74,7 +74,7 @@ def same(a: str, b: str) -> bool:
 def _plainly_different(a: str, b: str) -> bool:
     """Two constants whose numerical values are far apart need no simplification."""
     x, y = _magnitude(a), _magnitude(b)
-    return x is not None and y is not None and abs(x - y) > 1e-4 * max(1.0, abs(x), abs(y))
+    return x is not None and y is not None and abs(x - y) > 1e-9 * max(abs(x), abs(y))
 
 
 @functools.lru_cache(maxsize=4096)

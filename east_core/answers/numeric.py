@@ -1,180 +1,198 @@
-r"""The value of a simple LaTeX expression at one fixed point, to tell different answers apart.
+r"""Do two formulas have the same value? Asked at fixed points, exactly where they are rational.
 
-Most wrong answers are plainly wrong: 3\sqrt{2} is not 4\sqrt{2}, x + 1 is not x + 2. Evaluating
-both where each variable has a fixed value tells them apart in microseconds, where a computer
-algebra system needs milliseconds to parse them. Only "different" is ever concluded: expressions
-whose values are close go to math-verify, and so does all that this grammar does not know.
+Every variable is given a fixed fraction at each of a few points: positive ones, negative ones and
+whole numbers (for n!, (-1)^n and sums up to n). Rational arithmetic is exact; roots, powers and
+functions are computed twice, to 50 and to 120 digits. Two values are equal where their difference
+vanishes with the precision, and different where it stays, however small it is: 1/20! is no 1/19!.
 
-    sum     = [+-] product { [+-] product }
-    product = factor { [* / \cdot \times] factor }        also without a sign: 2x, (x+1)(x-1)
-    factor  = atom [ ^ exponent ]
-    atom    = number | letter | \pi | (sum) | {sum} | \frac{sum}{sum} | \sqrt[sum]{sum}
+Two formulas are equal where they are at every point at which both have a real value (a complex one
+where a formula holds i), and different where they differ at one. None means that too few points
+have a value, or that it is out of reach.
 """
 
-import cmath
 import functools
-import math
-import re
+import threading
+import zlib
+from fractions import Fraction
 
-TOLERANCE = 1e-5
-"""Values closer than this, relative to the larger or to 1, may be equal."""
-_LARGEST = 1e9  # beyond it, rounding errors of double precision could pass the tolerance
-_DEPTH = 30
-_TOKEN = re.compile(r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+|\\[A-Za-z]+|[A-Za-z]|[-+*/^(){}\[\]]")
-_CONSTANTS: dict[str, complex] = {"i": 1j, "e": math.e, r"\pi": math.pi}
-_VARIABLES = {
-    name: complex(0.6 + (0.7548776662466927 * (index + 1)) % 1.7)
-    for index, name in enumerate(
-        [*"abcdfghjklmnopqrstuvwxyzABCDFGHIJKLMNOPQRSTUVWXYZ", r"\theta", r"\alpha", r"\beta"]
-    )
-}
+import mpmath
 
+from east_core.answers.evaluation import Evaluation, Undefined, Value, as_real, imaginary
+from east_core.answers.formula import Node, read_formula, variables
 
-class _Unknown(Exception):
-    """The expression is beyond the grammar, or its value beyond what doubles can tell."""
+DIGITS = (50, 120)
+"""The two precisions, in decimal digits."""
+POINTS = 11
+_WHOLE_POINTS = range(7, POINTS)
+_ENOUGH_POINTS = 3
+# where the points that are no whole numbers lie: from, width, sign (0: either)
+_RANGES = ((1, 2, 1), (3, 3, 1), (1, 3, 0), (1, 2, -1), (0, 1, 1), (0, 1, 0), (0, 1, 1))
+_PLAIN_DIFFERENCE = Fraction(1, 10**20)
 
 
-@functools.lru_cache(maxsize=1 << 16)
-def value_at_point(latex: str) -> complex | None:
-    """The value of `latex` at the fixed point, None where it is not this simple."""
-    tokens = _TOKEN.findall(latex)
-    if sum(map(len, tokens)) != len(latex.replace(" ", "")):
+# mpmath's contexts are not safe between threads, and the arithmetic holds the interpreter anyway.
+_LOCK = threading.Lock()
+_CONTEXTS = tuple(mpmath.MPContext() for _ in DIGITS)
+for _context, _digits in zip(_CONTEXTS, DIGITS, strict=True):
+    _context.dps = _digits
+
+
+def same_value(a: str, b: str) -> bool | None:
+    """Whether two formulas are equal; None where one is not read or has too few values."""
+    left, right = read_formula(a), read_formula(b)
+    if left is None or right is None:
         return None
-    reader = _Reader(tokens)
+    constant = not (variables(left) | variables(right))
+    seen = 0
+    for number in range(1 if constant else POINTS):
+        verdict = _equal(a, b, number)
+        if verdict is False:
+            return False
+        seen += verdict is True
+    return True if seen >= (1 if constant else _ENOUGH_POINTS) else None
+
+
+def same_up_to_factor(a: str, b: str) -> int | None:
+    """1 or -1 where a = c b with a constant c of that sign; 0 where not; None where unknown."""
+    left, right = read_formula(a), read_formula(b)
+    if left is None or right is None:
+        return None
+    if variables(left) != variables(right) or not variables(left):
+        return 0
+    values = {number: (_value(a, number, 1), _value(b, number, 1)) for number in range(POINTS)}
+    known = [n for n, pair in values.items() if all(map(_is_real_factor, pair))]
+    if len(known) < _ENOUGH_POINTS:
+        return None
+    signs = {1 if (values[n][0] > 0) == (values[n][1] > 0) else -1 for n in known}
+    proportional = all(_same_ratio(a, b, known[0], n) for n in known[1:])
+    return signs.pop() if proportional and len(signs) == 1 else 0
+
+
+def approximate(latex: str) -> float | None:
+    """The value of a formula without variables as a double; None where it is not real."""
+    node = read_formula(latex)
+    if node is None or variables(node):
+        return None
+    value = _value(latex, 0, 0)
     try:
-        value = reader.sum()
-    except (_Unknown, ArithmeticError, ValueError):
+        return None if value is None or imaginary(value) else float(value)
+    except OverflowError:
         return None
-    return value if reader.is_done else None
 
 
-def plainly_different(a: complex | None, b: complex | None) -> bool:
-    """Whether two values are certainly those of different expressions."""
-    if a is None or b is None:
+def rational_value(latex: str) -> Fraction | None:
+    """The exact value of a formula of numbers alone, None where it is none or not rational."""
+    node = read_formula(latex)
+    if node is None or variables(node):
+        return None
+    value = _value(latex, 0, 0)
+    return value if isinstance(value, Fraction) else None
+
+
+def rounds_to(latex: str, decimal: Fraction, places: int) -> bool:
+    """Whether the value of a constant is `decimal` when rounded to so many places."""
+    node = read_formula(latex)
+    value = None if node is None or variables(node) else _value(latex, 0, 0)
+    if value is None or imaginary(value):
         return False
-    return abs(a - b) > TOLERANCE * max(1.0, abs(a), abs(b))
+    context = _CONTEXTS[0]
+    with _LOCK:
+        apart = abs(as_real(context, value) - as_real(context, decimal))
+        return bool(apart <= as_real(context, Fraction(1, 2 * 10**places)))
 
 
-class _Reader:
-    """Recursive descent over the tokens, evaluating on the way."""
-
-    def __init__(self, tokens: list[str]) -> None:
-        self._tokens = [*tokens, ""]
-        self._next = 0
-        self._depth = 0
-
-    @property
-    def is_done(self) -> bool:
-        """Whether every token is read."""
-        return self._tokens[self._next] == ""
-
-    def _peek(self) -> str:
-        return self._tokens[self._next]
-
-    def _take(self, *expected: str) -> str:
-        symbol = self._peek()
-        if expected and symbol not in expected:
-            raise _Unknown
-        self._next += 1
-        return symbol
-
-    def sum(self) -> complex:
-        """A sum of products; the depth of nesting is bounded."""
-        self._depth += 1
-        if self._depth > _DEPTH:
-            raise _Unknown
-        negative = self._take() == "-" if self._peek() in ("+", "-") else False
-        total = -self._product() if negative else self._product()
-        while self._peek() in ("+", "-"):
-            total += self._product() if self._take() == "+" else -self._product()
-        self._depth -= 1
-        return _bounded(total)
-
-    def _product(self) -> complex:
-        value = self._factor()
-        while True:
-            symbol = self._peek()
-            if symbol in ("*", r"\cdot", r"\times"):
-                self._take()
-                value *= self._factor()
-            elif symbol == "/":
-                self._take()
-                value /= self._factor()
-                self._refuse_implicit_factor()
-            elif _opens_atom(symbol):
-                value *= self._factor()
-            else:
-                return _bounded(value)
-
-    def _refuse_implicit_factor(self) -> None:
-        """1/2x may be half of x, or 1 over 2x."""
-        if _opens_atom(self._peek()):
-            raise _Unknown
-
-    def _factor(self) -> complex:
-        value = self._atom()
-        if self._peek() != "^":
-            return value
-        self._take()
-        exponent = self._exponent()
-        if value == 0 or abs(exponent) > 1000:
-            raise _Unknown
-        return _bounded(value**exponent)
-
-    def _exponent(self) -> complex:
-        """{sum}, a letter or a single digit: x^12 is no more than a slip."""
-        if self._peek() == "{":
-            return self._group("{", "}")
-        if self._peek().isdigit() and len(self._peek()) > 1:
-            raise _Unknown
-        return self._atom()
-
-    def _group(self, opening: str, closing: str) -> complex:
-        self._take(opening)
-        value = self.sum()
-        self._take(closing)
-        return value
-
-    def _atom(self) -> complex:
-        symbol = self._peek()
-        if symbol == "(":
-            return self._group("(", ")")
-        if symbol == "{":
-            return self._group("{", "}")
-        self._take()
-        if symbol[:1].isdigit() or symbol[:1] == ".":
-            return self._number(symbol)
-        if symbol == r"\frac":
-            return self._group("{", "}") / self._group("{", "}")
-        if symbol == r"\sqrt":
-            return self._root()
-        value = _CONSTANTS.get(symbol, _VARIABLES.get(symbol))
-        if value is None:
-            raise _Unknown
-        return value
-
-    def _number(self, token: str) -> complex:
-        r"""A decimal; 1\frac{1}{2} may be a mixed number, and 2 3 anything."""
-        if self._peek() == r"\frac" or self._peek()[:1].isdigit():
-            raise _Unknown
-        return _bounded(complex(float(token)))
-
-    def _root(self) -> complex:
-        degree = self._group("[", "]") if self._peek() == "[" else complex(2)
-        radicand = self._group("{", "}")
-        if radicand == 0 or (radicand.imag == 0 and radicand.real < 0):
-            raise _Unknown  # which of the roots is meant is not for us to say
-        return cmath.exp(cmath.log(radicand) / degree)
+def _equal(a: str, b: str, number: int) -> bool | None:
+    """Whether two formulas have the same value at a point; None where one has none there."""
+    low = _value(a, number, 0), _value(b, number, 0)
+    if low[0] is None or low[1] is None:
+        return None
+    complex_meant = _holds_i(a) or _holds_i(b)
+    if not complex_meant and (imaginary(low[0]) or imaginary(low[1])):
+        return None
+    if isinstance(low[0], Fraction) and isinstance(low[1], Fraction):
+        return low[0] == low[1]
+    with _LOCK:
+        apart = _apart(0, *low)
+        if apart > _plain(0) and apart > _plain(0) * _size(0, *low):
+            return False
+    high = _value(a, number, 1), _value(b, number, 1)
+    with _LOCK:
+        return _vanishes(apart, _apart(1, *high), _size(1, *high))
 
 
-def _bounded(value: complex) -> complex:
-    if abs(value) < _LARGEST:
-        return value
-    raise _Unknown
+def _same_ratio(a: str, b: str, first: int, second: int) -> bool:
+    """a(first) b(second) = a(second) b(first)."""
+    differences: list[Value] = []
+    size: Value = 0
+    for level in range(2):
+        x, y = _value(a, first, level), _value(b, first, level)
+        u, v = _value(a, second, level), _value(b, second, level)
+        if all(isinstance(value, Fraction) for value in (x, y, u, v)):
+            return bool(x * v == u * y)
+        with _LOCK:
+            x, y, u, v = (as_real(_CONTEXTS[level], value) for value in (x, y, u, v))
+            differences.append(abs(x * v - u * y))
+            size = abs(x * v)
+    with _LOCK:
+        return _vanishes(differences[0], differences[1], size)
 
 
-def _opens_atom(token: str) -> bool:
-    return token[:1].isalnum() or token in ("(", "{") or (token[:1] == "\\" and token not in _SIGNS)
+def _vanishes(low: Value, high: Value, size: Value) -> bool:
+    """Whether a difference is zero but for rounding: it falls with the precision."""
+    if high == 0:
+        return True
+    tiny = _CONTEXTS[1].mpf(10) ** -(DIGITS[1] - 30)
+    return bool(high <= tiny * size or (low > 0 and high < low * tiny * 10**20))
 
 
-_SIGNS = (r"\cdot", r"\times")
+def _plain(level: int) -> Value:
+    return _CONTEXTS[level].mpf(_PLAIN_DIFFERENCE.numerator) / _PLAIN_DIFFERENCE.denominator
+
+
+def _apart(level: int, a: Value, b: Value) -> Value:
+    context = _CONTEXTS[level]
+    return abs(as_real(context, a) - as_real(context, b))
+
+
+def _size(level: int, a: Value, b: Value) -> Value:
+    context = _CONTEXTS[level]
+    return max(abs(as_real(context, a)), abs(as_real(context, b)))
+
+
+def _is_real_factor(value: Value | None) -> bool:
+    return value is not None and not imaginary(value) and value != 0
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _holds_i(latex: str) -> bool:
+    node = read_formula(latex)
+    return node is not None and _has(node, "i")
+
+
+def _has(node: Node, op: str) -> bool:
+    return node.op == op or any(_has(child, op) for child in node.args)
+
+
+@functools.lru_cache(maxsize=1 << 15)
+def _value(latex: str, number: int, level: int) -> Value:
+    """The value at point `number` with precision `level`; None where there is none."""
+    node = read_formula(latex)
+    if node is None:
+        return None
+    point = {name: _coordinate(name, number) for name in variables(node)}
+    try:
+        with _LOCK:
+            return Evaluation(_CONTEXTS[level], DIGITS[level]).value(node, point)
+    except (Undefined, ArithmeticError, ValueError, TypeError, RecursionError):
+        return None
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _coordinate(name: str, number: int) -> Fraction:
+    """A variable's value at a point: it depends on nothing but the two."""
+    draw = zlib.crc32(f"{number}:{name}".encode())
+    if number in _WHOLE_POINTS:
+        return Fraction(3 + draw % 23)
+    low, width, sign = _RANGES[number]
+    value = low + Fraction((draw >> 1) % (width * 9973) + 1, 9973)
+    return -value if sign < 0 or (sign == 0 and draw & 1) else value

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from east_core.answers.canonical import MAX_CHARS, canonical_form, compare, read_beside
+from east_core.answers.beside import read_beside
+from east_core.answers.canonical import MAX_CHARS, canonical_form
+from east_core.answers.equality import compare
 
 
 def never(a, b):
@@ -12,7 +14,8 @@ def never(a, b):
 
 
 def equal(a, b):
-    return compare(canonical_form(a), canonical_form(b), never)
+    gold = canonical_form(a)
+    return compare(gold, read_beside(gold, canonical_form(b)), never)
 
 
 @pytest.mark.parametrize(
@@ -76,8 +79,9 @@ def test_an_assignment_in_a_list_keeps_its_name_only_where_the_names_differ():
     assert equal("x = 1, x = 2", "1, 2")
 
 
-def test_expressions_are_left_open():
-    assert compare(canonical_form("(x+1)^2"), canonical_form("x^2+2x+1"), lambda *_: None) is None
+def test_integrals_are_left_open():
+    integral, value = canonical_form(r"\int_0^1 2x dx"), canonical_form("1")
+    assert compare(integral, value, lambda *_: None) is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,144 @@
+"""Answers that graders get wrong, a group for each kind of fault: ours and, where it is, a file."""
+
+import json
+
+import pytest
+
+from east_core.answers.clustering import cluster
+from east_core.answers.grading import Grader
+from east_core.records import Completion, Question, SampledQuestion
+
+# kind: (gold answer, answers that are it, answers that are not)
+KINDS = {
+    "letters are no units": [
+        ("3ab", ["3ba", r"3a\cdot b"], ["3", "3cd", "3 cd"]),
+        ("7", ["7 km", "7km", r"7\text{ kg}", "7 m^2", "7 apples"], ["7ab", "7x", "7abc"]),
+        ("x+2cm", ["2mc+x"], ["x+2", "2"]),
+        ("5cx", ["5xc"], ["5", "5 cm"]),
+        (r"\frac{1}{2}mv^2", [r"\frac{mv^2}{2}"], [r"\frac{1}{2}", r"\frac{1}{2}mv"]),
+    ],
+    "equations without unknowns": [
+        ("12", ["5+7=12", "x=12", "12=x", "f(2)=12", r"\gcd(24,36)=12"], ["5+8=13", "5+8=12"]),
+        (r"\frac{1}{4}", [r"\frac14=0.25", "0.25"], [r"\frac15=0.25", "0.2"]),
+        ("9", ["x = 18/2 = 9", r"\frac{27}{3}=9"], ["x = 18/2 = 8", "x+y=9", "2x=9", "x=y=9z"]),
+    ],
+    "equations about unknowns": [
+        ("3x-y=2", ["6x-2y=4", "y=3x-2", "2=3x-y"], ["3x-y=3", "x-y=2", "2", "3a-b=2"]),
+        ("y=2x+3", ["2x+3", "f(x)=2x+3", "2x-y+3=0"], ["y=2x", "x=2y+3", "3", "y=3x+2"]),
+        ("x=5", ["5", "5=x", "2x=10"], ["6", "x=6", "y=6", "x^2=25"]),
+        ("x^2+y^2=4", ["2x^2+2y^2=8", "4-x^2-y^2=0"], ["x^2+y^2=2", "x^2-y^2=4", "4"]),
+    ],
+    "sums and products": [
+        (r"\sum_{k=1}^{n} k^2", [r"\frac{n(n+1)(2n+1)}{6}"], [r"\sum_{k=1}^{n} k", r"k^2", "n"]),
+        (r"\prod_{k=1}^{5} k", ["120", "5!"], ["15", r"\sum_{k=1}^{5} k"]),
+        (r"\int_0^1 x\,dx", [r"\frac12", r"\int_0^1 t\,dt"], [r"\int_0^2 x\,dx", "x", "1"]),
+    ],
+    "upright letters": [
+        ("3e", [r"3\mathrm{e}"], ["3", "e"]),
+        ("2-5i", [r"2-5\mathrm{i}", r"-5\mathrm{i}+2"], ["2-5", "2+5i", "-3"]),
+        (r"\ln 3", [r"\operatorname{ln} 3", r"\mathrm{ln}(3)", r"\ln(3)"], [r"\ln 4", "3"]),
+    ],
+    "approximately": [
+        ("7", [r"x \approx 7", r"\approx 7", "about 7"], [r"x\approx 8"]),
+        (r"\frac{22}{7}", [r"\frac{22}{7} \approx 3.14"], [r"\frac{21}{7}\approx 3.14", "3.14"]),
+    ],
+    "small numbers": [
+        (r"\frac{1}{25!}", [r"\frac{1}{25\cdot 24!}"], [r"\frac{1}{24!}", "0"]),
+        ("4.2e-12", [r"4.2\times 10^{-12}", r"42\cdot10^{-13}"], ["4.1e-12", "0", r"10^{-12}"]),
+        (r"e^{-60}", [r"\frac{1}{e^{60}}"], [r"e^{-61}", "0"]),
+    ],
+    "short words": [
+        ("CAT", [r"\text{CAT}", "cat"], ["ACT", "TAC"]),
+        ("IX", [r"\mathrm{IX}"], ["XI", "9"]),
+        (r"\text{Ann}", ["Ann", r"\textbf{Ann}"], ["Nan"]),
+        ("the dog bit the man", ["The dog bit the man."], ["the man bit the dog"]),
+        ("xy", ["yx", r"x\cdot y"], ["x", "xz"]),
+    ],
+    "names in lists": [
+        ("(2,7)", ["x=2, y=7", "y=7, x=2", "2, 7"], ["x=7, y=2", "7, 2", "(7,2)"]),
+        ("m=4, n=9", ["n=9, m=4", "4, 9", "(4, 9)"], ["9, 4", "m=9, n=4"]),
+        ("2 cats, 3 dogs", ["3 dogs, 2 cats"], ["2 dogs, 3 cats"]),
+    ],
+    "choices": [
+        ("A: 1, B: 2", ["B: 2, A: 1"], ["A: 2, B: 1", "A"]),
+        ("C", ["(C)", "C.", "(C) because of it", r"\textbf{C}"], ["C) and D)", "A) or C)", "D"]),
+    ],
+    "and, or": [
+        (r"x>2 \text{ and } x<5", ["2<x<5", "(2,5)", "5>x>2"], [r"x>2 \text{ or } x<5", "x>2"]),
+        (r"x<0 \text{ or } x\ge 4", [r"(-\infty,0)\cup[4,\infty)"], [r"x<0 \text{ and } x\ge4"]),
+        (r"x\ne 3", [r"(-\infty,3)\cup(3,\infty)", r"\mathbb{R}\setminus\{3\}"], ["x=3", "3"]),
+    ],
+    "two signs": [
+        (r"\pm 3, \pm 4", ["-4,-3,3,4"], ["3,4", r"\pm 3"]),
+        (r"1 \pm \sqrt2", [r"1+\sqrt{2}, 1-\sqrt{2}"], [r"1+\sqrt2"]),
+    ],
+    "wrappers and remarks": [
+        (
+            "8",
+            [r"\textcolor{red}{8}", r"\underline{8}", r"{\bf 8}", r"\mathsf{8}", r"\color{blue} 8",
+             "8 (maximum)", r"\text{It is } 8", r"8 \text{ (smallest)}"],
+            [r"\underline{9}", "9 (maximum)"],
+        ),
+    ],
+    "degrees": [
+        (r"\cos 60^\circ", [r"\frac12", "0.5"], [r"\cos 60", "60"]),
+        (r"45^\circ", ["45", "45 degrees", "45°"], [r"\frac{\pi}{5}"]),
+        (r"8\cos 40^\circ", [r"8\sin 50^\circ"], [r"8\sin 40^\circ", r"8\cos 40"]),
+    ],
+    "dates": [
+        ("2021-11-07", [r"\text{2021-11-07}"], ["2003", "2021-07-11"]),
+        ("3/4/2020", [], ["4/3/2020"]),
+        ("12 - 3", ["9"], ["15"]),
+    ],
+    "spellings": [
+        (r"2\sqrt3", ["2sqrt(3)", r"2\sqrt{3}", "2√3"], ["sqrt(3)", "2sqrt(2)"]),
+        ("e^{3}+1", ["exp(3)+1"], ["exp(3)"]),
+        (r"\frac{\pi}{2}", ["pi/2"], ["pi", "2"]),
+        ("x^{12}", ["x¹²"], ["x^2", "x^{21}"]),
+        ("60", ["60 mph", "60 km/h", r"60\,\mathrm{km/h}", "USD 60", "60 USD", "60°F"], ["61 mph"]),
+        (r"\emptyset", [r"\varnothing", r"\{\}"], [r"\{\emptyset\}", "0"]),
+        ("7+2i", ["7.0+2.0i"], ["7-2i"]),
+        ("3:4", ["6:8"], ["4:3"]),
+    ],
+}  # fmt: skip
+CASES = [
+    (kind, gold, right, wrong) for kind, golds in KINDS.items() for gold, right, wrong in golds
+]
+
+
+@pytest.fixture(scope="module")
+def grader():
+    with Grader(processes=1) as grader:
+        yield grader
+
+
+def correct(grader, gold, responses):
+    """Whether each response is in the cluster of the gold answer."""
+    completions = tuple(Completion(text, "stop") for text in responses)
+    clusters = cluster(SampledQuestion(Question("q", "?", gold), completions), grader, "boxed")
+    right = {member for c in clusters.clusters if c.is_correct for member in c.members}
+    return [index in right for index in range(len(responses))]
+
+
+@pytest.mark.parametrize(
+    ("gold", "right", "wrong"),
+    [case[1:] for case in CASES],
+    ids=[f"{kind}: {gold}" for kind, gold, _, _ in CASES],
+)
+def test_right_answers_are_correct_and_no_wrong_one_is_beside_them(grader, gold, right, wrong):
+    answers = [gold, *right, *wrong]
+    verdicts = correct(grader, gold, [rf"\boxed{{{answer}}}" for answer in answers])
+    expected = [True] * (1 + len(right)) + [False] * len(wrong)
+    assert dict(zip(answers, verdicts, strict=True)) == dict(zip(answers, expected, strict=True))
+
+
+def test_the_known_faults_are_mended(grader, shared_data):
+    path = shared_data / "answers" / "wrongly_graded.jsonl"
+    if not path.exists():
+        pytest.skip(f"no {path.name} in {path.parent}")
+    failed = []
+    for case in map(json.loads, path.read_text().splitlines()):
+        verdicts = correct(grader, case["gold"], case["responses"])
+        if verdicts != case["expected"]:
+            failed.append((case["id"], verdicts))
+    assert failed == []
