@@ -39,8 +39,8 @@ class ChatTokenizer(Protocol):
         """The token ids of a text."""
         ...
 
-    def decode(self, token_ids: list[int], **options: Any) -> str:
-        """The text of token ids."""
+    def decode(self, token_ids: list[int], **options: Any) -> Any:
+        """The text of token ids (transformers says `str | list[str]`)."""
         ...
 
 
