@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from east_core.config.run import RunConfig
 from east_core.errors import ConfigError
-from east_core.store.faults import redact
+from east_core.store.redaction import redact
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:

@@ -17,7 +17,7 @@ from east_core.config import ModelConfig
 from east_core.errors import DataError
 from east_core.inputs.questions import BUILTIN, builtin_path
 from east_core.protocols import ModelSource
-from east_core.store.faults import redact
+from east_core.store.redaction import redact
 
 # What a checkpoint consists of; notes, original weights and pickles stay behind.
 PATTERNS = ["*.json", "*.safetensors", "*.jinja", "tokenizer*", "*.model", "*.txt", "*.py"]

@@ -16,6 +16,7 @@ from east_core.store import (
     materialize,
 )
 from east_core.store.manifest import LOGS
+from east_core.store.scratch import sweep_scratch
 from east_core.tables import write_table
 
 
@@ -23,7 +24,9 @@ def claim(run: Run) -> ArtifactRecord:
     """Record the run's settings at its address; a run with other settings is refused there.
 
     Places and sizes (store, resources, paths) and the number of rounds may differ on a resume.
+    Scratch that nobody has touched for long is removed first ($EAST_SCRATCH_DAYS).
     """
+    sweep_scratch(run.store.scratch())
     science = run.config.identity(
         frozenset({"store", "resources", "rounds", "model", "questions", "benchmarks"})
     )

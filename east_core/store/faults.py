@@ -2,13 +2,12 @@
 
 import asyncio
 import errno
-import os
-import re
-from typing import Any
+from collections.abc import Iterator
 
 from east_core.errors import StoreError
+from east_core.store.location import credentials_of
+from east_core.store.redaction import redact
 
-SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _PERMANENT = (PermissionError, FileNotFoundError, FileExistsError, IsADirectoryError)
 _LOCAL_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE}
 
@@ -17,7 +16,9 @@ def is_transient(error: BaseException) -> bool:
     """Whether an error of a store may pass by itself: time-outs, resets, 429 and 5xx."""
     if isinstance(error, _PERMANENT) or getattr(error, "errno", None) in _LOCAL_FAULTS:
         return False
-    status = _http_status(error)
+    if is_denied(error):
+        return False
+    status = http_status(error)
     if status is not None:
         return status in (408, 409, 429) or status >= 500 or _error_code(error) == "RequestTimeout"
     if isinstance(error, OSError | TimeoutError | asyncio.TimeoutError | EOFError):
@@ -25,7 +26,10 @@ def is_transient(error: BaseException) -> bool:
     return type(error).__module__.split(".")[0] in _NETWORK_PACKAGES and _is_network(error)
 
 
-_NETWORK_PACKAGES = {"botocore", "aiobotocore", "aiohttp", "urllib3", "fsspec"}
+_NETWORK_PACKAGES = {
+    "botocore", "aiobotocore", "aiohttp", "urllib3", "fsspec", "azure", "gcsfs", "google",
+    "paramiko", "requests",
+}  # fmt: skip
 _NETWORK_ERRORS = {
     "ClientError",
     "ClientPayloadError",
@@ -34,8 +38,17 @@ _NETWORK_ERRORS = {
     "HTTPClientError",
     "IncompleteReadError",
     "ResponseParserError",
+    "SSHException",
+    "ServiceRequestError",
+    "ServiceResponseError",
+    "TransportError",
 }
-_SETTING_ERRORS = {"ProxyConnectionError", "SSLError"}
+_SETTING_ERRORS = {
+    "AuthenticationException",
+    "BadHostKeyException",
+    "ProxyConnectionError",
+    "SSLError",
+}
 
 
 def _is_network(error: BaseException) -> bool:
@@ -44,42 +57,50 @@ def _is_network(error: BaseException) -> bool:
     return bool(names & _NETWORK_ERRORS) and not names & _SETTING_ERRORS
 
 
-def redact(text: str) -> str:
-    """`text` without the credentials of the environment and without user:password@ in URLs."""
-    for name in SECRETS:
-        if len(secret := os.environ.get(name, "")) >= 8:
-            text = text.replace(secret, "***")
-    return re.sub(r"(\w+://)[^/@\s]+@", r"\1***@", text)
-
-
-def _client_error(error: BaseException) -> Any:
-    """botocore's error behind fsspec's, where there is one."""
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what is behind it: fsspec's file systems wrap their service's own errors."""
     cause: BaseException | None = error
-    while cause is not None and not hasattr(cause, "response"):
+    while cause is not None:
+        yield cause
         cause = cause.__cause__
-    return cause
 
 
-def _http_status(error: BaseException) -> int | None:
-    response = getattr(_client_error(error), "response", None)
-    if not isinstance(response, dict):
-        return None
-    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    return int(status) if status is not None else None
+def http_status(error: BaseException) -> int | None:
+    """The HTTP status that an error tells of; each service's library keeps it elsewhere."""
+    for cause in _causes(error):
+        response = getattr(cause, "response", None)
+        if isinstance(response, dict):  # botocore
+            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        else:  # azure, aiohttp, gcsfs
+            named = (getattr(cause, name, None) for name in ("status_code", "status", "code"))
+            status = next((value for value in named if isinstance(value, int | str)), None)
+        if status is not None and str(status).isdigit() and 100 <= int(status) < 600:
+            return int(status)
+    return None
 
 
 def _error_code(error: BaseException) -> str:
-    response = getattr(_client_error(error), "response", None)
-    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
+    for cause in _causes(error):
+        response = getattr(cause, "response", None)
+        if isinstance(response, dict):
+            return str(response.get("Error", {}).get("Code", ""))
+        if code := getattr(cause, "error_code", None):  # azure
+            return str(getattr(code, "value", code))
+    return ""
 
 
-def raise_if_bucket_gone(error: FileNotFoundError) -> None:
+def raise_if_bucket_gone(error: Exception) -> None:
     """A missing bucket is no absent file: taking it for one would rebuild everything."""
-    if _error_code(error) == "NoSuchBucket":
-        raise StoreError(
-            f"the bucket does not exist ({redact(told(error))}); create it, or correct the "
-            "store's URL or AWS_ENDPOINT_URL"
-        ) from error
+    if _error_code(error) in ("NoSuchBucket", "ContainerNotFound"):
+        raise bucket_gone(told(error)) from error
+
+
+def bucket_gone(why: str) -> StoreError:
+    """The error of a store whose bucket (container, host's folder) is not there."""
+    return StoreError(
+        f"the bucket does not exist ({redact(why)}); create it, or correct the store's URL or its "
+        "endpoint (AWS_ENDPOINT_URL)"
+    )
 
 
 def told(error: BaseException) -> str:
@@ -89,10 +110,21 @@ def told(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}"[:300]
 
 
-def cure(error: BaseException) -> str:
-    """What a person can do about an error of a store."""
-    if isinstance(error, PermissionError) or "Credentials" in type(error).__name__:
-        return "check the credentials (AWS_PROFILE, or AWS_ACCESS_KEY_ID and its secret)"
+def cure(error: BaseException, url: str) -> str:
+    """What a person can do about an error of the store at `url`."""
+    if is_denied(error):
+        return f"check the credentials ({credentials_of(url)})"
+    if isinstance(error, NotImplementedError):
+        return "this kind of store can't do that; docs/artifacts.md lists those that can"
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         return "free some disk space, or move EAST_CACHE and EAST_SCRATCH, and run again"
     return "run again when it is reachable: finished work is kept"
+
+
+def is_denied(error: BaseException) -> bool:
+    """Whether an error says that the credentials are missing, wrong or not enough."""
+    names = " ".join(cls.__name__ for cause in _causes(error) for cls in type(cause).__mro__)
+    words = ("PermissionError", "Credential", "Authentication", "RefreshError", "SigningError")
+    if any(word in names for word in words) or "No authentication methods" in str(error):
+        return True
+    return http_status(error) in (401, 403) and _error_code(error) != "RequestTimeout"

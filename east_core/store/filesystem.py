@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from east_core.errors import StoreError
-from east_core.store.faults import redact
+from east_core.store.location import PACKAGES, scheme_of
+from east_core.store.redaction import redact
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +30,37 @@ class Transfer:
 def open_filesystem(url: str, options: Mapping[str, Any], transfer: Transfer) -> Any:
     """The fsspec file system of `url`.
 
-    Raises StoreError where no such protocol is installed.
+    Raises StoreError where what speaks its protocol is not installed, and whatever the file
+    system raises where it connects at once and can't.
     """
-    import fsspec
-
-    settings = {**_s3_settings(transfer), **options} if is_s3(url) else dict(options)
-    protocol = fsspec.utils.get_protocol(url)
+    scheme = scheme_of(url)
     try:
-        fs = fsspec.filesystem(protocol, skip_instance_cache=True, **settings)
+        kind = _kind(scheme)
     except (ValueError, ImportError) as error:
-        raise StoreError(
-            f"can't open the store {redact(url)}: {error}; is the URL right, and fsspec's package "
-            f"for {protocol}:// installed?"
-        ) from error
+        raise StoreError(_not_spoken(url, scheme, error)) from error
+    # account, host, port and user stand in the URL of some services
+    settings = {**kind._get_kwargs_from_urls(url), **(_s3_settings(transfer) if is_s3(url) else {})}
+    fs = kind(skip_instance_cache=True, **{**settings, **options})
     if is_s3(url):
         fs.retries = 1  # ours and botocore's are enough
     return fs
+
+
+def _kind(scheme: str) -> Any:
+    """The class that speaks a scheme. SFTP is fsspec's own: its client has the exclusive write."""
+    import fsspec
+
+    if scheme in ("sftp", "ssh"):
+        from fsspec.implementations.sftp import SFTPFileSystem
+
+        return SFTPFileSystem
+    return fsspec.get_filesystem_class(scheme)
+
+
+def _not_spoken(url: str, scheme: str, error: Exception) -> str:
+    if package := PACKAGES.get(scheme):
+        return f"{scheme}:// needs another package: pip install {package}"
+    return f"can't open the store {redact(url)}: {error}; is the URL right?"
 
 
 def _s3_settings(transfer: Transfer) -> dict[str, Any]:
@@ -68,4 +84,4 @@ def _s3_settings(transfer: Transfer) -> dict[str, Any]:
 
 def is_s3(url: str) -> bool:
     """Whether a URL is of S3, which gets settings of its own."""
-    return url.split("://")[0] in ("s3", "s3a")
+    return scheme_of(url) in ("s3", "s3a")

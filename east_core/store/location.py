@@ -100,7 +100,7 @@ def _holds_password(url: str) -> bool:
     scheme, separator, rest = url.partition("://")
     if not separator or "@" not in rest:
         return False
-    host_and_port = re.match(r"[^/@:]+:\d{1,5}(/|$)", rest)
+    host_and_port = re.match(r"([^/@:]+@)?[^/@:]+:\d{1,5}(/|$)", rest)
     if host_and_port and scheme.lower() not in _BUCKETS:
         return False
     before = rest.rpartition("@")[0]

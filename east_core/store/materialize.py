@@ -33,7 +33,7 @@ from east_core.store.manifest import (
     fingerprint_of,
 )
 from east_core.store.provenance import code_version, library_versions
-from east_core.store.scratch import Built, Scratch, claim_scratch, work_folder
+from east_core.store.scratch import Built, Scratch, claim_scratch, drop_published, work_folder
 from east_core.store.store import Store, StoreCheck
 
 __all__ = [
@@ -102,7 +102,10 @@ def materialize(
     record, StoreError where the store can't be used; and whatever `build` raises.
     """
     wanted = stage.wanted()
-    return _found(store, wanted) or _made(store, wanted, build, clock)
+    if found := _found(store, wanted):
+        drop_published(store.scratch(), store.root, wanted.address, wanted.fingerprint)
+        return found
+    return _made(store, wanted, build, clock)
 
 
 def existing(store: Store, stage: Stage) -> ArtifactRecord | None:

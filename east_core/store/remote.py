@@ -116,7 +116,7 @@ class RemotePlace:
 
     def check(self) -> bool:
         """Put the same new name twice; True where the second put was refused."""
-        probe = f".check-{uuid.uuid4().hex}/probe"
+        probe = f".check-{uuid.uuid4().hex}"
         self.transport.create(probe, b"first")
         try:
             return self._refuses(probe)
@@ -132,7 +132,7 @@ class RemotePlace:
 
     def _check_size(self, record: ArtifactRecord, file: ArtifactFile) -> None:
         path = record.path_of(file.path)
-        size = self.sizes(path).get(path)
+        size = self.transport.size(path)
         if size != file.size:
             why = "is missing" if size is None else f"has {size} bytes"
             raise ArtifactDamaged(

@@ -7,15 +7,20 @@ One folder for each store, address and fingerprint, so a rerun finds what the ki
     work/        the stage's own notes (training checkpoints); kept until the artifact is published
     built.json   written when a build is complete: then only the upload is left to do
 
-A lock that the kernel drops with its process keeps a second process out.
+A lock that the kernel drops with its process keeps a second process out. What a killed process
+left behind after its artifact was published goes at the next look at that address; what nobody has
+touched for long goes when a run starts.
 """
 
 import contextlib
 import fcntl
 import hashlib
 import json
+import logging
 import os
+import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -25,7 +30,10 @@ from east_core.errors import ArtifactConflict
 from east_core.store.files import file_hash
 from east_core.store.manifest import FOLDER_DIGITS, ArtifactFile, Json, check_name
 
+log = logging.getLogger(__name__)
 BUILT_NAME, ATTEMPT_NAME = "built.json", "attempt"
+DEFAULT_DAYS = 14.0
+_OURS = re.compile(r".+-[0-9a-f]{16}-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
@@ -95,8 +103,7 @@ def claim_scratch(base: Path, store: str, address: str, fingerprint: str) -> Ite
 
     Raises ArtifactConflict where another process is building the same.
     """
-    place = hashlib.sha256(store.encode()).hexdigest()[:8]
-    root = base / f"{address.replace('/', '--')}-{fingerprint[:16]}-{place}"
+    root = _root(base, store, address, fingerprint)
     root.mkdir(parents=True, exist_ok=True)
     lock = root.with_name(f"{root.name}.lock")
     descriptor = _lock(lock, address)
@@ -107,6 +114,67 @@ def claim_scratch(base: Path, store: str, address: str, fingerprint: str) -> Ite
         lock.unlink()
     finally:
         os.close(descriptor)
+
+
+def drop_published(base: Path, store: str, address: str, fingerprint: str) -> None:
+    """Delete the scratch of an artifact that is published, unless somebody holds it.
+
+    A kill between the record's put and the removal of scratch leaves it behind.
+    """
+    root = _root(base, store, address, fingerprint)
+    if root.exists() and (freed := _remove_unowned(root)) is not None:
+        log.info("removed %.1f MiB of scratch: %s is published", freed / 2**20, address)
+
+
+def sweep_scratch(base: Path, days: float | None = None, now: float | None = None) -> list[Path]:
+    """Delete what nobody holds and nobody has touched for `days` days, and return what went.
+
+    `days` is $EAST_SCRATCH_DAYS, 14 where that is not set. A run that was stopped for longer
+    starts its unfinished stage anew; what it had published is not touched.
+    """
+    limit = float(os.environ.get("EAST_SCRATCH_DAYS", DEFAULT_DAYS)) if days is None else days
+    oldest = (time.time() if now is None else now) - limit * 86_400
+    gone = []
+    for root in sorted(path for path in base.glob("*") if path.is_dir()):
+        if not _OURS.fullmatch(root.name) or _last_change(root) > oldest:
+            continue
+        if (freed := _remove_unowned(root)) is not None:
+            gone.append(root)
+            log.warning(
+                "removed %.1f MiB of scratch that nobody has touched for %g days: %s",
+                freed / 2**20, limit, root,
+            )  # fmt: skip
+    return gone
+
+
+def _root(base: Path, store: str, address: str, fingerprint: str) -> Path:
+    place = hashlib.sha256(store.encode()).hexdigest()[:8]
+    return base / f"{address.replace('/', '--')}-{fingerprint[:16]}-{place}"
+
+
+def _remove_unowned(root: Path) -> int | None:
+    """Delete a scratch folder and its lock; None where a process holds it. Gives the bytes."""
+    lock = root.with_name(f"{root.name}.lock")
+    try:
+        descriptor = _lock(lock, root.name)
+    except ArtifactConflict:
+        return None
+    try:
+        freed = sum(path.lstat().st_size for path in root.rglob("*"))
+        shutil.rmtree(root)
+        lock.unlink()
+    finally:
+        os.close(descriptor)
+    return freed
+
+
+def _last_change(root: Path) -> float:
+    """When something below a folder was last written, in seconds since 1970."""
+    times = [root.lstat().st_mtime]
+    for path in root.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            times.append(path.lstat().st_mtime)
+    return max(times)
 
 
 def files_in(folder: Path) -> tuple[ArtifactFile, ...]:

@@ -1,10 +1,11 @@
 """Bytes to and from a remote store through fsspec: parallel, bounded, retried, watched.
 
-One path for s3, gs, abfs, memory and whatever else fsspec speaks; S3 alone gets settings of its
-own. The layers multiply if each retries on its own (s3fs times botocore: 25 requests for one
-answer), so s3fs's are off, botocore repeats single requests a few times, and whole steps are
-repeated here, with exponential backoff and full jitter (Brooker, "Exponential Backoff And
-Jitter", AWS 2015). What is permanent (denied, no such bucket, disk full) is never repeated.
+One path for s3, gs, abfs, sftp, memory and whatever else fsspec speaks; S3 alone gets settings of
+its own, and SFTP its own exclusive write. The layers multiply if each retries on its own (s3fs
+times botocore: 25 requests for one answer), so s3fs's are off, botocore repeats single requests a
+few times, and whole steps are repeated here, with exponential backoff and full jitter (Brooker,
+"Exponential Backoff And Jitter", AWS 2015). What is permanent (denied, no such bucket, disk full)
+is never repeated.
 """
 
 import asyncio
@@ -16,22 +17,28 @@ import os
 import random
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fsspec.callbacks import Callback
+
 from east_core.errors import StoreError
 from east_core.store.faults import (
-    _http_status,
+    bucket_gone,
     cure,
+    http_status,
     is_transient,
     raise_if_bucket_gone,
-    redact,
     told,
 )
 from east_core.store.filesystem import Transfer, is_s3, open_filesystem
+from east_core.store.location import scheme_of
+from east_core.store.redaction import redact
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -53,6 +60,8 @@ class Transport:
         self._fs: Any = None
         self._owner = 0
         self._lock = threading.Lock()
+        self._turn = threading.RLock()
+        self._bucket_seen = False
 
     @property
     def fs(self) -> Any:
@@ -83,7 +92,10 @@ class Transport:
         and the read after the write tells the earlier one, unless both came at the same instant.
         """
         try:
-            self._try(lambda: self._put_new(self.at(path), data), f"create {path}")
+            self._try(
+                lambda: self._in_folder(path, lambda: self._put_new(self.at(path), data)),
+                f"create {path}",
+            )
         except FileExistsError:
             log.debug("%s exists; comparing", path)
         if self.read(path) != data:
@@ -91,19 +103,29 @@ class Transport:
 
     def write(self, path: str, data: bytes) -> None:
         """Write a small file, replacing what is there."""
-        self._try(lambda: self.fs.pipe_file(self.at(path), data), f"write {path}")
+        self._try(
+            lambda: self._in_folder(path, lambda: self.fs.pipe_file(self.at(path), data)),
+            f"write {path}",
+        )
+
+    def size(self, path: str) -> int | None:
+        """A file's size in bytes; None where it is absent."""
+        try:
+            return self._try(lambda: self._size(self.at(path)), f"find {path}")
+        except FileNotFoundError:
+            return None
 
     def sizes(self, prefix: str) -> dict[str, int]:
         """Every file under a folder, with its size in bytes; empty where there is none."""
         listed = self._try(lambda: self._find(self.at(prefix)), f"list {prefix}")
         root = self.at("") + "/"
-        return {name.removeprefix(root): int(info["size"] or 0) for name, info in listed.items()}
+        return {name.removeprefix(root): size for name, size in listed.items()}
 
     def delete(self, paths: list[str]) -> None:
         """Remove files; those already gone are no error."""
         for path in paths:
             try:
-                self._try(functools.partial(self.fs.rm_file, self.at(path)), f"delete {path}")
+                self._try(functools.partial(self._remove, path), f"delete {path}")
             except FileNotFoundError:
                 log.debug("%s was gone already", path)
 
@@ -150,28 +172,108 @@ class Transport:
 
     def _range(self, path: str, start: int, end: int) -> bytes:
         def receive() -> bytes:
-            data: bytes = self.fs.cat_file(self.at(path), start=start, end=end)
+            data = self._read_range(self.at(path), start, end)
             if len(data) != end - start:
                 raise EOFError(f"got {len(data)} of {end - start} bytes")
             return data
 
         return self._try(receive, f"read {path} at {start}")
 
-    def _find(self, prefix: str) -> dict[str, Any]:
+    def _read_range(self, name: str, start: int, end: int) -> bytes:
+        if self.fs.async_impl:
+            return bytes(self.fs.cat_file(name, start=start, end=end))
+        with self.fs.open(name, "rb") as file:
+            file.seek(start)
+            if hasattr(file, "prefetch"):  # paramiko asks for 32 KiB at a time otherwise
+                file.prefetch(end)
+            return bytes(file.read(end - start))
+
+    def _find(self, prefix: str) -> dict[str, int]:
+        """Size by full name of every file below `prefix`, or of the file that it is."""
         self.fs.invalidate_cache()
         try:
-            found: dict[str, Any] = self.fs.find(prefix, detail=True)
+            # a walk leaves out what it can't read, unless it is told not to
+            options = {"on_error": "raise"} if self._walks() else {}
+            found = self.fs.find(prefix, detail=True, **options)
         except FileNotFoundError as error:
             raise_if_bucket_gone(error)
+            if self._walks() and self.fs.exists(prefix):
+                raise OSError(f"{prefix} changed while it was listed") from error
             return {}
-        return found
+        if not found:
+            self._require_bucket("an empty listing")
+        listed = found.items() if isinstance(found, Mapping) else ((name, {}) for name in found)
+        return {name: self._size_in(name, info) for name, info in listed}
+
+    def _walks(self) -> bool:
+        """Whether the file system lists a tree folder by folder, by fsspec's own walk."""
+        from fsspec import AbstractFileSystem
+        from fsspec.asyn import AsyncFileSystem
+
+        kind = type(self.fs)
+        if self.fs.async_impl:
+            return bool(kind._find is AsyncFileSystem._find)
+        return bool(kind.find is AbstractFileSystem.find)
+
+    def _size_in(self, name: str, info: Mapping[str, Any]) -> int:
+        size = info.get("size")
+        return self._size(name) if size is None else int(size)
+
+    def _size(self, name: str) -> int:
+        self.fs.invalidate_cache()
+        return int(self.fs.info(name)["size"] or 0)
+
+    def _remove(self, path: str) -> None:
+        self.fs.rm_file(self.at(path))
+
+    def _in_folder(self, path: str, put: Callable[[], object]) -> None:
+        """Put a file; where its folder must be made first, make it. Never makes a bucket."""
+        try:
+            put()
+        except FileNotFoundError as error:
+            raise_if_bucket_gone(error)
+            self._require_bucket(told(error))
+            self.fs.makedirs(self.at(path).rpartition("/")[0], exist_ok=True)
+            put()
+
+    def _require_bucket(self, why: str) -> None:
+        """Raises StoreError where the bucket (container) is not there: some list that as empty."""
+        root = self.at("")
+        bucket = "/" if root.startswith("/") else root.split("/")[0]
+        if not self._bucket_seen and not self.fs.exists(bucket):
+            raise bucket_gone(why)
+        self._bucket_seen = True
 
     def _put_new(self, path: str, data: bytes) -> None:
+        """The service's exclusive write: If-None-Match, ifGenerationMatch, or a link.
+
+        Raises FileExistsError where a file is.
+        """
+        if scheme_of(self.url) in ("sftp", "ssh"):
+            self._link_new(path, data)
+            return
         try:
             self.fs.pipe_file(path, data, mode="create")
         except OSError as error:
-            # Ceph's 412 names no condition, so s3fs gives EINVAL where moto and AWS give EEXIST
-            if _http_status(error) == 412:
+            # Ceph's 412 names no condition, so s3fs gives EINVAL where moto and AWS give EEXIST;
+            # gcsfs gives its own kind
+            if http_status(error) == 412:
+                raise FileExistsError(path) from error
+            raise
+
+    def _link_new(self, path: str, data: bytes) -> None:
+        """Write aside, then rename: SFTP's rename (version 3) is refused where a file is.
+
+        OpenSSH does it by a hard link, so of two writers one wins and nobody reads a part.
+        """
+        aside = f"{path}.{uuid.uuid4().hex}.new"
+        self.fs.pipe_file(aside, data)
+        try:
+            self.fs.ftp.rename(aside, path)
+        except OSError as error:
+            with suppress(FileNotFoundError):
+                self.fs.rm_file(aside)
+            if self.fs.exists(path):
                 raise FileExistsError(path) from error
             raise
 
@@ -199,7 +301,10 @@ class Transport:
         """Run `step`, again after what may pass; turn the rest into one StoreError."""
         for attempt in range(1, self.transfer.attempts + 1):
             try:
-                return step()
+                with self._alone():
+                    return step()
+            except StoreError:
+                raise
             except Exception as error:
                 if not self._passes(error, what) or attempt == self.transfer.attempts:
                     raise self._failure(what, error, attempt) from error
@@ -208,10 +313,14 @@ class Transport:
                 time.sleep(wait)
         raise AssertionError("Transfer.attempts must be at least 1")
 
+    def _alone(self) -> AbstractContextManager[object]:
+        """One call at a time where a file system is not made for more (paramiko loses answers)."""
+        return nullcontext() if self.fs.async_impl else self._turn
+
     def _passes(self, error: Exception, what: str) -> bool:
         """Whether trying again may help. Absence and presence are answers, raised as they are."""
+        raise_if_bucket_gone(error)
         if isinstance(error, FileNotFoundError):
-            raise_if_bucket_gone(error)
             raise FileNotFoundError(what) from error
         if isinstance(error, FileExistsError):
             raise error
@@ -225,20 +334,24 @@ class Transport:
 
     def _failure(self, what: str, error: Exception, attempts: int) -> StoreError:
         tried = f" after {attempts} attempts" if attempts > 1 else ""
-        return StoreError(
-            f"can't {what} in {redact(self.url)}{tried}: {redact(told(error))}; {cure(error)}"
-        )
+        why, next_step = redact(told(error)), cure(error, self.url)
+        return StoreError(f"can't {what} in {redact(self.url)}{tried}: {why}; {next_step}")
 
 
-class Progress:
+class Progress(Callback):  # type: ignore[misc]
     """Counts bytes for fsspec (its callback), logs every ten seconds, knows when it last moved."""
 
     def __init__(self, what: str, total: int) -> None:
+        super().__init__(size=total)
         self.what, self.total, self.done = what, total, 0
         self._started = self._moved = self._logged = time.monotonic()
 
     def set_size(self, size: int) -> None:
-        """Part of fsspec's callback interface: the total is known already."""
+        """The total is known already."""
+
+    def absolute_update(self, value: int) -> None:
+        """Note that `value` bytes in all have moved."""
+        self.relative_update(value - self.done)
 
     def relative_update(self, inc: int = 1) -> None:
         """Note that `inc` more bytes have moved."""
