@@ -38,6 +38,12 @@ class Resources(Frozen):
     offload: Literal["none", "optimizer", "all"] = Field(
         "none", description="What DeepSpeed keeps in host memory (all needs ZeRO-3)."
     )
+    deepspeed_config: str | None = Field(
+        None,
+        description="DeepSpeed's configuration as a JSON file of your own, on every machine that "
+        "trains, in place of the one that zero_stage and offload stand for. Its ZeRO stage must be "
+        "zero_stage; sizes, precision, clipping and the optimizer stay the run's.",
+    )
     gradient_checkpointing: bool = Field(
         False, description="Recompute activations in the backward pass: less memory, slower."
     )
@@ -120,4 +126,6 @@ class Resources(Frozen):
             raise ValueError("offload 'all' needs zero_stage 3")
         if self.offload == "optimizer" and self.zero_stage == 0:
             raise ValueError("offload 'optimizer' needs zero_stage 1, 2 or 3")
+        if self.deepspeed_config is not None and self.zero_stage == 0:
+            raise ValueError("deepspeed_config needs zero_stage 1, 2 or 3")
         return self

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from east_core.config import Resources
+from east_core.engines.trl.deepspeed import deepspeed_config
 from east_core.errors import ConfigError, EngineError
 
 Device = Literal["cpu", "cuda"]
@@ -24,7 +25,8 @@ def device_of(resources: Resources) -> Device:
 def require_means(resources: Resources) -> None:
     """Refuse, before anything starts, what `east plan` understands and can't run here.
 
-    Several nodes without a cluster, a tracker that is not installed, more GPUs than are visible.
+    Several nodes without a cluster, a tracker that is not installed, a DeepSpeed file that does not
+    fit, more GPUs than are visible.
     Raises ConfigError.
     """
     if resources.nodes > 1 and resources.ray is None:
@@ -33,6 +35,7 @@ def require_means(resources: Resources) -> None:
             "host:port of its head, or to auto (docs/clusters.md)"
         )
     require_trackers(resources)
+    deepspeed_config(resources)
     if resources.ray is None and device_of(resources) == "cuda":
         _require_gpus(resources)
 

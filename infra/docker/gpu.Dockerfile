@@ -15,7 +15,7 @@ RUN set -- && for extra in $EXTRAS; do set -- "$@" --extra "$extra"; done \
     && uv pip install -r pyproject.toml "$@" \
     --constraint requirements/gpu.txt --override requirements/overrides-gpu.txt
 COPY . .
-# Editable: infra/deepspeed is found beside the packages.
+# Editable: infra/prefect.yaml is found beside the packages.
 RUN uv pip install --no-deps --editable .
 
 FROM python:3.11.14-slim-bookworm

@@ -18,11 +18,11 @@ from pydantic import TypeAdapter
 
 from east_core.config import DpoRecipe, KtoRecipe, Resources, SftRecipe, Training
 from east_core.engines.devices import Device
+from east_core.engines.trl.deepspeed import deepspeed_config
 from east_core.errors import ConfigError
 from east_core.protocols import ModelSource, PromptFormat, TrainingJob
 
 JOB_FILE = "job.json"
-DEEPSPEED_CONFIGS = Path(__file__).parents[3] / "infra" / "deepspeed"
 MEMORY_KNOBS = (
     "lower resources.micro_batch_size or training.max_length, set "
     "resources.gradient_checkpointing, raise resources.zero_stage, or set resources.offload"
@@ -124,17 +124,10 @@ def longest_sequence(job: TrainingJob) -> int:
     return min(job.recipe.max_length, int(told.get("max_position_embeddings", sys.maxsize)))
 
 
-def deepspeed_config(resources: Resources) -> str:
-    """The DeepSpeed file that `resources` select: zero{STAGE}[_offload_{WHAT}].json.
-
-    Sizes, clipping and precision stand there as "auto" and are filled from the job.
-    """
-    offload = "" if resources.offload == "none" else f"_offload_{resources.offload}"
-    return str(DEEPSPEED_CONFIGS / f"zero{resources.zero_stage}{offload}.json")
-
-
 def _identity(job: TrainingJob, device: Device) -> str:
     resources = job.resources.model_dump(include=set(_LAYOUT))
+    if job.resources.deepspeed_config is not None:
+        resources["deepspeed"] = deepspeed_config(job.resources)
     parts = {
         "model": job.model.fingerprint,
         "reference": job.reference and job.reference.fingerprint,
