@@ -11,8 +11,9 @@ from flows.commands.say import say
 if TYPE_CHECKING:
     from east_core.config import DatasetConfig, RunConfig
     from east_core.engines.devices import Device
+    from east_core.planning.basis import Basis
     from east_core.planning.model_shape import ModelShape
-    from east_core.planning.plan import Plan, Planner
+    from east_core.planning.plan import Plan
 
 ConfigPath = Annotated[Path, typer.Argument(help="TOML file; infra/configs has examples.")]
 Overrides = Annotated[
@@ -78,7 +79,9 @@ def plan(
     docs/planning.md shows the arithmetic, and how far measurements were from it.
     """
     from east_core.config.toml_file import load_config
-    from east_core.planning.plan import Assumptions, Planner, Workload
+    from east_core.planning.assumptions import Assumptions, Workload
+    from east_core.planning.basis import Basis
+    from east_core.planning.plan import make_plan
 
     run = load_config(config, set_)
     assumed = Assumptions(_gpu(gpu), sampling_rate=sampling_rate, training_rate=training_rate)
@@ -91,16 +94,16 @@ def plan(
         kept=kept,
     )
     device: Device = "cpu" if run.resources.device == "cpu" else "cuda"
-    planner = Planner(run, _shape(run, params, hidden, layers), work, assumed, device)
-    made = planner.plan()
-    say(_as_json(planner, made) if as_json else _as_text(planner, made))
+    basis = Basis(run, _shape(run, params, hidden, layers), work, assumed, device)
+    made = make_plan(basis)
+    say(_as_json(basis, made) if as_json else _as_text(basis, made))
     if made.misfits:
         raise typer.Exit(1)
 
 
 def _gpu(name: str) -> Any:
     from east_core.errors import ConfigError
-    from east_core.planning.plan import GPUS
+    from east_core.planning.assumptions import GPUS
 
     if name not in GPUS:
         raise ConfigError(f"--gpu {name}: not one of {', '.join(GPUS)}")
@@ -133,30 +136,30 @@ def _count(data: "DatasetConfig", option: str) -> int:
     return sum(1 for _ in load_questions(data))
 
 
-def _as_json(planner: "Planner", made: "Plan") -> str:
+def _as_json(basis: "Basis", made: "Plan") -> str:
     from dataclasses import asdict
 
     told = {
-        "run": planner.config.name,
-        "device": planner.device,
-        "model": asdict(planner.shape),
-        "workload": asdict(planner.work),
-        "assumptions": asdict(planner.assumed),
+        "run": basis.config.name,
+        "device": basis.device,
+        "model": asdict(basis.shape),
+        "workload": asdict(basis.work),
+        "assumptions": asdict(basis.assumed),
         "estimates": [asdict(estimate) for estimate in made.estimates],
         "misfits": made.misfits,
     }
     return json.dumps(told, indent=2)
 
 
-def _as_text(planner: "Planner", made: "Plan") -> str:
+def _as_text(basis: "Basis", made: "Plan") -> str:
     from itertools import groupby
 
-    from east_core.planning.plan import human
+    from east_core.planning.figures import human
 
-    resources = planner.config.resources
-    where = planner.assumed.gpu.name if planner.device == "cuda" else "cpu"
+    resources = basis.config.resources
+    where = basis.assumed.gpu.name if basis.device == "cuda" else "cpu"
     title = (
-        f"{planner.config.name}: {human(planner.shape.parameters, 'number')} parameters, {where}, "
+        f"{basis.config.name}: {human(basis.shape.parameters, 'number')} parameters, {where}, "
         f"{resources.processes} ranks on {resources.nodes} nodes, ZeRO-{resources.zero_stage}, "
         f"{resources.engines} engines x {resources.tensor_parallel}"
     )
@@ -167,7 +170,7 @@ def _as_text(planner: "Planner", made: "Plan") -> str:
             f"  {one.name:<25} {human(one.value, one.kind):>10}  {one.formula}" for one in estimates
         ]
     lines.append("assumed")
-    lines += [f"  {text} ({source})" for text, source in planner.assumed.told(planner.device)]
+    lines += [f"  {text} ({source})" for text, source in basis.assumed.told(basis.device)]
     if not any(one.kind == "seconds" for one in made.estimates):
         lines.append("hours     not known on CPU; give --sampling-rate and --training-rate")
     lines += [f"DOES NOT FIT: {misfit}" for misfit in made.misfits] or ["fits"]

@@ -15,8 +15,12 @@ from east_core.config import (
     SftRecipe,
 )
 from east_core.config.toml_file import load_config
+from east_core.planning.assumptions import GPUS, Assumptions, Workload
+from east_core.planning.basis import Basis
+from east_core.planning.figures import human
+from east_core.planning.hours import training_rate
 from east_core.planning.model_shape import ModelShape, parse_shape, shape_of_size
-from east_core.planning.plan import GPUS, Assumptions, Planner, Workload, human
+from east_core.planning.plan import make_plan
 
 CONFIGS = Path(__file__).parents[3] / "infra" / "configs"
 EIGHT_B, SEVENTY_B = shape_of_size(8.03e9, 4096, 32), shape_of_size(70.6e9, 8192, 80)
@@ -25,19 +29,19 @@ ASSUMED = Assumptions(GPUS["h100"])
 RANK, ENGINE, ROUND = "training rank", "sampling engine", "a round"
 
 
-def planner(
+def basis(
     shape: ModelShape = EIGHT_B,
     *,
     training: Any = SftRecipe(global_batch_size=64),  # noqa: B008 frozen
     device: Any = "cuda",
     **resources: Any,
-) -> Planner:
+) -> Basis:
     config = RunConfig(
         training=training,
         sampling=SamplingRecipe(samples_per_question=64, max_tokens=900),
         resources=Resources(**resources),
     )
-    return Planner(config, shape, WORK, ASSUMED, device)
+    return Basis(config, shape, WORK, ASSUMED, device)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +58,7 @@ def planner(
 def test_model_states_are_those_of_zero(
     stage: int, weights: float, gradients: float, optimizer: float
 ) -> None:
-    plan = planner(processes=8, zero_stage=stage).plan()
+    plan = make_plan(basis(processes=8, zero_stage=stage))
     p = EIGHT_B.parameters
     assert plan.value(RANK, "weights") == weights * p
     assert plan.value(RANK, "gradients") == gradients * p
@@ -62,14 +66,16 @@ def test_model_states_are_those_of_zero(
 
 
 def test_offload_moves_the_optimizer_to_the_host() -> None:
-    near, far = (planner(processes=8, offload=how).plan() for how in ("none", "optimizer"))
+    near, far = (make_plan(basis(processes=8, offload=how)) for how in ("none", "optimizer"))
     assert far.value(RANK, "optimizer") == far.value(RANK, "optimizer step") == 0
     host = [plan.value("training node", "host memory") for plan in (near, far)]
     assert host[1] - host[0] == (12 + 4) * EIGHT_B.parameters
 
 
 def test_nodes_share_what_is_offloaded() -> None:
-    one, four = (planner(processes=32, nodes=nodes, offload="optimizer").plan() for nodes in (1, 4))
+    one, four = (
+        make_plan(basis(processes=32, nodes=nodes, offload="optimizer")) for nodes in (1, 4)
+    )
     baseline = ASSUMED.rank_baseline
     host = [plan.value("training node", "host memory") for plan in (one, four)]
     assert host[0] - 32 * baseline == pytest.approx(4 * (host[1] - 8 * baseline))
@@ -79,9 +85,9 @@ def test_a_layers_activations_by_hand() -> None:
     # bf16, a token: norms 2 x 4096 x (4 + 4 + 2); q, k, v and their like (3 x 4096 + 3 x 1024) x 2;
     # MLP 4 x 14336 x 2
     per_token = 2 * 4096 * 10 + (3 * 4096 + 3 * 1024) * 2 + 4 * 14336 * 2
-    plan = planner(micro_batch_size=2).plan()
+    plan = make_plan(basis(micro_batch_size=2))
     assert plan.value(RANK, "activations") == 2 * 1000 * 32 * per_token
-    less = planner(micro_batch_size=2, gradient_checkpointing=True).plan()
+    less = make_plan(basis(micro_batch_size=2, gradient_checkpointing=True))
     assert less.value(RANK, "activations") == 2 * 1000 * (32 * 4096 * 2 + per_token)
 
 
@@ -105,27 +111,27 @@ def test_a_layers_activations_are_about_what_autograd_keeps() -> None:
     assert held.last_hidden_state.shape == (2, 100, 256)
     config_of_plan = RunConfig(resources=Resources(micro_batch_size=2))
     shape = parse_shape(config.to_dict(), "random")
-    made = Planner(config_of_plan, replace(shape, context=100), WORK, ASSUMED, "cpu").plan()
+    made = make_plan(Basis(config_of_plan, replace(shape, context=100), WORK, ASSUMED, "cpu"))
     assert made.value(RANK, "activations") == pytest.approx(counted, rel=0.15)
 
 
 def test_a_pair_has_twice_the_activations_of_an_example() -> None:
-    sft = planner(micro_batch_size=2).plan()
-    dpo = planner(micro_batch_size=2, training=DpoRecipe(global_batch_size=64)).plan()
+    sft = make_plan(basis(micro_batch_size=2))
+    dpo = make_plan(basis(micro_batch_size=2, training=DpoRecipe(global_batch_size=64)))
     assert dpo.value(RANK, "activations") == 2 * sft.value(RANK, "activations")
     assert dpo.value(ROUND, "trained") == 2 * sft.value(ROUND, "trained")
 
 
 def test_the_kv_cache_by_hand() -> None:
-    plan = planner(tensor_parallel=1).plan()
+    plan = make_plan(basis(tensor_parallel=1))
     assert plan.value(ENGINE, "KV cache a token") == 2 * 32 * 8 * 128 * 2  # 128 KiB
-    assert planner(tensor_parallel=4).plan().value(ENGINE, "KV cache a token") == 2**15
+    assert make_plan(basis(tensor_parallel=4)).value(ENGINE, "KV cache a token") == 2**15
     fits = plan.value(ENGINE, "KV cache") / 2**17
     assert plan.value(ENGINE, "sequences at full length") == pytest.approx(fits / 1000)
 
 
 def test_a_decoding_step_reads_weights_and_cache_once() -> None:
-    plan = planner(max_sequences=256, engines=2).plan()
+    plan = make_plan(basis(max_sequences=256, engines=2))
     # docs/reproducing.md: bytes / (half of 3.35 TB/s) + 5 ms, for 256 sequences of 200 tokens
     read = 2 * EIGHT_B.parameters + 256 * 200 * 2**17
     rate = 256 / (read / (0.5 * 3.35e12) + 0.005)
@@ -134,17 +140,17 @@ def test_a_decoding_step_reads_weights_and_cache_once() -> None:
 
 def test_training_over_nodes_waits_for_the_network_when_micro_batches_are_small() -> None:
     shared = {"processes": 32, "zero_stage": 3}
-    here = planner(SEVENTY_B, micro_batch_size=1, **shared)
-    apart = planner(SEVENTY_B, micro_batch_size=1, nodes=4, **shared)
+    here = basis(SEVENTY_B, micro_batch_size=1, **shared)
+    apart = basis(SEVENTY_B, micro_batch_size=1, nodes=4, **shared)
     # 3 x 2 B x P x 3/4 from other nodes for each micro-batch of 300 tokens, at 50 GB/s
     seconds = 3 * 2 * SEVENTY_B.parameters * 0.75 / 50e9
-    assert apart.training_rate() == pytest.approx(32 * 300 / seconds)
-    assert here.training_rate() == pytest.approx(32 * 0.2 * 989e12 / (6 * SEVENTY_B.parameters))
+    assert training_rate(apart) == pytest.approx(32 * 300 / seconds)
+    assert training_rate(here) == pytest.approx(32 * 0.2 * 989e12 / (6 * SEVENTY_B.parameters))
 
 
 def test_references_and_recomputation_cost_arithmetic() -> None:
     def flops(training: Any, **resources: Any) -> float:
-        rate = planner(training=training, **resources).training_rate()
+        rate = training_rate(basis(training=training, **resources))
         assert rate is not None
         return 0.2 * 989e12 / rate / EIGHT_B.parameters
 
@@ -156,38 +162,38 @@ def test_references_and_recomputation_cost_arithmetic() -> None:
 
 
 def test_hours_on_cpu_need_measured_rates() -> None:
-    unknown = planner(device="cpu")
-    assert not any(one.kind == "seconds" for one in unknown.plan().estimates)
+    unknown = basis(device="cpu")
+    assert not any(one.kind == "seconds" for one in make_plan(unknown).estimates)
     measured = replace(ASSUMED, sampling_rate=1000.0, training_rate=500.0)
-    plan = replace(unknown, assumed=measured).plan()
+    plan = make_plan(replace(unknown, assumed=measured))
     assert plan.value(ROUND, "sampling") == 1000 * 64 * 200 / 1000
     assert plan.value(ROUND, "training") == 1000 * 3 * 300 / 500 + ASSUMED.training_start
 
 
 def test_lora_trains_and_keeps_little() -> None:
     recipe = SftRecipe(global_batch_size=64, lora={"rank": 16})
-    plan = planner(training=recipe, processes=1).plan()
+    plan = make_plan(basis(training=recipe, processes=1))
     # peft on all linear layers of Llama-3.1-8B with r = 16: 41,943,040 trainable parameters
     assert plan.value(RANK, "optimizer") == 12 * 41_943_040
 
 
 def test_a_sleeping_engine_saves_its_starts_and_costs_training_memory() -> None:
-    awake, asleep = planner(), planner(sleeping_engines=True)
-    saved = awake.plan().value("the run", "time") - asleep.plan().value("the run", "time")
+    awake, asleep = basis(), basis(sleeping_engines=True)
+    saved = make_plan(awake).value("the run", "time") - make_plan(asleep).value("the run", "time")
     assert saved == pytest.approx(awake.config.rounds * ASSUMED.engine_start)
-    held = asleep.plan().value(RANK, "peak") - awake.plan().value(RANK, "peak")
+    held = make_plan(asleep).value(RANK, "peak") - make_plan(awake).value(RANK, "peak")
     assert held == pytest.approx(ASSUMED.sleeping_engine)
     cluster = asleep.config.resources.model_copy(update={"ray": "auto"})
     config = asleep.config.model_copy(update={"resources": cluster})
-    elsewhere = Planner(config, EIGHT_B, WORK, ASSUMED, "cuda")
-    assert elsewhere.plan().value(RANK, "peak") == awake.plan().value(RANK, "peak")
+    elsewhere = Basis(config, EIGHT_B, WORK, ASSUMED, "cuda")
+    assert make_plan(elsewhere).value(RANK, "peak") == make_plan(awake).value(RANK, "peak")
 
 
 def test_what_does_not_fit_is_said_with_what_to_change() -> None:
-    [rank, engine] = planner(SEVENTY_B, processes=1).plan().misfits
+    [rank, engine] = make_plan(basis(SEVENTY_B, processes=1)).misfits
     assert "raise zero_stage" in rank
     assert "raise tensor_parallel" in engine
-    assert planner(processes=8).plan().misfits == ()
+    assert make_plan(basis(processes=8)).misfits == ()
 
 
 @pytest.mark.parametrize(
@@ -196,12 +202,12 @@ def test_what_does_not_fit_is_said_with_what_to_change() -> None:
 )
 def test_the_examples_of_big_models_fit_their_gpus(file: str, shape: ModelShape, gpus: int) -> None:
     config = load_config(CONFIGS / file)
-    made = Planner(config, shape, Workload(7500, 5000), ASSUMED, "cuda")
-    assert made.plan().misfits == ()
+    made = Basis(config, shape, Workload(7500, 5000), ASSUMED, "cuda")
+    assert make_plan(made).misfits == ()
     assert made.gpus == gpus
     engines = config.resources.engines * config.resources.tensor_parallel
     assert engines == config.resources.processes == gpus  # no GPU idles in either stage
-    assert made.plan().value(ENGINE, "sequences at a time") >= 128
+    assert make_plan(made).value(ENGINE, "sequences at a time") >= 128
 
 
 def test_figures_read_well() -> None:
