@@ -130,12 +130,49 @@ class Arm:
         return f"{self.name}-seed-{seed}"
 
 
-def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
-    """The study that a TOML file describes, with `a.b=value` overrides applied.
+def load_studies(path: Path, overrides: Sequence[str] = ()) -> list[StudyConfig]:
+    """The study that a TOML file describes, with `a.b=value` overrides applied; or several.
 
-    Raises ConfigError with one line that tells what is wrong and where.
+    `bases` names files of runs beside it, and makes it a study for each: NAME-BASE, with the base's
+    settings under its own. Raises ConfigError with one line that tells what is wrong and where.
     """
-    return parse_study(with_overrides(read_settings(path), overrides), str(path))
+    settings = with_overrides(read_settings(path), overrides)
+    if "bases" not in settings:
+        return [parse_study(settings, str(path))]
+    bases = settings.pop("bases")
+    if not (isinstance(bases, list) and bases and all(isinstance(base, str) for base in bases)):
+        raise ConfigError(f'{path}: bases is not a list of files: bases = ["llama-math.toml"]')
+    return [parse_study(_on_base(settings, path.parent / base), str(path)) for base in bases]
+
+
+def _on_base(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """A study's settings with those of a run under them.
+
+    The run's [training] is what all losses share; its name, seed, loss and weighting are what the
+    study varies.
+    """
+    base = read_settings(path)
+    lost = sorted(base.get("weighting", {}).keys() - {"kind", "exponent"})
+    if lost:
+        raise ConfigError(f"{path}: a study sets the weighting, and can't keep weighting.{lost[0]}")
+    shared = {name: value for name, value in base.items() if name not in _VARIED}
+    common = {name: value for name, value in base.get("training", {}).items() if name != "loss"}
+    losses = settings.get("training", {"sft": {}})
+    return {
+        **settings,
+        "name": f"{settings.get('name', 'study')}-{path.stem}",
+        "training": {loss: {**common, **own} for loss, own in losses.items()},
+        "run": _merged(shared, settings.get("run", {})),
+    }
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, table by table; where both have a value, the one above."""
+    merged = {**below, **above}
+    for name in below.keys() & above.keys():
+        if isinstance(below[name], Mapping) and isinstance(above[name], Mapping):
+            merged[name] = _merged(below[name], above[name])
+    return merged
 
 
 def parse_study(settings: Mapping[str, Any], where: str = "study") -> StudyConfig:

@@ -1,6 +1,7 @@
 """`east report`, `east compare` and `east sweep`: what runs have shown, and studies of many."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,14 +40,15 @@ def report(run_url: RunUrl) -> None:
 def compare(config: StudyPath, set_: Overrides = []) -> None:  # noqa: B006 typer copies it
     """Run every arm of a study with every seed, and tell which differences are real.
 
-    Arms are weightings x losses x exponents. First samples are drawn once for all arms of a seed;
-    an interrupted study goes on when it is started again.
+    Arms are weightings x losses x exponents; with `bases`, files of runs, there is a study for
+    each. First samples are drawn once for all arms of a seed; an interrupted study goes on when it
+    is started again.
 
     Example: east compare infra/configs/compare-weightings.toml --set seeds=[1,2,3]
     """
-    from east_core.studies.study import load_study
+    from east_core.studies.study import load_studies
 
-    _launch(load_study(config, set_))
+    _launch(load_studies(config, set_))
 
 
 def sweep(
@@ -60,9 +62,9 @@ def sweep(
 
     Example: east sweep infra/configs/sweep-exponent.toml --from -1 --to 1 --step 0.5
     """
-    from east_core.studies.study import load_study
+    from east_core.studies.study import load_studies
 
-    _launch(load_study(config, [*set_, f"exponents={exponent_grid(first, last, step)}"]))
+    _launch(load_studies(config, [*set_, f"exponents={exponent_grid(first, last, step)}"]))
 
 
 def exponent_grid(first: float, last: float, step: float) -> list[float]:
@@ -73,8 +75,8 @@ def exponent_grid(first: float, last: float, step: float) -> list[float]:
     return [round(first + index * step, 6) for index in range(count)]
 
 
-def _launch(study: "StudyConfig") -> None:
-    """Run the flow in this process and print the comparison."""
+def _launch(studies: "Sequence[StudyConfig]") -> None:
+    """Run the flow in this process for each study, and print its comparison."""
     from east_core.store import Store
     from east_core.studies.comparison import TABLE
     from flows.server.connection import prefect_api
@@ -82,7 +84,8 @@ def _launch(study: "StudyConfig") -> None:
     with prefect_api():
         from flows.compare import compare as compare_flow
 
-        record = compare_flow(study)
-    store = Store(f"{study.store.rstrip('/')}/{study.name}")
-    say((store.fetch(record) / TABLE).read_text("utf-8"))
-    say(f"figures and numbers: {store.url(record)}")
+        for study in studies:
+            record = compare_flow(study)
+            store = Store(f"{study.store.rstrip('/')}/{study.name}")
+            say((store.fetch(record) / TABLE).read_text("utf-8"))
+            say(f"figures and numbers: {store.url(record)}")

@@ -5,7 +5,7 @@ import pytest
 from east_core.config.toml_file import load_config
 from east_core.errors import ConfigError
 from east_core.inputs.questions import builtin_path
-from east_core.studies.study import Arm, load_study, parse_study
+from east_core.studies.study import Arm, load_studies, parse_study
 
 CONFIGS = Path(__file__).parents[3] / "infra" / "configs"
 MATRIX = {
@@ -66,7 +66,7 @@ def test_mistakes_are_one_line_that_names_them(change, message):
 
 @pytest.mark.parametrize("name", ["compare-weightings.toml", "sweep-exponent.toml"])
 def test_the_studies_of_the_built_in_task_load(name):
-    study = load_study(CONFIGS / name)
+    (study,) = load_studies(CONFIGS / name)
     assert study.baseline == "sft-uniform"
     runs = list(study.runs())
     assert {run.model.name for run in runs} == {"builtin:seed_model"}
@@ -81,17 +81,70 @@ def test_the_studies_of_the_built_in_task_load(name):
 
 
 def test_overrides_reach_the_shared_settings():
-    study = load_study(
+    (study,) = load_studies(
         CONFIGS / "compare-weightings.toml", ["seeds=[9]", "run.rounds=1", "run.questions.limit=16"]
     )
     assert [(run.seed, run.rounds, run.questions.limit) for run in study.runs()] == [(9, 1, 16)] * 3
 
 
-@pytest.mark.parametrize("loss", ["sft", "dpo", "kto"])
-@pytest.mark.parametrize(("weighting", "arm"), [("uniform", "vanilla"), ("entropy", "east")])
-def test_the_papers_study_has_the_settings_of_the_papers_runs(loss, weighting, arm):
-    study = load_study(CONFIGS / "compare-paper-1b-gsm8k.toml")
-    (ours,) = [a for a in study.arms() if (a.loss, a.weighting) == (loss, weighting)]
-    single = load_config(CONFIGS / "paper" / f"llama-3-2-1b-gsm8k-{loss}-{arm}.toml")
-    named = {"name", "store"}
-    assert study.run_config(ours, 42).model_dump(exclude=named) == single.model_dump(exclude=named)
+BASE = """
+name = "alone"
+seed = 7
+rounds = 2
+[sampling]
+samples_per_question = 4
+max_tokens = 32
+[weighting]
+kind = "entropy"
+exponent = 2.0
+[training]
+loss = "sft"
+epochs = 5
+"""
+
+
+def on_bases(tmp_path, **bases):
+    for name, text in bases.items():
+        (tmp_path / f"{name}.toml").write_text(text)
+    study = tmp_path / "study.toml"
+    names = ", ".join(f'"{name}.toml"' for name in bases)
+    study.write_text(
+        f"""name = "s"
+        bases = [{names}]
+        [training.sft]
+        [training.dpo]
+        epochs = 1
+        [run.sampling]
+        max_tokens = 64
+        """
+    )
+    return study
+
+
+def test_every_base_is_a_study_of_its_own_under_what_the_file_sets(tmp_path):
+    other = BASE.replace("rounds = 2", "rounds = 3")
+    one, two = load_studies(on_bases(tmp_path, one=BASE, two=other), ["run.sampling.top_p=0.9"])
+    assert [(s.name, next(s.runs()).rounds) for s in (one, two)] == [("s-one", 2), ("s-two", 3)]
+    runs = {arm.name: one.run_config(arm, seed=1) for arm in one.arms()}
+    assert {run.seed for run in runs.values()} == {1}
+    assert {run.store for run in runs.values()} == {".east/store/s-one"}
+    sampling = runs["sft-uniform"].sampling
+    # from the base, from the study's [run], and from --set
+    assert (sampling.samples_per_question, sampling.max_tokens, sampling.top_p) == (4, 64, 0.9)
+    assert runs["sft-entropy-1"].training.epochs == 5
+    assert runs["dpo-entropy-1"].training.epochs == 1
+
+
+@pytest.mark.parametrize(
+    ("base", "override", "message"),
+    [
+        (BASE.replace("exponent = 2.0", "max_weight = 3.0"), "seeds=[1]", "weighting.max_weight"),
+        (BASE, 'bases=["missing.toml"]', "missing.toml: no such file"),
+        (BASE, "bases=[]", "bases is not a list of files"),
+        (BASE, "bases=one.toml", "bases is not a list of files"),
+        ("[sampling]\ntemprature = 1", "seeds=[1]", r"did you mean sampling\.temperature"),
+    ],
+)
+def test_a_base_that_does_not_fit_is_told(tmp_path, base, override, message):
+    with pytest.raises(ConfigError, match=message):
+        load_studies(on_bases(tmp_path, one=base), [override])
