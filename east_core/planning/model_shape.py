@@ -50,12 +50,6 @@ class ModelShape:
         """Parameters of the embedding table."""
         return self.vocabulary * self.hidden
 
-    @property
-    def largest_layer(self) -> int:
-        """Parameters of one decoder layer."""
-        tables = self.embedding * (1 if self.tied else 2)
-        return (self.parameters - tables) // self.layers
-
 
 def shape_of(model: ModelConfig) -> ModelShape:
     """The shape that a model's config.json tells, wherever the model is; no weights are read.

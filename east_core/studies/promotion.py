@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -57,9 +57,6 @@ class Margin(Frozen):
     def accepts(self, difference: PairedDifference) -> bool:
         """Whether the second checkpoint is better."""
         return difference.value > 0 and 100 * difference.value >= self.points
-
-
-PromotionRule = Annotated[PairedTest | Margin, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True)

@@ -2,23 +2,16 @@
 
 import hashlib
 import json
-import os
 import random
 import shutil
-import signal
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
-from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from east_core.config import DpoRecipe, KtoRecipe, Resources, SftRecipe
-from east_core.engines.trl.messages import TrainingStep
-from east_core.engines.trl.torchrun import TorchrunTrainer
 from east_core.inputs.questions import builtin_path
 from east_core.protocols import ModelSource, TrainingJob, example_type
 from east_core.records import LabelledExample, PreferencePair, TrainingExample
@@ -121,48 +114,3 @@ def small_job(
         resources=resources,
         scratch=work / "scratch",
     )
-
-
-def train_quietly(job: TrainingJob, out: Path) -> dict[str, torch.Tensor]:
-    """Train through the front door and return the checkpoint's parameters."""
-    TorchrunTrainer(on_step=_nothing, on_log=_nothing).train(job, out)
-    return load_file(out / "model.safetensors")
-
-
-def on_ranks(job: TrainingJob, scratch: Path, **resources: Any) -> TrainingJob:
-    """The same job in another layout of processes and micro-batches."""
-    layout = job.resources.model_copy(update=resources)
-    return replace(job, resources=layout, scratch=scratch)
-
-
-def max_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
-    """The largest absolute difference between two sets of parameters."""
-    assert one.keys() == other.keys()
-    return max(_difference(one[name], other[name]) for name in one)
-
-
-def _difference(one: torch.Tensor, other: torch.Tensor) -> float:
-    return (one.double() - other.double()).abs().max().item()
-
-
-def _nothing(_: object) -> None:
-    pass
-
-
-def kill_a_rank(at_step: int) -> Callable[[TrainingStep], None]:
-    """A step listener that kills one rank of this process's training at a step."""
-
-    def listen(step: TrainingStep) -> None:
-        if step.step == at_step:
-            os.kill(_ranks()[-1].pid, signal.SIGKILL)
-
-    return listen
-
-
-def _ranks() -> list[psutil.Process]:
-    children = psutil.Process().children(recursive=True)
-    return [child for child in children if _is_rank(child.cmdline())]
-
-
-def _is_rank(argv: list[str]) -> bool:
-    return "east_core.engines.trl.rank" in argv and "torch.distributed.run" not in argv

@@ -25,17 +25,9 @@ from east_core.engines.trl.job import JOB_FILE, rank_job, write_job
 from east_core.engines.trl.torchrun import TorchrunTrainer
 from east_core.errors import EngineError
 from east_core.protocols import TrainingJob
-from east_core.testing.small_jobs import (
-    ONE_RANK,
-    RECIPES,
-    kill_a_rank,
-    max_difference,
-    on_ranks,
-    small_job,
-    tiny_model,
-    train_quietly,
-)
+from east_core.testing.small_jobs import ONE_RANK, RECIPES, small_job, tiny_model
 from tests.integration.loop import train_by_hand
+from tests.integration.training_runs import kill_a_rank, max_difference, on_ranks, train_quietly
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "exactness.md"
 BOUND, SAME, BF16_BOUND = 1e-6, 0.0, 1e-3

@@ -23,9 +23,10 @@ from east_core.engines.trl.torchrun import TorchrunTrainer
 from east_core.errors import ConfigError, EngineError
 from east_core.protocols import TrainingJob
 from east_core.runs.run import Run
-from east_core.testing.small_jobs import RECIPES, max_difference, on_ranks, small_job
+from east_core.testing.small_jobs import RECIPES, small_job
 from flows.self_training import self_training
 from tests.integration.ray_nodes import ray_nodes
+from tests.integration.training_runs import max_difference, on_ranks
 
 TWO_RANKS = {"processes": 2, "micro_batch_size": 2, "group_by_length": True}
 

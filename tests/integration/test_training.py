@@ -14,17 +14,9 @@ from east_core.engines.trl.job import rank_job
 from east_core.engines.trl.torchrun import TorchrunTrainer
 from east_core.errors import ConfigError, DataError, EngineError, TrainingDiverged
 from east_core.inputs.chat import prompt_token_ids
-from east_core.testing.small_jobs import (
-    ONE_RANK,
-    RECIPES,
-    kill_a_rank,
-    max_difference,
-    on_ranks,
-    small_job,
-    tiny_model,
-    train_quietly,
-)
+from east_core.testing.small_jobs import ONE_RANK, RECIPES, small_job, tiny_model
 from tests.integration.loop import train_by_hand
+from tests.integration.training_runs import kill_a_rank, max_difference, on_ranks, train_quietly
 
 TWO_RANKS = {"processes": 2, "micro_batch_size": 2, "group_by_length": True}
 

@@ -56,6 +56,22 @@ def test_a_study_ends_with_its_table_and_every_run_has_a_report(tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("prefect_api")
+def test_a_study_on_bases_compares_each_by_itself(tmp_path: Path) -> None:
+    run = Path(study(tmp_path)).read_text().partition("[run]")[2]
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.toml").write_text(run)
+    matrix = tmp_path / "matrix.toml"
+    matrix.write_text(
+        f'name = "m"\nstore = "{tmp_path}/store"\nseeds = [1]\nweightings = ["uniform"]\n'
+        'bases = ["one.toml", "two.toml"]'
+    )
+    output = east("compare", str(matrix))
+    told = [line for line in output.splitlines() if line.startswith(NAMED)]
+    assert len(told) == 2
+    assert {path.name for path in (tmp_path / "store").iterdir()} >= {"m-one", "m-two"}
+
+
+@pytest.mark.usefixtures("prefect_api")
 def test_a_sweep_draws_accuracy_against_the_exponent(tmp_path: Path) -> None:
     output = east("sweep", study(tmp_path), "--from", "-1", "--to", "1")
     assert (figures(output) / "exponents-sft-entropy-sums.svg").is_file()
