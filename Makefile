@@ -17,7 +17,7 @@ ifeq ($(EXTRA)-$(UV_FIND_LINKS),cpu-)
 TORCH_BACKEND := --torch-backend=cpu
 endif
 
-.PHONY: help install demo test test-slow lint format ui bench exactness faults requirements clean
+.PHONY: help install demo test test-slow lint format docs ui bench exactness faults requirements clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -50,6 +50,9 @@ lint: install  ## Check style, types and import contracts.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: install  ## Build the manual into site/, strictly: dead links fail.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 format: install  ## Format the code.
 	$(BIN)/ruff check --fix .

@@ -35,7 +35,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
 }
 HEAD = """# Benchmarks
 
-Written by `make bench` (`python -m benchmarks.run`); [results.json](../benchmarks/results.json) has
+Written by `make bench` (`python -m benchmarks.run`); `benchmarks/results.json` has
 the same rows. Every number is a ratio against plain use of the same engine in the same run, so that
 it means something on another machine: for the speed of sampling, training, clustering and the store
 it is our speed over the plain one, and the goal is a floor; where a row says "share" or "memory",

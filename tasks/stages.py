@@ -1,7 +1,7 @@
 """One Prefect task for each stage of a run.
 
 A task only names the stage for people, retries what a retry can cure, and logs what came out:
-what a stage is stands in east_core.runs.stages. Prefect's own result cache stays off, because the
+what a stage is stands in east_core.runs. Prefect's own result cache stays off, because the
 artifact records know better what is done.
 """
 

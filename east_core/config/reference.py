@@ -11,7 +11,7 @@ from east_core.config.run import RunConfig
 INTRODUCTION = """# Configuration
 
 Written by `python -m east_core.config.reference` from the models in `east_core/config/` and
-`east_core/weighting/`. A run is one TOML file (see [infra/configs](../infra/configs)) or one form
+`east_core/weighting/`. A run is one TOML file (see `infra/configs`) or one form
 in the Prefect UI; every key is optional, an unknown key is an error. `--set a.b=value` changes one
 setting on the command line. `resources` is where and how fast; all the rest is the science, and is
 part of what identifies an artifact (paths excepted: there the content counts).
