@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from east_core.engines.supervise import die_with_parent
+
 BUCKET = "east-tests"
 
 
@@ -72,13 +74,14 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def moto_server() -> Iterator[S3Server]:
-    """moto's S3 server on loopback; its process group ends with the context."""
+    """moto's S3 server on loopback; it ends with the context, and with its parent."""
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        preexec_fn=die_with_parent,  # noqa: PLW1509 no thread of ours holds a lock
     )
     try:
         wait_for_port(port, 60)
