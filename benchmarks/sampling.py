@@ -55,7 +55,7 @@ def prepared(config: RunConfig) -> Run:
     run = Run.open(config)
     start.claim(run)
     start.register_base_model(run)
-    start.freeze_questions(run, "questions", config.questions)
+    start.freeze_questions(run)
     return run
 
 

@@ -14,6 +14,10 @@ from east_core.records import (
     SampledQuestion,
     TrainingExample,
 )
+from east_core.store.manifest import LOGS
+
+# A trainer may leave its log here in a checkpoint: one JSON object with "loss" a line.
+TRAINING_LOG = f"{LOGS}training.jsonl"
 
 Example: TypeAlias = TrainingExample | PreferencePair | LabelledExample
 Recipe: TypeAlias = SftRecipe | DpoRecipe | KtoRecipe

@@ -9,8 +9,9 @@ from east_core.store import ArtifactRecord
 from east_core.studies.study import StudyConfig
 from flows.self_training import self_training
 from tasks.aws_credentials import use_aws_block
+from tasks.context import run_for, store_for
 from tasks.engines import engines_for
-from tasks.studies import publish_comparison, take_over_start
+from tasks.studies import publish_comparison, share_start
 
 
 @flow(name="compare", flow_run_name="{study.name}")
@@ -22,16 +23,17 @@ def compare(study: StudyConfig) -> ArtifactRecord:
     use_aws_block()
     failed: list[EastError] = []
     earlier: list[RunConfig] = []
-    with engines_for(next(study.runs())):
+    with store_for(study.runs_store), engines_for(next(study.runs())):
         for config in study.runs():
             try:
-                take_over_start(config, earlier)
-                self_training(config)
+                with run_for(config):
+                    share_start(earlier)
+                    self_training(config)
             except EastError as error:
                 get_run_logger().error("%s: %s", config.name, error)
                 failed.append(error)
             earlier.append(config)
-    record = publish_comparison(study)
+        record = publish_comparison(study)
     if failed:
         raise failed[0]
     return record

@@ -5,13 +5,14 @@ from pydantic import ConfigDict, Field
 
 from east_core.config import DatasetConfig, EvaluationRecipe, Frozen, Resources, RunConfig
 from east_core.config.toml_file import parse_config
-from east_core.runs.run import Run
+from east_core.runs.addresses import checkpoint_address
 from east_core.runs.summary import summarise
 from east_core.store import Store
 from flows.self_training import score_checkpoint
 from flows.server.forms import NAME, opened
 from tasks import stages
 from tasks.aws_credentials import use_aws_block
+from tasks.context import run_for, store_for
 from tasks.engines import engines_for
 from tasks.logging import quiet_known_errors
 from tasks.reporting import publish_scores
@@ -44,12 +45,15 @@ class EvaluationForm(Frozen):
     )
     store: str = Field(".east/store", min_length=1, description="Where the scores go.")
 
-    def run_config(self) -> RunConfig:
-        """A run whose round 0 is the checkpoint. Raises ConfigError in one line."""
+    def run_config(self, store: Store) -> RunConfig:
+        """A run whose round 0 is the checkpoint. Raises ConfigError in one line.
+
+        A checkpoint of `store` stays in the cache until `store` is closed.
+        """
         settings = {
             "name": self.name,
             "store": self.store,
-            "model": {"name": _model(self.checkpoint, self.store)},
+            "model": {"name": _model(self.checkpoint, store)},
             "benchmarks": {
                 name: opened(benchmark, "path") for name, benchmark in self.benchmarks.items()
             },
@@ -63,17 +67,16 @@ class EvaluationForm(Frozen):
 def evaluate(form: EvaluationForm) -> None:
     """Score a checkpoint on benchmarks, with intervals; the scores stay in the store."""
     use_aws_block()
-    config = form.run_config()
-    stages.prepare_evaluation(config)
-    with engines_for(config):
-        score_checkpoint(config, 0)
-    publish_scores(config, summarise(Run.open(config).store, config.name))
+    with store_for(form.store) as store, run_for(form.run_config(store)) as run:
+        stages.prepare_evaluation()
+        with engines_for(run.config):
+            score_checkpoint(run, 0)
+        publish_scores(run.config, summarise(run.store, run.name))
 
 
-def _model(checkpoint: str, store: str) -> str:
+def _model(checkpoint: str, store: Store) -> str:
     """The folder or name of the model; a checkpoint of the store is fetched and verified."""
     if not checkpoint.startswith(CHECKPOINT):
         return checkpoint
-    opened_store = Store(store)
-    address = f"{checkpoint.removeprefix(CHECKPOINT)}/checkpoint"
-    return str(opened_store.fetch(opened_store.require(address)))
+    address = checkpoint_address(checkpoint.removeprefix(CHECKPOINT))
+    return str(store.fetch(store.require(address)))

@@ -1,21 +1,22 @@
 """Scheduled retraining: the champion practises the new questions, and is replaced if beaten."""
 
-from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 from pydantic import ConfigDict, Field
 
 from east_core.config import RunConfig
-from east_core.store import ArtifactRecord, Store
+from east_core.store import ArtifactRecord
 from east_core.studies import promotion, retraining
 from east_core.studies.promotion import Entry, Margin, PairedTest
 from flows.self_training import self_training
 from flows.server.forms import RunForm
 from tasks.aws_credentials import use_aws_block
+from tasks.context import current_store, store_for
 from tasks.logging import quiet_known_errors
 from tasks.promotions import publish_history, tell_decision
+from tasks.stages import plain_task
 
 quiet_known_errors()
 
@@ -49,38 +50,33 @@ def retrain(form: RetrainForm) -> State[None]:
     """
     use_aws_block()
     settings = form.run_config()
-    store = Store(settings.store)
-    arrivals = gather(settings, form.least_questions)
-    if arrivals is None:
-        message = f"fewer than {form.least_questions} new questions in {settings.questions.path}"
-        return Completed(name="No new questions", message=message)
-    run = retraining.next_run(settings, store, form.name, arrivals)
-    self_training(run)
-    entry = decide(settings, run, form.rule, arrivals)
+    with store_for(settings.store) as store:
+        arrivals = gather(settings, form.least_questions)
+        if arrivals is None:
+            least = f"fewer than {form.least_questions} new questions"
+            message = f"{least} in {settings.questions.path}"
+            return Completed(name="No new questions", message=message)
+        run = retraining.next_run(settings, store, form.name, arrivals)
+        self_training(run)
+        entry = decide(settings, run, form.rule, arrivals)
     return Completed(name=entry.action.capitalize(), message=entry.reason)
 
 
-@task(
-    name="gather new questions",
-    task_run_name="gather new questions",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
+@plain_task("gather new questions")
 def gather(settings: RunConfig, least: int) -> ArtifactRecord | None:
     """The questions of the line's next run, behind the mark of its last one."""
-    store = Store(settings.store)
-    record = retraining.gather_arrivals(store, settings.name, settings.questions, least)
+    record = retraining.gather_arrivals(current_store(), settings.name, settings.questions, least)
     count = 0 if record is None else record.facts["questions"]
     get_run_logger().info("%s: %s new questions", settings.questions.path, count or "too few")
     return record
 
 
-@task(name="decide", task_run_name="decide", cache_policy=NO_CACHE, persist_result=False)
+@plain_task("decide")
 def decide(
     settings: RunConfig, run: RunConfig, rule: PairedTest | Margin, arrivals: ArtifactRecord
 ) -> Entry:
     """Judge the run by the rule, record what follows, and tell it."""
-    store, line = Store(settings.store), settings.name
+    store, line = current_store(), settings.name
     decision = promotion.judge(store, run.name, run.rounds, list(run.benchmarks), rule)
     entry = promotion.record_entry(
         store, line, promotion.next_entry(store, line, run, decision, arrivals.facts["mark"])

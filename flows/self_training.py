@@ -3,9 +3,11 @@
 from prefect import flow
 
 from east_core.config import RunConfig
+from east_core.runs.run import Run
 from flows.server.forms import RunForm
 from tasks import stages
 from tasks.aws_credentials import use_aws_block
+from tasks.context import current_run, run_for
 from tasks.engines import engines_for
 from tasks.logging import quiet_known_errors
 from tasks.reporting import Stopwatch, publish_report
@@ -13,14 +15,14 @@ from tasks.reporting import Stopwatch, publish_report
 quiet_known_errors()
 
 
-@flow(name="self-training-round", flow_run_name="{config.name}: round {number}")
-def self_training_round(config: RunConfig, number: int) -> None:
+@flow(name="self-training-round", flow_run_name="{run}: round {number}")
+def self_training_round(run: str, number: int) -> None:  # noqa: ARG001 `run` names the flow's run
     """One round: from checkpoint `number` - 1 to checkpoint `number` and its scores."""
-    stages.sample(config, number)
-    stages.weigh(config, number)
-    stages.choose_examples(config, number)
-    stages.train(config, number)
-    score_checkpoint(config, number)
+    stages.sample(number)
+    stages.weigh(number)
+    stages.choose_examples(number)
+    stages.train(number)
+    score_checkpoint(current_run(), number)
 
 
 @flow(name="self-training", flow_run_name="{config.name}")
@@ -30,15 +32,16 @@ def self_training(config: RunConfig) -> None:
     Run again after any interruption, it goes on behind the last finished stage or shard.
     """
     use_aws_block()
-    stages.prepare(config)
-    with engines_for(config):
-        watch = Stopwatch()
-        score_checkpoint(config, 0)
-        publish_report(config, 0, watch.lap())
-        for number in range(1, config.rounds + 1):
-            self_training_round(config, number)
-            publish_report(config, number, watch.lap())
-            prune_checkpoints(config, number)
+    with run_for(config) as run:
+        stages.prepare()
+        with engines_for(config):
+            watch = Stopwatch()
+            score_checkpoint(run, 0)
+            publish_report(0, watch.lap())
+            for number in range(1, config.rounds + 1):
+                self_training_round(run.name, number)
+                publish_report(number, watch.lap())
+                prune_checkpoints(run, number)
 
 
 @flow(name="self-training", flow_run_name="{form.name}")
@@ -47,13 +50,13 @@ def self_training_form(form: RunForm) -> None:
     self_training.fn(form.run_config())
 
 
-def score_checkpoint(config: RunConfig, number: int) -> None:
+def score_checkpoint(run: Run, number: int) -> None:
     """Score one checkpoint on every benchmark."""
-    for benchmark in config.benchmarks:
-        stages.score(config, number, benchmark)
+    for benchmark in run.config.benchmarks:
+        stages.score(number, benchmark)
 
 
-def prune_checkpoints(config: RunConfig, number: int) -> None:
+def prune_checkpoints(run: Run, number: int) -> None:
     """Delete the weights that the run's retention does not keep."""
-    if config.resources.retention != "all":
-        stages.prune(config, number)
+    if run.config.resources.retention != "all":
+        stages.prune(number)

@@ -79,7 +79,7 @@ def place(engines: Engines) -> Iterator[Engines]:
         _current.reset(token)
 
 
-def current() -> Engines:
+def current_engines() -> Engines:
     """The engines of the flow that is running."""
     engines = _current.get()
     if engines is None:

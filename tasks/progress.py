@@ -16,6 +16,7 @@ from prefect.logging import get_run_logger
 from east_core.engines.trl.messages import TrainingStep
 from east_core.protocols import SamplingProgress
 from east_core.store import ArtifactRecord
+from tasks.context import current_run
 
 SECONDS_BETWEEN_LINES = 5.0
 BAR_WIDTH = 24
@@ -82,7 +83,7 @@ def _show(percent: float, text: str) -> None:
         update_progress_artifact(_artifacts[run], percent, description=text)
         return
     stage = re.sub(r"[^a-z0-9]+", "-", context.task.name).strip("-")
-    key = f"{context.parameters['config'].name}-{stage}"
+    key = f"{current_run().name}-{stage}"
     created = create_progress_artifact(percent, key=key, description=text)
     assert isinstance(created, UUID)  # a coroutine only where there is an event loop
     _artifacts[run] = created

@@ -17,14 +17,16 @@ from east_core.config import RunConfig
 from east_core.records import Prediction, Question
 from east_core.reports import figures, round_report
 from east_core.reports.html import Solution, choose_solutions
-from east_core.runs import addresses, weights
-from east_core.runs.addresses import round_name
+from east_core.runs import weights
+from east_core.runs.addresses import QUESTIONS_FILE
+from east_core.runs.predictions import read_predictions
 from east_core.runs.run import Run
 from east_core.runs.summary import Lap, RoundSummary, summarise
 from east_core.store import ArtifactRecord
 from east_core.tables import read_table, read_tables
 from east_core.weighting.weighing import WeighedQuestion
-from tasks.stages import stage
+from tasks.context import current_run
+from tasks.stages import stage_task
 
 ROUND_COMPLETED = "east.round.completed"
 LONGEST_TEXT = 1200
@@ -43,14 +45,15 @@ class Stopwatch:
         return lap
 
 
-@stage("report")
-def publish_report(config: RunConfig, number: int, lap: Lap) -> ArtifactRecord:
+@stage_task("report")
+def publish_report(number: int, lap: Lap) -> ArtifactRecord:
     """Publish the round's curves, table, weights and solutions, and tell that it is complete."""
-    run = Run.open(config)
+    run = current_run()
+    config = run.config
     record = round_report.report(run, number, lap)
-    rounds = [past for past in summarise(run.store, config.name) if past.round <= number]
+    rounds = [past for past in summarise(run.store, run.name) if past.round <= number]
     pictures = sorted(run.store.fetch(record).glob("*.png"))
-    link = f"{run.store.root}/{config.name}"
+    link = f"{run.store.root}/{run.name}"
     publish_page(
         config, "curve", f"Accuracy after round {number}", curve_page(rounds, pictures, link)
     )
@@ -136,7 +139,7 @@ def table_rows(summary: RoundSummary) -> list[dict[str, object]]:
 
 def weights_page(run: Run, number: int) -> str:
     """How the round's weights and entropies are distributed, and its statistics."""
-    record = run.record(round_name(number), "weights")
+    record = run.record(run.at.weights(number))
     kept = [
         (question.weight, question.entropy_bits)
         for question in read_tables(weights.weight_files(run, record), WeighedQuestion)
@@ -164,13 +167,10 @@ def solutions_page(run: Run, number: int) -> str:
 
 def _chosen(run: Run, number: int, benchmark: str) -> dict[str, list[Solution]]:
     before, after = (
-        list(read_table(run.store.fetch(record) / addresses.PREDICTIONS, Prediction))
-        for record in (
-            run.record(round_name(0), "scores", benchmark),
-            run.record(round_name(number), "scores", benchmark),
-        )
+        read_predictions(run.store, run.record(run.at.scores(scored, benchmark)))
+        for scored in (0, number)
     )
-    questions = run.store.fetch(run.record("benchmarks", benchmark)) / addresses.QUESTIONS
+    questions = run.store.fetch(run.record(run.at.benchmark(benchmark))) / QUESTIONS_FILE
     return choose_solutions(read_table(questions, Question), before, after)
 
 

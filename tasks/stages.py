@@ -7,7 +7,7 @@ artifact records know better what is done.
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
@@ -15,25 +15,26 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.logging import get_run_logger
 from prefect.tasks import exponential_backoff
 
-from east_core.config import RunConfig
 from east_core.errors import EngineError, TrainingDiverged
-from east_core.runs import examples, samples, scores, start, training, weights
-from east_core.runs import retention as runs
-from east_core.runs.run import Run
+from east_core.runs import examples, retention, samples, scores, start, training, weights
 from east_core.store import ArtifactRecord
-from tasks.engines import current
+from tasks.context import current_run
+from tasks.engines import current_engines
 from tasks.progress import log_record
 
 RETRIES = 2
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-def is_curable(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Whether a retry may help: an engine that crashed, but no bad input and no NaN loss."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, EngineError) and not isinstance(error, TrainingDiverged)
+def plain_task(name: str, run_name: str = "") -> Callable[[Callable[P, R]], Task[P, R]]:
+    """A task without Prefect's caches; its runs are called `run_name`, or as the task."""
+    return task(
+        name=name, task_run_name=run_name or name, cache_policy=NO_CACHE, persist_result=False
+    )
 
 
-def stage(name: str) -> Callable[[Callable[..., ArtifactRecord]], Task[..., ArtifactRecord]]:
+def stage_task(name: str) -> Callable[[Callable[..., ArtifactRecord]], Task[..., ArtifactRecord]]:
     """A task whose runs are called "round N: NAME", and which logs the record it returns.
 
     A retry goes on from what is recorded: finished shards, or the last training checkpoint.
@@ -44,93 +45,76 @@ def stage(name: str) -> Callable[[Callable[..., ArtifactRecord]], Task[..., Arti
         def logged(*args: Any, **kwargs: Any) -> ArtifactRecord:
             return log_record(function(*args, **kwargs))
 
-        return task(
-            name=name,
-            task_run_name=f"round {{number}}: {name}",
-            cache_policy=NO_CACHE,
-            persist_result=False,
+        return plain_task(name, f"round {{number}}: {name}")(logged).with_options(
             retries=RETRIES,
             retry_delay_seconds=exponential_backoff(backoff_factor=5),
             retry_jitter_factor=0.5,
             retry_condition_fn=is_curable,
-        )(logged)
+        )
 
     return decorate
 
 
-@task(name="prepare", task_run_name="prepare", cache_policy=NO_CACHE, persist_result=False)
-def prepare(config: RunConfig) -> None:
-    """Claim the run's address, freeze its questions and register its base model."""
-    start.freeze_questions(claimed(config), "questions", config.questions)
+def is_curable(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether a retry may help: an engine that crashed, but no bad input and no NaN loss."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, EngineError) and not isinstance(error, TrainingDiverged)
 
 
-@task(
-    name="prepare evaluation",
-    task_run_name="prepare evaluation",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
-def prepare_evaluation(config: RunConfig) -> None:
-    """Claim the evaluation's address, freeze its benchmarks and register its model."""
-    claimed(config)
+@plain_task("prepare")
+def prepare() -> None:
+    """Claim the run's address, register its base model and freeze its questions."""
+    start.claim(current_run())
+    start.register_base_model(current_run())
+    start.freeze_benchmarks(current_run())
+    start.freeze_questions(current_run())
 
 
-def claimed(config: RunConfig) -> Run:
-    """The run, with its address claimed, and its model and benchmarks frozen."""
-    run = Run.open(config)
-    start.claim(run)
-    start.register_base_model(run)
-    for name, benchmark in config.benchmarks.items():
-        start.freeze_questions(run, f"benchmarks/{name}", benchmark)
-    return run
+@plain_task("prepare evaluation")
+def prepare_evaluation() -> None:
+    """Claim the evaluation's address, register its model and freeze its benchmarks."""
+    start.claim(current_run())
+    start.register_base_model(current_run())
+    start.freeze_benchmarks(current_run())
 
 
-@stage("sample")
-def sample(config: RunConfig, number: int) -> ArtifactRecord:
+@stage_task("sample")
+def sample(number: int) -> ArtifactRecord:
     """Sample completions of the training questions from the last checkpoint."""
-    return samples.sample(Run.open(config), number, current().sampler)
+    return samples.sample(current_run(), number, current_engines().sampler)
 
 
-@stage("weigh")
-def weigh(config: RunConfig, number: int) -> ArtifactRecord:
+@stage_task("weigh")
+def weigh(number: int) -> ArtifactRecord:
     """Cluster the completions by final answer and weigh the questions."""
-    return weights.weigh(Run.open(config), number, current().judge)
+    return weights.weigh(current_run(), number, current_engines().judge)
 
 
-@stage("choose examples")
-def choose_examples(config: RunConfig, number: int) -> ArtifactRecord:
+@stage_task("choose examples")
+def choose_examples(number: int) -> ArtifactRecord:
     """Choose the completions to train on."""
-    return examples.choose_examples(Run.open(config), number)
+    return examples.choose_examples(current_run(), number)
 
 
-@stage("train")
-def train(config: RunConfig, number: int) -> ArtifactRecord:
+@stage_task("train")
+def train(number: int) -> ArtifactRecord:
     """Train the next checkpoint on the weighted examples."""
-    engines = current()
-    return training.train(Run.open(config), number, engines.sampler, engines.trainer)
+    engines = current_engines()
+    return training.train(current_run(), number, engines.sampler, engines.trainer)
 
 
-@task(
-    name="prune",
-    task_run_name="round {number}: prune",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
-def prune(config: RunConfig, number: int) -> None:  # noqa: ARG001 names the task's run
-    """Delete the weights of the checkpoints that the run's retention does not keep."""
-    store = Run.open(config).store
-    steps = runs.plan_prune(store, config.name, config.resources.retention)
-    gone = [step.address for step in steps if step.reason is None]
-    freed = runs.prune(store, steps)
-    get_run_logger().info(
-        "%s: pruned %s, %.1f MiB freed",
-        config.resources.retention,
-        ", ".join(gone) or "nothing",
-        freed / 2**20,
-    )
-
-
-@stage("score {benchmark}")
-def score(config: RunConfig, number: int, benchmark: str) -> ArtifactRecord:
+@stage_task("score {benchmark}")
+def score(number: int, benchmark: str) -> ArtifactRecord:
     """Score the round's checkpoint on one benchmark."""
-    return scores.score(Run.open(config), number, benchmark, current().sampler)
+    return scores.score(current_run(), number, benchmark, current_engines().sampler)
+
+
+@plain_task("prune", "round {number}: prune")
+def prune(number: int) -> None:  # noqa: ARG001 names the task's run
+    """Delete the weights of the checkpoints that the run's retention does not keep."""
+    run = current_run()
+    policy = run.config.resources.retention
+    steps = retention.plan_prune(run.store, run.name, policy)
+    gone = ", ".join(step.address for step in steps if step.reason is None)
+    freed = retention.prune(run.store, steps)
+    get_run_logger().info("%s: pruned %s, %.1f MiB freed", policy, gone or "nothing", freed / 2**20)

@@ -17,6 +17,7 @@ from east_core.config import ModelConfig
 from east_core.errors import DataError
 from east_core.inputs.questions import BUILTIN, builtin_path
 from east_core.protocols import ModelSource
+from east_core.store.files import kept_hash
 from east_core.store.redaction import redact
 
 # What a checkpoint consists of; notes, original weights and pickles stay behind.
@@ -60,9 +61,13 @@ def check_model_folder(folder: Path, name: str) -> None:
 
 
 def fingerprint_files(folder: Path) -> dict[str, str]:
-    """The SHA-256 of each file of a checkpoint that decides what is sampled and learned."""
+    """The SHA-256 of each file of a checkpoint that decides what is sampled and learned.
+
+    Large files are read once on a machine, until they change: a start of a run should not take the
+    minutes that reading hundreds of gigabytes does.
+    """
     names = {path for pattern in PATTERNS for path in folder.glob(pattern) if path.is_file()}
-    return {path.name: _sha256(path) for path in sorted(names)}
+    return {path.name: kept_hash(path.resolve()) for path in sorted(names)}
 
 
 def model_source(folder: Path, fingerprint: str, config: ModelConfig) -> ModelSource:
@@ -90,11 +95,6 @@ def safetensors_problem(path: Path) -> str | None:
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         return "has no safetensors header"
     return None if told == size else f"has {size} bytes where its header says {told}"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _has_chat_template(folder: Path) -> bool:

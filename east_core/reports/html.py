@@ -16,13 +16,14 @@ from east_core.evaluation.scores import Scores, scores_from_facts
 from east_core.records import Prediction, Question
 from east_core.reports import figures
 from east_core.reports.curves import curves
-from east_core.runs.addresses import MAP, PREDICTIONS, QUESTIONS, round_name
+from east_core.runs.addresses import QUESTIONS_FILE, QUESTIONS_PICTURE, RunAddresses, is_shard
+from east_core.runs.extent import claimed_settings, rounds_asked
+from east_core.runs.predictions import read_predictions
 from east_core.runs.summary import RoundSummary, summarise_records, training_losses
 from east_core.seeds import derive_seed
 from east_core.store import ArtifactRecord, Store
 from east_core.tables import read_table
 
-REPORT = "report.html"
 SHOWN_SOLUTIONS = 3
 DROP_REASONS = {
     "all_wrong": "no completion is correct: there is nothing to learn from",
@@ -74,7 +75,7 @@ def write_report(store: Store, run_name: str) -> str:
 
     Raises DataError where there is no such run.
     """
-    path = f"{run_name}/{REPORT}"
+    path = RunAddresses(run_name).report_page
     store.write(path, render(store, run_name).encode())
     return store.url(path)
 
@@ -92,13 +93,14 @@ def render(store: Store, run_name: str) -> str:
         name=run_name,
         store=store.root,
         rounds=rounds,
-        config=_config(store, run_name),
+        config=claimed_settings(store, run_name),
+        rounds_asked=rounds_asked(store, run_name, (record.address for record in records)),
         pictures={**pictures, **_question_map(store, records)},
         benchmarks=[_benchmark(store, run_name, name, rounds) for name in _names(rounds)],
         drop_reasons=DROP_REASONS,
         stages=sorted({stage for summary in rounds for stage in summary.seconds}),
-        lineage=[record for record in records if not _is_shard(record)],
-        shards=sum(map(_is_shard, records)),
+        lineage=[record for record in records if not is_shard(record.address)],
+        shards=sum(is_shard(record.address) for record in records),
         versions=_versions(records),
         code_versions=sorted({record.code_version for record in records}),
         finished_at=max(record.created_at for record in records),
@@ -148,10 +150,12 @@ def _pretty(value: Any) -> str:
 
 def _question_map(store: Store, records: Sequence[ArtifactRecord]) -> dict[str, str]:
     """The last round's questions at (entropy, error rate), as its report stage drew them."""
-    drawn = [record for record in records if any(file.path == MAP for file in record.files)]
+    drawn = [
+        record for record in records if any(file.path == QUESTIONS_PICTURE for file in record.files)
+    ]
     if not drawn or store.is_pruned(drawn[-1]):
         return {}
-    image = (store.fetch(drawn[-1], [MAP]) / MAP).read_bytes()
+    image = (store.fetch(drawn[-1], [QUESTIONS_PICTURE]) / QUESTIONS_PICTURE).read_bytes()
     return {"entropy, error rate and top wrong answer of every question": _data_uri(image, "png")}
 
 
@@ -163,41 +167,32 @@ def _names(rounds: Sequence[RoundSummary]) -> list[str]:
     return sorted({name for summary in rounds for name in summary.accuracy})
 
 
-def _config(store: Store, run_name: str) -> Any:
-    """The run's settings as they were claimed."""
-    record = store.require(f"{run_name}/config")
-    return json.loads((store.fetch(record) / "config.json").read_text("utf-8"))
-
-
 def _benchmark(
     store: Store, run_name: str, name: str, rounds: Sequence[RoundSummary]
 ) -> BenchmarkReport:
+    at = RunAddresses(run_name)
     records = {
-        summary.round: store.require(f"{run_name}/{round_name(summary.round)}/scores/{name}")
+        summary.round: store.require(at.scores(summary.round, name))
         for summary in rounds
         if name in summary.accuracy
     }
     base, last = min(records), max(records)
-    before = _predictions(store, records[base])
+    before = read_predictions(store, records[base])
     rows = [
         ScoreRow(
             round=number,
             scores=scores_from_facts(record.facts),
             against_base=None
             if number == base
-            else compare_predictions(before, _predictions(store, record)),
+            else compare_predictions(before, read_predictions(store, record)),
         )
         for number, record in records.items()
     ]
-    questions = store.fetch(store.require(f"{run_name}/benchmarks/{name}")) / QUESTIONS
-    after = _predictions(store, records[last]) if last > base else []
+    questions = store.fetch(store.require(at.benchmark(name))) / QUESTIONS_FILE
+    after = read_predictions(store, records[last]) if last > base else []
     return BenchmarkReport(
         name, rows, choose_solutions(read_table(questions, Question), before, after)
     )
-
-
-def _predictions(store: Store, record: ArtifactRecord) -> list[Prediction]:
-    return list(read_table(store.fetch(record, [PREDICTIONS]) / PREDICTIONS, Prediction))
 
 
 def choose_solutions(
@@ -219,10 +214,6 @@ def _kind(before: bool, after: bool) -> str | None:
     if before:
         return None if after else "unlearnt"
     return "learnt" if after else "never solved"
-
-
-def _is_shard(record: ArtifactRecord) -> bool:
-    return "/samples/" in record.address
 
 
 def _versions(records: Iterable[ArtifactRecord]) -> dict[str, list[str]]:

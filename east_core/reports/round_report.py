@@ -6,7 +6,8 @@ from pathlib import Path
 from east_core.reports import figures
 from east_core.reports.curves import curves
 from east_core.reports.entropy_figure import draw_entropy_figure
-from east_core.runs.addresses import MAP, OVERHEAD_LOG, round_name
+from east_core.runs import addresses
+from east_core.runs.addresses import OVERHEAD_LOG, QUESTIONS_PICTURE
 from east_core.runs.run import Run
 from east_core.runs.summary import Lap, overhead_seconds, summarise, training_losses
 from east_core.runs.weights import weight_files
@@ -38,13 +39,15 @@ def report(run: Run, number: int, lap: Lap | None = None) -> ArtifactRecord:
             (folder / f"{drawn}.png").write_bytes(figures.png(figure))
             (folder / f"{drawn}.svg").write_bytes(figures.svg(figure))
         if number:
-            files = weight_files(run, run.record(round_name(number), "weights"))
+            files = weight_files(run, run.record(run.at.weights(number)))
             title = f"{name}: questions of round {number}"
-            draw_entropy_figure(read_tables(files, WeighedQuestion), folder / MAP, title)
+            draw_entropy_figure(
+                read_tables(files, WeighedQuestion), folder / QUESTIONS_PICTURE, title
+            )
 
     stage = Stage(
-        run.address(round_name(number), "report"),
-        "report",
+        run.at.report(number),
+        addresses.REPORT,
         inputs=_reported(run, number),
         revision=3,
     )
@@ -53,14 +56,11 @@ def report(run: Run, number: int, lap: Lap | None = None) -> ArtifactRecord:
 
 def _reported(run: Run, number: int) -> dict[str, ArtifactRecord]:
     """What the curves up to round `number` are drawn from."""
-    parts: list[tuple[str, ...]] = [
-        (round_name(past), "scores", benchmark)
+    given = [
+        run.at.scores(past, benchmark)
         for past in range(number + 1)
         for benchmark in run.config.benchmarks
     ]
-    parts += [
-        (round_name(past), stage)
-        for past in range(1, number + 1)
-        for stage in ("weights", "checkpoint")
-    ]
-    return {"/".join(part): run.record(*part) for part in parts}
+    for past in range(1, number + 1):
+        given += [run.at.weights(past), run.at.checkpoint(past)]
+    return {address.removeprefix(f"{run.name}/"): run.record(address) for address in given}

@@ -1,31 +1,201 @@
-"""Where everything of a run lives: the one place that spells its addresses and file names.
+"""Where everything of a run, a study and a line of retraining lives: the only place that says it.
 
     {run}/config                       the run's settings; claims the address for this run
+    {run}/rounds/0005                  written when the run was extended to 5 rounds
     {run}/questions                    the training questions, frozen at the run's start
     {run}/benchmarks/{name}            the test questions, likewise
     {run}/base-model                   which files the base model consists of (not the weights)
     {run}/round-00/scores/{name}       the base model's scores
-    {run}/round-01/samples             completions of the questions by checkpoint 0, in shards
+    {run}/round-01/samples             completions of the questions by checkpoint 0
+    {run}/round-01/samples/{shard}     the same, shard by shard; 0000000-0000499 names questions
     {run}/round-01/weights             clusters, entropy and weight of every question
     {run}/round-01/examples            what is trained on
     {run}/round-01/checkpoint          the trained model
     {run}/round-01/scores/{name}       its scores
     {run}/round-01/report              the curves so far: accuracy, entropy, kept, loss
+    {run}/report.html                  the page that `east report` writes (no artifact)
+
+    {study}/comparison/{digest}        a study's comparison; a study's store is {store}/{study}
+
+    {line}-0003/arrivals               the questions of a line's run 3; the run itself beside them
+    {line}/history/0003                what became of it
+    {line}/champion.json               the last decision, for programs (no artifact)
 
 Round r samples from checkpoint r-1, trains checkpoint r and scores it. Every stage goes through
 `materialize`: what is recorded is returned, what is missing is built from what is recorded.
 """
 
+import re
+from dataclasses import dataclass
+
 from east_core.store.manifest import LOGS
 
-QUESTIONS, SAMPLES, EXAMPLES = "questions.parquet", "samples.parquet", "examples.parquet"
-SHARDS, WEIGHTS = "shards.json", "weights"
-PREDICTIONS, VOTES = "predictions.parquet", "votes.parquet"
-CURVE, MAP = "accuracy.png", "questions.png"
-TRAINING_LOG = f"{LOGS}training.jsonl"
+# Kinds of artifacts: the last part of an address, and the name of the stage that makes it.
+CONFIG, ROUNDS, QUESTIONS, BENCHMARKS = "config", "rounds", "questions", "benchmarks"
+BASE_MODEL, SAMPLES, WEIGHTS, EXAMPLES = "base-model", "samples", "weights", "examples"
+CHECKPOINT, SCORES, REPORT = "checkpoint", "scores", "report"
+COMPARISON, ARRIVALS, HISTORY = "comparison", "arrivals", "history"
+
+# Files of artifacts.
+CONFIG_FILE, MODEL_FILES, MODEL_SOURCE = "config.json", "files.json", f"{LOGS}source.json"
+QUESTIONS_FILE, SAMPLES_FILE = "questions.parquet", "samples.parquet"
+SHARDS_FILE, WEIGHTS_FOLDER, EXAMPLES_FILE = "shards.json", "weights", "examples.parquet"
+PREDICTIONS_FILE, VOTES_FILE = "predictions.parquet", "votes.parquet"
+ACCURACY_PICTURE, QUESTIONS_PICTURE = "accuracy.png", "questions.png"
 OVERHEAD_LOG = f"{LOGS}overhead.json"
+COMPARISON_FILE, COMPARISON_TABLE = "comparison.json", "comparison.md"
+ARRIVALS_FILE = "arrivals.parquet"
+
+# Files for people and programs, which are no artifacts.
+REPORT_PAGE, CHAMPION_FILE = "report.html", "champion.json"
+
+_ROUND = re.compile(r"round-(\d{2,})")
+_START = {CONFIG: False, QUESTIONS: False, BASE_MODEL: False, BENCHMARKS: True, ROUNDS: True}
+_SHARD = re.compile(rf"/{SAMPLES}/(\d+)-(\d+)$")
 
 
-def round_name(number: int) -> str:
-    """The folder of a round: "round-02"."""
-    return f"round-{number:02d}"
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What an address of a run stands for: ("scores", round 2, "gsm8k") or ("config", None, "").
+
+    `name` is the benchmark of scores and test questions, and the shard of samples.
+    """
+
+    kind: str
+    round: int | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunAddresses:
+    """The addresses of one run, relative to its store."""
+
+    run: str
+
+    @property
+    def config(self) -> str:
+        """The settings that claimed the run's name."""
+        return f"{self.run}/{CONFIG}"
+
+    @property
+    def questions(self) -> str:
+        """The training questions."""
+        return f"{self.run}/{QUESTIONS}"
+
+    @property
+    def report_page(self) -> str:
+        """The HTML page that tells the whole run."""
+        return f"{self.run}/{REPORT_PAGE}"
+
+    def extension(self, rounds: int) -> str:
+        """The note that the run was extended to so many rounds."""
+        return f"{self.run}/{ROUNDS}/{rounds:04d}"
+
+    def benchmark(self, name: str) -> str:
+        """The test questions of a benchmark."""
+        return f"{self.run}/{BENCHMARKS}/{name}"
+
+    def samples(self, number: int) -> str:
+        """The completions that round `number` learns from."""
+        return self._in_round(number, SAMPLES)
+
+    def weights(self, number: int) -> str:
+        """The weighed questions of a round."""
+        return self._in_round(number, WEIGHTS)
+
+    def examples(self, number: int) -> str:
+        """What a round trains on."""
+        return self._in_round(number, EXAMPLES)
+
+    def checkpoint(self, number: int) -> str:
+        """The model after round `number`; the base model's files for 0."""
+        return self._in_round(number, CHECKPOINT) if number else f"{self.run}/{BASE_MODEL}"
+
+    def scores(self, number: int, benchmark: str) -> str:
+        """The scores of checkpoint `number` on a benchmark."""
+        return self._in_round(number, SCORES, benchmark)
+
+    def report(self, number: int) -> str:
+        """The curves up to a round."""
+        return self._in_round(number, REPORT)
+
+    def part(self, address: str) -> Part | None:
+        """What an address stands for; None where it belongs to no run, or to another one."""
+        name, *parts = address.split("/")
+        if name != self.run or not parts:
+            return None
+        if match := _ROUND.fullmatch(parts[0]):
+            kind, rest = (parts[1:2], parts[2:])
+            return Part(kind[0], int(match[1]), "/".join(rest)) if kind else None
+        if parts[0] in _START and len(parts) == 1 + _START[parts[0]]:
+            return Part(parts[0], None, "/".join(parts[1:]))
+        return None
+
+    def _in_round(self, number: int, *parts: str) -> str:
+        return "/".join((self.run, f"round-{number:02d}", *parts))
+
+
+def checkpoint_address(round_url: str) -> str:
+    """The checkpoint of a round that a person named: "demo/round-02"."""
+    return f"{round_url}/{CHECKPOINT}"
+
+
+def is_shard(address: str) -> bool:
+    """Whether an address is that of a shard of samples, of whatever run."""
+    return _SHARD.search(address) is not None
+
+
+def part_of(address: str) -> Part | None:
+    """What an address of any run stands for; None where it is no run's."""
+    return RunAddresses(address.split("/")[0]).part(address)
+
+
+def shard_address(samples: str, questions: range) -> str:
+    """The shard of samples that holds the questions of these numbers."""
+    return f"{samples}/{questions.start:07d}-{questions.stop - 1:07d}"
+
+
+def shard_questions(shard: str) -> range:
+    """The numbers of the questions in a shard, by its address."""
+    match = _SHARD.search(shard)
+    assert match is not None, f"{shard} is no address of a shard"
+    return range(int(match[1]), int(match[2]) + 1)
+
+
+def study_store(store: str, study: str) -> str:
+    """The URL of the store in which a study keeps its runs."""
+    return f"{store.rstrip('/')}/{study}"
+
+
+def comparison_address(digest: str) -> str:
+    """A study's comparison, named after what it compares."""
+    return f"{COMPARISON}/{digest[:12]}"
+
+
+@dataclass(frozen=True, slots=True)
+class LineAddresses:
+    """The addresses of one line of retraining."""
+
+    line: str
+
+    def run(self, number: int) -> str:
+        """The name of the line's run: "retrain-0003"."""
+        return f"{self.line}-{number:04d}"
+
+    def arrivals(self, number: int) -> str:
+        """The questions that the line's run is for."""
+        return f"{self.run(number)}/{ARRIVALS}"
+
+    @property
+    def history(self) -> str:
+        """Above all decisions of the line."""
+        return f"{self.line}/{HISTORY}"
+
+    def decision(self, number: int) -> str:
+        """One decision of the line."""
+        return f"{self.history}/{number:04d}"
+
+    @property
+    def champion(self) -> str:
+        """The checkpoint in use, for programs that serve it."""
+        return f"{self.line}/{CHAMPION_FILE}"

@@ -8,7 +8,8 @@ from typing import Any
 from east_core.config import Training
 from east_core.protocols import example_type
 from east_core.records import SampledQuestion
-from east_core.runs.addresses import EXAMPLES, round_name
+from east_core.runs import addresses
+from east_core.runs.addresses import EXAMPLES_FILE
 from east_core.runs.example_choice import build_examples, survey_examples
 from east_core.runs.run import Run
 from east_core.runs.samples import sample_files
@@ -25,8 +26,8 @@ from east_core.weighting.weighing import WeighedQuestion
 def choose_examples(run: Run, number: int) -> ArtifactRecord:
     """Choose what is trained on among the completions of the weighed questions."""
     recipe = run.config.training
-    samples = run.record(round_name(number), "samples")
-    weights = run.record(round_name(number), "weights")
+    samples = run.record(run.at.samples(number))
+    weights = run.record(run.at.weights(number))
 
     def pairs() -> Iterator[tuple[SampledQuestion, WeighedQuestion]]:
         sampled = read_tables(sample_files(run, samples), SampledQuestion)
@@ -36,12 +37,12 @@ def choose_examples(run: Run, number: int) -> ArtifactRecord:
     def build(folder: Path) -> dict[str, Any]:
         survey = survey_examples(pairs(), recipe, run.config.seed, number)
         rows = build_examples(pairs(), recipe, run.config.seed, number, survey)
-        write_table(folder / EXAMPLES, example_type(recipe), rows)
+        write_table(folder / EXAMPLES_FILE, example_type(recipe), rows)
         return dataclasses.asdict(survey)
 
     stage = Stage(
-        run.address(round_name(number), "examples"),
-        "examples",
+        run.at.examples(number),
+        addresses.EXAMPLES,
         recipe={"training": example_choice(recipe), "seed": run.config.seed},
         inputs={"samples": samples, "weights": weights},
     )

@@ -1,13 +1,11 @@
 """The runs of a store at a glance."""
 
-import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from east_core.runs.addresses import BENCHMARKS, CHECKPOINT, CONFIG, SCORES, RunAddresses, part_of
+from east_core.runs.extent import rounds_asked
 from east_core.store.store import Store
-
-_ROUND = re.compile(r"round-(\d+)/(.+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +25,31 @@ class RunOverview:
 
 
 def list_runs(store: Store) -> list[RunOverview]:
-    """The runs of a store, by name."""
+    """The runs of a store, by name.
+
+    What else is there is left out: lines of retraining, comparisons, and studies, whose runs are
+    in a store of their own.
+    """
     by_run: dict[str, list[str]] = {}
     for address in store.addresses():
-        by_run.setdefault(address.split("/")[0], []).append(address)
-    return [_overview(store, name, addresses) for name, addresses in sorted(by_run.items())]
+        if part_of(address) is not None:
+            by_run.setdefault(address.split("/")[0], []).append(address)
+    return [
+        _overview(store, name, addresses)
+        for name, addresses in sorted(by_run.items())
+        if _is_begun(name, addresses)
+    ]
+
+
+def _is_begun(run: str, addresses: Iterable[str]) -> bool:
+    """Whether a run has claimed its name or finished a stage (its config may have been deleted)."""
+    parts = filter(None, map(RunAddresses(run).part, addresses))
+    return any(part.kind == CONFIG or part.round is not None for part in parts)
 
 
 def _overview(store: Store, name: str, addresses: list[str]) -> RunOverview:
-    rounds = round_parts(name, addresses)
-    done = max((number for number, part in rounds if part == "checkpoint"), default=0)
-    asked = _rounds_asked(store, name, addresses)
+    done = max(trained_rounds(name, addresses), default=0)
+    asked = rounds_asked(store, name, addresses)
     scores = accuracies(store, name, addresses)
     scored = max(scores, default=None)
     latest = max((store.require(a) for a in addresses), key=lambda r: (r.created_at, r.address))
@@ -52,41 +64,27 @@ def _overview(store: Store, name: str, addresses: list[str]) -> RunOverview:
     )
 
 
-def _rounds_asked(store: Store, name: str, addresses: list[str]) -> int | None:
-    """Rounds in the config that started the run; None where it is gone."""
-    address = f"{name}/config"
-    if address not in addresses:
-        return None
-    record = store.require(address)
-    names = [file.path for file in record.files if file.path.endswith(".json")]
-    if not names:
-        return None
-    config = json.loads((store.fetch(record, names) / names[0]).read_bytes())
-    return int(config["rounds"]) if "rounds" in config else None
-
-
-def round_parts(run: str, addresses: Iterable[str]) -> list[tuple[int, str]]:
-    """(round number, address within the round) of the run's artifacts."""
-    found = (_ROUND.fullmatch(address.removeprefix(f"{run}/")) for address in addresses)
-    return [(int(match[1]), match[2]) for match in found if match]
+def trained_rounds(run: str, addresses: Iterable[str]) -> list[int]:
+    """The rounds that have a checkpoint."""
+    parts = filter(None, map(RunAddresses(run).part, addresses))
+    return [part.round for part in parts if part.kind == CHECKPOINT and part.round is not None]
 
 
 def accuracies(store: Store, run: str, addresses: list[str]) -> dict[int, dict[str, float]]:
     """Accuracy by round and benchmark."""
     scores: dict[int, dict[str, float]] = {}
     for address in addresses:
-        match = _ROUND.fullmatch(address.removeprefix(f"{run}/"))
-        if match and match[2].startswith("scores/") and match[2].count("/") == 1:
+        part = RunAddresses(run).part(address)
+        if part and part.kind == SCORES and part.round is not None:
             facts = store.require(address).facts
             if "accuracy" in facts:
-                value = float(facts["accuracy"]["value"])
-                scores.setdefault(int(match[1]), {})[match[2].split("/")[1]] = value
+                scores.setdefault(part.round, {})[part.name] = float(facts["accuracy"]["value"])
     return scores
 
 
 def is_scored(run: str, addresses: Iterable[str], number: int) -> bool:
     """Whether a round has scores on every benchmark of the run."""
-    given = set(addresses)
-    prefix = f"{run}/benchmarks/"
-    names = [a.removeprefix(prefix) for a in given if a.startswith(prefix)]
-    return all(f"{run}/round-{number:02d}/scores/{name}" in given for name in names)
+    given, at = set(addresses), RunAddresses(run)
+    parts = filter(None, map(at.part, given))
+    names = [part.name for part in parts if part.kind == BENCHMARKS]
+    return all(at.scores(number, name) in given for name in names)

@@ -7,16 +7,15 @@ the run still resumes, and every lineage stays whole.
 import json
 import re
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from east_core.errors import ConfigError, StoreError
-from east_core.runs.overview import accuracies, is_scored, round_parts
+from east_core.runs.addresses import RunAddresses, is_shard
+from east_core.runs.overview import accuracies, is_scored, trained_rounds
 from east_core.store.manifest import LOGS, ArtifactRecord
 from east_core.store.store import PRUNED_NAME, Store
-
-_SHARD = re.compile(r"/samples/\d+-\d+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +79,8 @@ def prune(store: Store, steps: Iterable[PruneStep], at: datetime | None = None) 
 
 def _checkpoints(store: Store, run: str, addresses: list[str]) -> dict[int, ArtifactRecord]:
     """Checkpoints by round, without those pruned before."""
-    numbers = [number for number, part in round_parts(run, addresses) if part == "checkpoint"]
-    records = {n: store.require(f"{run}/round-{n:02d}/checkpoint") for n in numbers}
+    at = RunAddresses(run)
+    records = {n: store.require(at.checkpoint(n)) for n in trained_rounds(run, addresses)}
     return {n: record for n, record in records.items() if not _is_gone(store, record)}
 
 
@@ -100,12 +99,15 @@ def _still_needed(
         number: "not scored yet" for number in checkpoints if not is_scored(run, addresses, number)
     }
     by_address = {record.address: number for number, record in checkpoints.items()}
-    for address in store.addresses():
-        # the shards of samples are made from what their samples are made from, and are many
-        if not address.startswith(f"{run}/") and not _SHARD.search(address):
-            for given in _referred(store.require(address)) & by_address.keys():
-                reasons[by_address[given]] = f"{address} was made from it"
+    for record in store.records_at(filter(_may_refer(run), store.addresses())):
+        for given in _referred(record) & by_address.keys():
+            reasons[by_address[given]] = f"{record.address} was made from it"
     return reasons
+
+
+def _may_refer(run: str) -> Callable[[str], bool]:
+    # the shards of samples are made from what their samples are made from, and are many
+    return lambda address: not address.startswith(f"{run}/") and not is_shard(address)
 
 
 def _referred(record: ArtifactRecord) -> set[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from east_core.config import RunConfig
 from east_core.inputs import base_models as base_model
 from east_core.protocols import ModelSource
-from east_core.runs.addresses import round_name
+from east_core.runs.addresses import RunAddresses
 from east_core.store import (
     ArtifactRecord,
     Store,
@@ -24,20 +24,24 @@ class Run:
         """The run that `config` describes, in the store that it names."""
         return cls(config, Store(config.store))
 
-    def address(self, *parts: str) -> str:
-        """An address of this run, such as "demo/round-02/samples"."""
-        return "/".join([self.config.name, *parts])
+    @property
+    def name(self) -> str:
+        """The run's name, which is its folder in the store."""
+        return self.config.name
 
-    def record(self, *parts: str) -> ArtifactRecord:
+    @property
+    def at(self) -> RunAddresses:
+        """Where everything of the run lives: `run.at.samples(2)`."""
+        return RunAddresses(self.name)
+
+    def record(self, address: str) -> ArtifactRecord:
         """The record of an earlier stage. Raises StoreError where it is not there."""
-        return self.store.require(self.address(*parts))
+        return self.store.require(address)
 
 
 def checkpoint_record(run: Run, number: int) -> ArtifactRecord:
     """The record of checkpoint `number`; checkpoint 0 is the base model."""
-    if number == 0:
-        return run.record("base-model")
-    return run.record(round_name(number), "checkpoint")
+    return run.record(run.at.checkpoint(number))
 
 
 def checkpoint(run: Run, number: int) -> ModelSource:

@@ -15,8 +15,9 @@ from east_core.config import RunConfig, SamplingRecipe
 from east_core.errors import ArtifactDamaged
 from east_core.protocols import GenerationSettings, Sampler
 from east_core.records import Question, SampledQuestion
+from east_core.runs import addresses
 from east_core.runs.adaptive import AdaptiveSampling
-from east_core.runs.addresses import SAMPLES, SHARDS, round_name
+from east_core.runs.addresses import SAMPLES_FILE, SHARDS_FILE
 from east_core.runs.run import Run, checkpoint, checkpoint_record
 from east_core.runs.shards import questions_by_shard, shard_bounds
 from east_core.seeds import derive_seed
@@ -38,7 +39,7 @@ def sample(run: Run, number: int, sampler: Sampler) -> ArtifactRecord:
     """
     stage = sampling_stage(run, number)
     done = existing(run.store, stage)
-    bounds = shard_bounds(run, run.record("questions")) if done is None else _lost(run, done)
+    bounds = shard_bounds(run, run.record(run.at.questions)) if done is None else _lost(run, done)
     shards = _sample_shards(run, number, sampler, [(_shard(stage, each), each) for each in bounds])
     if done is not None:
         return done
@@ -55,18 +56,17 @@ def _lost(run: Run, samples: ArtifactRecord) -> list[range]:
     lost = [
         shard for shard in _listed(run, samples) if shard.startswith(own) and shard not in there
     ]
-    numbers = ([int(number) for number in shard.removeprefix(own).split("-")] for shard in lost)
-    return [range(first, last + 1) for first, last in numbers]
+    return [addresses.shard_questions(shard) for shard in lost]
 
 
 def sampling_stage(run: Run, number: int) -> Stage:
     """What identifies the samples of round `number`."""
     return Stage(
-        run.address(round_name(number), "samples"),
-        "samples",
+        run.at.samples(number),
+        addresses.SAMPLES,
         recipe=sampling_settings(run, number).identity() | _adaptive_identity(run.config),
         inputs={
-            "questions": run.record("questions"),
+            "questions": run.record(run.at.questions),
             "model": checkpoint_record(run, number - 1),
         },
     )
@@ -83,7 +83,7 @@ def _adaptive_identity(config: RunConfig) -> dict[str, Any]:
 def _shard(samples: Stage, bounds: range) -> Stage:
     """The shard of the samples that holds the questions numbered `bounds`."""
     first, last = bounds.start, bounds.stop - 1
-    address = f"{samples.address}/{first:07d}-{last:07d}"
+    address = addresses.shard_address(samples.address, bounds)
     recipe = {**samples.recipe, "first": first, "last": last}
     return dataclasses.replace(samples, address=address, recipe=recipe)
 
@@ -125,7 +125,7 @@ def _sampled_shards(
     run: Run, number: int, sampler: Sampler, bounds: Sequence[range]
 ) -> Iterator[list[SampledQuestion]]:
     """Each shard's completions in order, in one go, or in steps where sampling is adaptive."""
-    shards = questions_by_shard(run, run.record("questions"), bounds)
+    shards = questions_by_shard(run, run.record(run.at.questions), bounds)
     model, settings = checkpoint(run, number - 1), sampling_settings(run, number)
     recipe, resources = run.config.sampling.adaptive, run.config.resources
     if recipe is None:
@@ -163,7 +163,7 @@ def _write_samples(
     """Write a shard; its facts can be summed over shards."""
     completions = [completion for item in sampled for completion in item.completions]
     facts = {
-        "questions": write_table(folder / SAMPLES, SampledQuestion, sampled),
+        "questions": write_table(folder / SAMPLES_FILE, SampledQuestion, sampled),
         "completions": len(completions),
         "tokens": sum(completion.token_count for completion in completions),
         "truncated": sum(completion.finish_reason == "length" for completion in completions),
@@ -187,7 +187,7 @@ def _tokens_saved(sampled: Sequence[SampledQuestion], most: int) -> int:
 def _write_index(shards: Sequence[ArtifactRecord], folder: Path) -> dict[str, Any]:
     """List the shards with their contents, and return the sums of their facts."""
     index = {shard.address: shard.content for shard in shards}
-    (folder / SHARDS).write_text(json.dumps(index, indent=2))
+    (folder / SHARDS_FILE).write_text(json.dumps(index, indent=2))
     facts: list[Mapping[str, Any]] = [shard.facts for shard in shards]
     sums = {name: sum(fact[name] for fact in facts) for name in facts[0]}
     if "tokens_saved" in sums:
@@ -208,11 +208,11 @@ def sample_files(run: Run, samples: ArtifactRecord) -> list[Path]:
                 f"{address} was made again, and is not what {samples.address} was made of; delete "
                 f"the address {samples.address} and what was made from it, and run again"
             )
-        files.append(run.store.fetch(shard) / SAMPLES)
+        files.append(run.store.fetch(shard) / SAMPLES_FILE)
     return files
 
 
 def _listed(run: Run, samples: ArtifactRecord) -> dict[str, str]:
     """The contents of a round's shards by their addresses, in question order."""
-    shards: dict[str, str] = json.loads((run.store.fetch(samples) / SHARDS).read_text())
+    shards: dict[str, str] = json.loads((run.store.fetch(samples) / SHARDS_FILE).read_text())
     return shards

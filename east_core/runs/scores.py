@@ -11,7 +11,8 @@ from east_core.answers.grading import Grader
 from east_core.evaluation.scores import Tally, grade, scores_as_facts
 from east_core.protocols import GenerationSettings, Sampler
 from east_core.records import AnswerClusters, Prediction, SampledQuestion
-from east_core.runs.addresses import PREDICTIONS, SAMPLES, VOTES, round_name
+from east_core.runs import addresses
+from east_core.runs.addresses import PREDICTIONS_FILE, SAMPLES_FILE, VOTES_FILE
 from east_core.runs.run import Run, checkpoint, checkpoint_record
 from east_core.runs.shards import questions_by_shard, shard_bounds
 from east_core.seeds import derive_seed
@@ -26,7 +27,7 @@ from east_core.tables import read_table, write_table
 def score(run: Run, number: int, benchmark: str, sampler: Sampler) -> ArtifactRecord:
     """Score checkpoint `number` on a benchmark, by greedy completions and any extra samples."""
     evaluation = run.config.evaluation
-    questions = run.record("benchmarks", benchmark)
+    questions = run.record(run.at.benchmark(benchmark))
     greedy, extra = _scoring_settings(run, number, benchmark)
 
     def answers(settings: GenerationSettings) -> Iterator[SampledQuestion]:
@@ -39,13 +40,13 @@ def score(run: Run, number: int, benchmark: str, sampler: Sampler) -> ArtifactRe
         tally, policy = Tally(), evaluation.answer_policy
         with Grader(processes=run.config.resources.grader_processes) as grader:
             rows = tally.counting(grade(answers(greedy), grader, policy))
-            write_table(folder / PREDICTIONS, Prediction, rows)
+            write_table(folder / PREDICTIONS_FILE, Prediction, rows)
             if extra is not None:
-                write_table(folder / SAMPLES, SampledQuestion, answers(extra))
-                sampled, copies = itertools.tee(read_table(folder / SAMPLES, SampledQuestion))
+                write_table(folder / SAMPLES_FILE, SampledQuestion, answers(extra))
+                sampled, copies = itertools.tee(read_table(folder / SAMPLES_FILE, SampledQuestion))
                 clusters = cluster_all(copies, grader, policy)
                 votes = tally.voting(zip((s.question for s in sampled), clusters, strict=True))
-                write_table(folder / VOTES, AnswerClusters, votes)
+                write_table(folder / VOTES_FILE, AnswerClusters, votes)
         return scores_as_facts(tally.scores(evaluation.confidence))
 
     return materialize(run.store, scoring_stage(run, number, benchmark), build)
@@ -55,8 +56,8 @@ def scoring_stage(run: Run, number: int, benchmark: str) -> Stage:
     """What identifies the scores of checkpoint `number` on a benchmark."""
     greedy, extra = _scoring_settings(run, number, benchmark)
     return Stage(
-        run.address(round_name(number), "scores", benchmark),
-        "scores",
+        run.at.scores(number, benchmark),
+        addresses.SCORES,
         recipe={
             "evaluation": run.config.evaluation.identity(),
             "system_prompt": greedy.system_prompt,
@@ -65,7 +66,7 @@ def scoring_stage(run: Run, number: int, benchmark: str) -> Stage:
         },
         inputs={
             "model": checkpoint_record(run, number),
-            "questions": run.record("benchmarks", benchmark),
+            "questions": run.record(run.at.benchmark(benchmark)),
         },
         revision=3,  # which answers are equal
     )

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from east_core.records import Question
-from east_core.runs.addresses import QUESTIONS
+from east_core.runs.addresses import QUESTIONS_FILE
 from east_core.runs.run import Run
 from east_core.store import (
     ArtifactRecord,
@@ -22,7 +22,7 @@ def questions_by_shard(
     run: Run, questions: ArtifactRecord, bounds: Sequence[range]
 ) -> Iterator[list[Question]]:
     """The questions of each of the ascending `bounds`, read as they are needed."""
-    rows = read_table(run.store.fetch(questions) / QUESTIONS, Question)
+    rows = read_table(run.store.fetch(questions) / QUESTIONS_FILE, Question)
     position = 0
     for wanted in bounds:
         yield list(itertools.islice(rows, wanted.start - position, wanted.stop - position))

@@ -8,7 +8,8 @@ from east_core.config import DatasetConfig
 from east_core.inputs import base_models as base_model
 from east_core.inputs.questions import WithGold
 from east_core.records import Question
-from east_core.runs.addresses import QUESTIONS
+from east_core.runs import addresses
+from east_core.runs.extent import recorded_rounds
 from east_core.runs.run import Run
 from east_core.store import (
     ArtifactRecord,
@@ -23,8 +24,9 @@ from east_core.tables import write_table
 def claim(run: Run) -> ArtifactRecord:
     """Record the run's settings at its address; a run with other settings is refused there.
 
-    Places and sizes (store, resources, paths) and the number of rounds may differ on a resume.
-    Scratch that nobody has touched for long is removed first ($EAST_SCRATCH_DAYS).
+    Places and sizes (store, resources, paths) may differ on a resume, and the number of rounds may
+    grow: that is noted beside the settings, which stay as they were claimed. Scratch that nobody has
+    touched for long is removed first ($EAST_SCRATCH_DAYS).
     """
     sweep_scratch(run.store.scratch())
     science = run.config.identity(
@@ -32,26 +34,51 @@ def claim(run: Run) -> ArtifactRecord:
     )
 
     def build(folder: Path) -> None:
-        (folder / "config.json").write_text(run.config.model_dump_json(indent=2), "utf-8")
+        (folder / addresses.CONFIG_FILE).write_text(run.config.model_dump_json(indent=2), "utf-8")
 
-    return materialize(run.store, Stage(run.address("config"), "config", recipe=science), build)
+    stage = Stage(run.at.config, addresses.CONFIG, recipe=science)
+    claimed = materialize(run.store, stage, build)
+    if run.config.rounds > recorded_rounds(run.store, run.name):
+        _extend(run)
+    return claimed
 
 
-def freeze_questions(run: Run, name: str, config: DatasetConfig) -> ArtifactRecord:
-    """Copy the questions of a data set into the run, so that every round sees the same ones.
+def _extend(run: Run) -> None:
+    """Note that the run now has more rounds than it was claimed with."""
+    rounds = {"rounds": run.config.rounds}
+    stage = Stage(run.at.extension(run.config.rounds), addresses.ROUNDS, recipe=rounds)
+    materialize(run.store, stage, lambda _: rounds)
 
-    `name` is "questions" for the training questions or "benchmarks/NAME".
+
+def freeze_questions(run: Run) -> ArtifactRecord:
+    """Copy the training questions into the run, so that every round sees the same ones.
+
+    Raises DataError where a question or its answer is missing.
+    """
+    return _freeze(run, run.at.questions, run.config.questions)
+
+
+def freeze_benchmarks(run: Run) -> list[ArtifactRecord]:
+    """Copy the test questions of every benchmark into the run, likewise."""
+    return [
+        _freeze(run, run.at.benchmark(name), benchmark)
+        for name, benchmark in run.config.benchmarks.items()
+    ]
+
+
+def _freeze(run: Run, address: str, config: DatasetConfig) -> ArtifactRecord:
+    """Copy a data set's questions to an address.
+
     Raises DataError where a question or its answer is missing.
     """
 
     def build(folder: Path) -> dict[str, Any]:
         rows = WithGold(config)
-        count = write_table(folder / QUESTIONS, Question, rows)
+        count = write_table(folder / addresses.QUESTIONS_FILE, Question, rows)
         return {"questions": count, "without_gold_answer": rows.without}
 
-    stage = Stage(
-        run.address(name), "questions", recipe=config.model_dump(mode="json", exclude={"path"})
-    )
+    recipe = config.model_dump(mode="json", exclude={"path"})
+    stage = Stage(address, addresses.QUESTIONS, recipe=recipe)
     return materialize(run.store, stage, build)
 
 
@@ -63,10 +90,10 @@ def register_base_model(run: Run) -> ArtifactRecord:
     files = base_model.fingerprint_files(folder)
 
     def build(folder: Path) -> None:
-        (folder / "files.json").write_text(json.dumps(files, indent=2))
+        (folder / addresses.MODEL_FILES).write_text(json.dumps(files, indent=2))
         # where the model was found is told, but a model is what its files are
         (folder / LOGS).mkdir()
-        (folder / LOGS / "source.json").write_text(config.model_dump_json(indent=2))
+        (folder / addresses.MODEL_SOURCE).write_text(config.model_dump_json(indent=2))
 
-    stage = Stage(run.address("base-model"), "base-model", recipe={"files": files})
+    stage = Stage(run.at.checkpoint(0), addresses.BASE_MODEL, recipe={"files": files})
     return materialize(run.store, stage, build)

@@ -4,15 +4,21 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from east_core.errors import DataError
 from east_core.evaluation.estimates import Estimate
+from east_core.protocols import TRAINING_LOG
+from east_core.runs.addresses import (
+    CHECKPOINT,
+    EXAMPLES,
+    OVERHEAD_LOG,
+    SCORES,
+    WEIGHTS,
+    Part,
+    RunAddresses,
+)
 from east_core.store import ArtifactRecord, Store
-
-if TYPE_CHECKING:
-    pass
-from east_core.runs.addresses import OVERHEAD_LOG, TRAINING_LOG
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ def _finished_at(record: ArtifactRecord) -> float:
 
 
 def _overhead(store: Store, run_name: str, number: int) -> float | None:
-    record = store.record(f"{run_name}/round-{number:02d}/report")
+    record = store.record(RunAddresses(run_name).report(number))
     if record is None or not any(file.path == OVERHEAD_LOG for file in record.files):
         return None
     log = json.loads((store.fetch(record, [OVERHEAD_LOG]) / OVERHEAD_LOG).read_text())
@@ -85,11 +91,11 @@ def summarise_records(
     records: Iterable[ArtifactRecord], run_name: str, where: str
 ) -> list[RoundSummary]:
     """The rounds of a run whose records are at hand; `where` names the store in errors."""
-    by_round: dict[int, list[tuple[list[str], ArtifactRecord]]] = {}
+    by_round: dict[int, list[tuple[Part, ArtifactRecord]]] = {}
     for record in records:
-        folder, *parts = record.address.removeprefix(f"{run_name}/").split("/")
-        if folder.startswith("round-"):
-            by_round.setdefault(int(folder.removeprefix("round-")), []).append((parts, record))
+        part = RunAddresses(run_name).part(record.address)
+        if part is not None and part.round is not None:
+            by_round.setdefault(part.round, []).append((part, record))
     if not by_round:
         raise DataError(f"no run {run_name!r} with a finished stage in {where}")
     return [_summary(number, by_round[number]) for number in sorted(by_round)]
@@ -100,17 +106,17 @@ def summary_json(rounds: Sequence[RoundSummary]) -> dict[str, Any]:
     return {"rounds": [asdict(summary) for summary in rounds]}
 
 
-def _summary(number: int, records: Iterable[tuple[list[str], ArtifactRecord]]) -> RoundSummary:
+def _summary(number: int, records: Iterable[tuple[Part, ArtifactRecord]]) -> RoundSummary:
     accuracy: dict[str, Estimate] = {}
     seconds: dict[str, float] = {}
     facts: dict[str, Mapping[str, Any]] = {}
-    for parts, record in records:
-        seconds[parts[0]] = round(seconds.get(parts[0], 0.0) + record.seconds, 3)
-        if parts[0] == "scores":
-            accuracy[parts[1]] = Estimate(**record.facts["accuracy"])
-        if len(parts) == 1:
-            facts[parts[0]] = record.facts
-    weights, training = facts.get("weights", {}), facts.get("checkpoint", {})
+    for part, record in records:
+        seconds[part.kind] = round(seconds.get(part.kind, 0.0) + record.seconds, 3)
+        if part.kind == SCORES:
+            accuracy[part.name] = Estimate(**record.facts["accuracy"])
+        if not part.name:
+            facts[part.kind] = record.facts
+    weights, training = facts.get(WEIGHTS, {}), facts.get(CHECKPOINT, {})
     return RoundSummary(
         round=number,
         accuracy=dict(sorted(accuracy.items())),
@@ -122,7 +128,7 @@ def _summary(number: int, records: Iterable[tuple[list[str], ArtifactRecord]]) -
         entropy_histogram=weights.get("entropy_histogram", ()),
         histogram_bin_bits=weights.get("histogram_bin_bits"),
         effective_sample_size=weights.get("effective_sample_size"),
-        examples=facts.get("examples", {}).get("examples"),
+        examples=facts.get(EXAMPLES, {}).get("examples"),
         losses=(training["first_loss"], training["last_loss"]) if training else None,
     )
 
@@ -134,7 +140,7 @@ def training_losses(store: Store, run_name: str, rounds: Iterable[int]) -> dict[
     """
     losses: dict[int, list[float]] = {}
     for number in rounds:
-        record = store.record(f"{run_name}/round-{number:02d}/checkpoint")
+        record = store.record(RunAddresses(run_name).checkpoint(number)) if number else None
         if record is not None:
             losses[number] = _losses(store, record)
     return losses

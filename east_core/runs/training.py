@@ -7,7 +7,8 @@ from typing import Any
 from east_core.config import RunConfig, SftRecipe, Training
 from east_core.errors import NothingToLearn
 from east_core.protocols import Sampler, Trainer, TrainingJob
-from east_core.runs.addresses import EXAMPLES, round_name
+from east_core.runs import addresses
+from east_core.runs.addresses import EXAMPLES_FILE
 from east_core.runs.run import Run, checkpoint, checkpoint_record
 from east_core.seeds import derive_seed
 from east_core.store import (
@@ -24,7 +25,7 @@ def train(run: Run, number: int, sampler: Sampler, trainer: Trainer) -> Artifact
     Raises NothingToLearn where there are fewer examples than one global batch.
     """
     config = run.config
-    examples = run.record(round_name(number), "examples")
+    examples = run.record(run.at.examples(number))
     _require_a_batch(config, number, examples)
     start = number - 1 if config.start_from == "previous" else 0
     inputs = {"examples": examples, "model": checkpoint_record(run, start)}
@@ -37,7 +38,7 @@ def train(run: Run, number: int, sampler: Sampler, trainer: Trainer) -> Artifact
         job = TrainingJob(
             model=checkpoint(run, start),
             reference=None if reference is None else checkpoint(run, reference),
-            examples=[run.store.fetch(examples) / EXAMPLES],
+            examples=[run.store.fetch(examples) / EXAMPLES_FILE],
             recipe=config.training,
             system_prompt=config.sampling.system_prompt,
             seed=seed,
@@ -49,8 +50,8 @@ def train(run: Run, number: int, sampler: Sampler, trainer: Trainer) -> Artifact
         return dataclasses.asdict(trainer.train(job, folder))
 
     stage = Stage(
-        run.address(round_name(number), "checkpoint"),
-        "checkpoint",
+        run.at.checkpoint(number),
+        addresses.CHECKPOINT,
         recipe={
             "training": config.training.identity(),
             "system_prompt": config.sampling.system_prompt,

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from east_core.answers.grading import Grader
-from east_core.runs.addresses import WEIGHTS, round_name
+from east_core.runs import addresses
+from east_core.runs.addresses import WEIGHTS_FOLDER
 from east_core.runs.run import Run
 from east_core.runs.samples import sample_files
 from east_core.store import (
@@ -22,11 +23,11 @@ def weigh(run: Run, number: int, judge: Judge = judge_here) -> ArtifactRecord:
     `judge` clusters them, here or elsewhere. The facts are the round's statistics
     (`RoundStatistics`).
     """
-    samples = run.record(round_name(number), "samples")
+    samples = run.record(run.at.samples(number))
     config = run.config
 
     def build(folder: Path) -> dict[str, Any]:
-        out = folder / WEIGHTS
+        out = folder / WEIGHTS_FOLDER
         out.mkdir()
         with Grader(processes=config.resources.grader_processes) as grader:
             rules = Rules(config.weighting, label_free=config.label_free)
@@ -34,8 +35,8 @@ def weigh(run: Run, number: int, judge: Judge = judge_here) -> ArtifactRecord:
         return dataclasses.asdict(statistics)
 
     stage = Stage(
-        run.address(round_name(number), "weights"),
-        "weights",
+        run.at.weights(number),
+        addresses.WEIGHTS,
         recipe=config.model_dump(mode="json", include={"weighting", "label_free"}),
         inputs={"samples": samples},
         revision=2,  # which answers are equal
@@ -45,4 +46,4 @@ def weigh(run: Run, number: int, judge: Judge = judge_here) -> ArtifactRecord:
 
 def weight_files(run: Run, weights: ArtifactRecord) -> list[Path]:
     """The local files of weighed questions of a round, in question order."""
-    return sorted((run.store.fetch(weights) / WEIGHTS).glob("*.parquet"))
+    return sorted((run.store.fetch(weights) / WEIGHTS_FOLDER).glob("*.parquet"))

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from east_core.errors import ArtifactDamaged
-from east_core.store.files import file_hash
+from east_core.store.files import known_hash, remember_hash
 from east_core.store.manifest import ArtifactFile, ArtifactRecord
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,6 @@ class DownloadCache:
         self.limit = int(gib * 2**30) if limit is None else limit
         self._pins: OrderedDict[str, int] = OrderedDict()
         self._mutex = threading.RLock()
-        self._verified: set[tuple[str, int, int]] = set()
 
     def folder(
         self, record: ArtifactRecord, files: Sequence[ArtifactFile], download: Download
@@ -66,9 +65,6 @@ class DownloadCache:
             while self._pins:
                 os.close(self._pins.popitem(last=False)[1])
 
-    def __del__(self) -> None:
-        self.close()
-
     def _fill(
         self, entry: Path, file: ArtifactFile, record: ArtifactRecord, download: Download
     ) -> None:
@@ -87,27 +83,20 @@ class DownloadCache:
                 f"says {file.sha256[:12]}…; delete the address {record.address} and run again"
             )
         partial.replace(target)
-        self._remember(target)
+        remember_hash(target, found)
 
     def _sound(self, path: Path, file: ArtifactFile) -> bool:
         """Whether a cached file is whole; hashed once a process, and again when it changed."""
         try:
-            stat = path.stat()
+            size = path.stat().st_size
         except OSError:
             return False
-        if stat.st_size != file.size:
+        if size != file.size:
             return False
-        if (str(path), stat.st_size, stat.st_mtime_ns) in self._verified:
-            return True
-        if file_hash(path) != file.sha256:
+        if known_hash(path) != file.sha256:
             log.warning("%s in the cache is damaged; downloading it again", path.name)
             return False
-        self._remember(path)
         return True
-
-    def _remember(self, path: Path) -> None:
-        stat = path.stat()
-        self._verified.add((str(path), stat.st_size, stat.st_mtime_ns))
 
     def _lock_path(self, content: str) -> Path:
         return self.root / f"{content}.lock"

@@ -1,7 +1,9 @@
 """Local files that survive a crash: hashed, synced, moved into place in one step."""
 
+import contextlib
 import errno
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -15,6 +17,51 @@ def file_hash(path: Path) -> str:
     """SHA-256 of a file in hex, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+_State = tuple[int, int, int, int]
+_hashes: dict[Path, tuple[_State, str]] = {}
+
+
+def known_hash(path: Path) -> str:
+    """SHA-256 of a file in hex; read once a process, and again when the file has changed."""
+    state = file_state(path)
+    seen = _hashes.get(path)
+    if seen is None or seen[0] != state:
+        seen = _hashes[path] = (state, file_hash(path))
+    return seen[1]
+
+
+def kept_hash(path: Path, smallest: int = 2**20) -> str:
+    """The same, noted in this user's cache, so that it is read once on this machine.
+
+    Files below `smallest` bytes are not worth a note.
+    """
+    size, *state = file_state(path)
+    if size < smallest or path in _hashes:
+        return known_hash(path)
+    stamp = [size, *state, path.stat().st_ctime_ns]
+    note = cache_home() / "hashes" / f"{hashlib.sha256(bytes(path)).hexdigest()}.json"
+    with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+        noted = json.loads(note.read_bytes())
+        if noted["stamp"] == stamp:
+            remember_hash(path, str(noted["sha256"]))
+            return known_hash(path)
+    found = known_hash(path)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(note, json.dumps({"stamp": stamp, "sha256": found}).encode())
+    return found
+
+
+def remember_hash(path: Path, sha256: str) -> None:
+    """Let `known_hash` know a file that was hashed before, or on its way here."""
+    _hashes[path] = (file_state(path), sha256)
+
+
+def file_state(path: Path) -> _State:
+    """What changes when a file does: its size, its time of writing, its inode and their device."""
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_dev
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -19,7 +19,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from east_core.errors import ArtifactDamaged, StoreError
-from east_core.store.files import file_hash, move_folder, sync_folder, sync_tree, write_atomically
+from east_core.store.files import (
+    file_hash,
+    known_hash,
+    move_folder,
+    remember_hash,
+    sync_folder,
+    sync_tree,
+    write_atomically,
+)
 from east_core.store.manifest import (
     FOLDER_DIGITS,
     RECORD_NAME,
@@ -37,7 +45,6 @@ class LocalPlace:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.scratch = root / ".scratch"
-        self._verified: set[tuple[str, int, int]] = set()
 
     def read(self, path: str) -> bytes:
         """All bytes of a small file. Raises FileNotFoundError where it is absent."""
@@ -126,6 +133,9 @@ class LocalPlace:
         except OSError as error:
             raise _failure("write in", self.root, error) from error
 
+    def close(self) -> None:
+        """Nothing to let go: artifacts are read in place."""
+
     def _publish(self, record: ArtifactRecord, folder: Path) -> None:
         (folder / RECORD_NAME).write_bytes(encode_record(record))
         sync_tree(folder)
@@ -135,6 +145,9 @@ class LocalPlace:
                 self._publish_in_parts(record, whole, target)
             else:
                 move_folder(whole, target)
+            if whole == folder:  # moved, not copied: still the bytes that the record was made of
+                for file in record.files:
+                    remember_hash(self.root / record.path_of(file.path), file.sha256)
 
     @contextlib.contextmanager
     def _on_this_disk(self, folder: Path) -> Iterator[Path]:
@@ -163,18 +176,14 @@ class LocalPlace:
     def _check(self, path: Path, file: ArtifactFile, record: ArtifactRecord) -> None:
         """Compare a file with its record; hashed once a process, and again when it changed."""
         try:
-            stat = path.stat()
+            size = path.stat().st_size
         except FileNotFoundError as error:
             raise ArtifactDamaged(_damaged(record, file, "is missing")) from error
-        if stat.st_size != file.size:
-            why = f"has {stat.st_size} bytes where its record says {file.size}"
+        if size != file.size:
+            why = f"has {size} bytes where its record says {file.size}"
             raise ArtifactDamaged(_damaged(record, file, why))
-        seen = (str(path), stat.st_size, stat.st_mtime_ns)
-        if seen in self._verified:
-            return
-        if file_hash(path) != file.sha256:
+        if known_hash(path) != file.sha256:
             raise ArtifactDamaged(_damaged(record, file, "does not have its recorded SHA-256"))
-        self._verified.add(seen)
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -123,6 +123,10 @@ class RemotePlace:
         finally:
             self.transport.delete([probe])
 
+    def close(self) -> None:
+        """Unpin what was downloaded."""
+        self.cache.close()
+
     def _refuses(self, probe: str) -> bool:
         try:
             self.transport.create(probe, b"second")

@@ -1,10 +1,10 @@
 """Store: where a run's artifacts live, by one fsspec URL or local path."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from east_core.errors import ArtifactDamaged, StoreError
 from east_core.store.files import cache_home
@@ -59,6 +59,7 @@ class Place(Protocol):
     def write(self, path: str, data: bytes) -> None: ...  # noqa: D102
     def delete(self, paths: list[str]) -> None: ...  # noqa: D102
     def check(self) -> bool: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102
 
 
 class Store:
@@ -79,7 +80,7 @@ class Store:
         transfer: Transfer | None = None,
     ) -> None:
         check_url(url)
-        self.root = url.rstrip("/") or url
+        self.root = self.root_of(url)
         self.is_local = is_local(url)
         self.cache = cache or Path(os.environ.get("EAST_CACHE") or cache_home())
         self.place: Place = (
@@ -87,6 +88,21 @@ class Store:
             if self.is_local
             else RemotePlace(self.root, self.cache, options or {}, transfer or Transfer())
         )
+
+    @staticmethod
+    def root_of(url: str) -> str:
+        """A store's URL in its one spelling."""
+        return url.rstrip("/") or url
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the cache evict what was fetched; until then it stays, as the process may read it."""
+        self.place.close()
 
     def __repr__(self) -> str:
         return f"Store({self.root!r})"
@@ -96,18 +112,8 @@ class Store:
 
         Raises ArtifactDamaged where it is malformed or belongs to another address.
         """
-        path = f"{check_address(address)}/{RECORD_NAME}"
-        try:
-            raw = self.place.read(path)
-        except FileNotFoundError:
-            return None
-        record = decode_record(raw, self.place.url(path))
-        if record.address != address:
-            raise ArtifactDamaged(
-                f"the record {self.place.url(path)} says that it belongs to {record.address}; "
-                "artifacts can't be moved within a store: move them back"
-            )
-        return record
+        record = self._read(address)
+        return None if record is None else self._belonging(record, address)
 
     def require(self, address: str) -> ArtifactRecord:
         """The record at an address. Raises StoreError where there is none."""
@@ -121,9 +127,14 @@ class Store:
 
     def records(self, prefix: str = "") -> Iterator[ArtifactRecord]:
         """The records at and below an address, in the order of their addresses."""
-        for address in self.addresses(prefix):
-            if record := self.record(address):
-                yield record
+        return self.records_at(self.addresses(prefix))
+
+    def records_at(self, addresses: Iterable[str]) -> Iterator[ArtifactRecord]:
+        """The records at these addresses, without those of a store that lies inside this one."""
+        for address in addresses:
+            record = self._read(address)
+            if record and not address.endswith(f"/{record.address}"):
+                yield self._belonging(record, address)
 
     def addresses(self, prefix: str = "") -> list[str]:
         """The addresses at and below `prefix` that hold a record, sound or not; sorted."""
@@ -152,6 +163,22 @@ class Store:
                     "run under another name to make them again"
                 ) from None
             raise
+
+    def _read(self, address: str) -> ArtifactRecord | None:
+        path = f"{check_address(address)}/{RECORD_NAME}"
+        try:
+            raw = self.place.read(path)
+        except FileNotFoundError:
+            return None
+        return decode_record(raw, self.place.url(path))
+
+    def _belonging(self, record: ArtifactRecord, address: str) -> ArtifactRecord:
+        if record.address != address:
+            raise ArtifactDamaged(
+                f"the record {self.url(address, RECORD_NAME)} says that it belongs to "
+                f"{record.address}; artifacts can't be moved within a store: move them back"
+            )
+        return record
 
     def is_pruned(self, record: ArtifactRecord) -> bool:
         """Whether `east prune` deleted the files of this artifact (its record stays)."""

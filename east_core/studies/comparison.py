@@ -18,16 +18,20 @@ from typing import Any
 
 from east_core.errors import DataError
 from east_core.evaluation.estimates import Estimate, mean_estimate, paired_difference, proportion
-from east_core.records import Prediction
 from east_core.reports import figures
-from east_core.runs.addresses import PREDICTIONS, round_name
+from east_core.runs.addresses import (
+    COMPARISON,
+    COMPARISON_FILE,
+    COMPARISON_TABLE,
+    RunAddresses,
+    comparison_address,
+)
+from east_core.runs.predictions import read_predictions
 from east_core.store import ArtifactRecord, Stage, Store, materialize
 from east_core.store.manifest import canonical_json
 from east_core.studies.study import Arm, StudyConfig
-from east_core.tables import read_table
 
 CONFIDENCE = 0.95
-SUMMARY, TABLE = "comparison.json", "comparison.md"
 MOST_LINES = 7
 Correct = Mapping[str, bool]
 
@@ -83,13 +87,12 @@ class Comparison:
     missing: Sequence[str]
 
 
-def publish_comparison(study: StudyConfig) -> ArtifactRecord:
+def publish_comparison(store: Store, study: StudyConfig) -> ArtifactRecord:
     """Compare the finished runs of a study: JSON, a Markdown table, and figures, as an artifact.
 
     Every state of the study has a comparison of its own, named after what it compares.
     Raises DataError where no seed of the baseline has finished.
     """
-    store = Store(f"{study.store.rstrip('/')}/{study.name}")
     inputs = _finished(store, study)
     recipe = {"study": study.model_dump(mode="json", exclude={"store", "run"})}
     wanted = {name: record.content for name, record in inputs.items()}
@@ -97,13 +100,13 @@ def publish_comparison(study: StudyConfig) -> ArtifactRecord:
 
     def build(folder: Path) -> None:
         comparison = compare_study(store, study)
-        (folder / SUMMARY).write_text(json.dumps(as_json(comparison), indent=2))
-        (folder / TABLE).write_text(as_markdown(comparison))
+        (folder / COMPARISON_FILE).write_text(json.dumps(as_json(comparison), indent=2))
+        (folder / COMPARISON_TABLE).write_text(as_markdown(comparison))
         for name, figure in _figures(comparison, study.arms()):
             (folder / f"{name}.png").write_bytes(figures.png(figure))
             (folder / f"{name}.svg").write_bytes(figures.svg(figure))
 
-    stage = Stage(f"comparison/{digest[:12]}", "comparison", recipe=recipe, inputs=inputs)
+    stage = Stage(comparison_address(digest), COMPARISON, recipe=recipe, inputs=inputs)
     return materialize(store, stage, build)
 
 
@@ -188,7 +191,7 @@ def _finished(store: Store, study: StudyConfig) -> dict[str, ArtifactRecord]:
     found = {}
     for config in study.runs():
         for name in config.benchmarks:
-            record = store.record(f"{config.name}/{round_name(config.rounds)}/scores/{name}")
+            record = store.record(RunAddresses(config.name).scores(config.rounds, name))
             if record is not None:
                 found[f"{config.name}/{name}"] = record
     return found
@@ -207,7 +210,7 @@ def _graded(store: Store, study: StudyConfig, arm: Arm, benchmark: str) -> dict[
     graded = {}
     for seed in study.seeds:
         addresses = [
-            f"{arm.run_name(seed)}/{round_name(number)}/scores/{benchmark}"
+            RunAddresses(arm.run_name(seed)).scores(number, benchmark)
             for number in range(_rounds(study) + 1)
         ]
         if store.record(addresses[-1]) is not None:
@@ -216,8 +219,7 @@ def _graded(store: Store, study: StudyConfig, arm: Arm, benchmark: str) -> dict[
 
 
 def _correct(store: Store, record: ArtifactRecord) -> Correct:
-    rows = read_table(store.fetch(record, [PREDICTIONS]) / PREDICTIONS, Prediction)
-    return {row.question_id: row.is_correct for row in rows}
+    return {row.question_id: row.is_correct for row in read_predictions(store, record)}
 
 
 def _result(arm: Arm, benchmark: str, graded: Mapping[int, Sequence[Correct]]) -> ArmResult:

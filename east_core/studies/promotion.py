@@ -21,9 +21,9 @@ from east_core.config import Frozen, RunConfig
 from east_core.errors import ArtifactConflict, ArtifactMismatch, ConfigError
 from east_core.evaluation.estimates import PairedDifference, paired_difference
 from east_core.records import Prediction
-from east_core.runs.addresses import PREDICTIONS, round_name
+from east_core.runs.addresses import LineAddresses, RunAddresses
+from east_core.runs.predictions import read_predictions
 from east_core.store import ArtifactRecord, Stage, Store, materialize
-from east_core.tables import read_table
 
 Action = Literal["promoted", "kept", "rolled back"]
 BASE = ""  # the champion before any promotion: the base model of the settings
@@ -87,7 +87,7 @@ class Decision:
 
 def history(store: Store, line: str) -> list[Entry]:
     """The decisions of a line, oldest first; empty before its first one."""
-    return [_entry(record) for record in store.records(f"{line}/history")]
+    return [_entry(record) for record in store.records(LineAddresses(line).history)]
 
 
 def champion(entries: Sequence[Entry]) -> str:
@@ -112,7 +112,7 @@ def judge(
         [
             row.is_correct
             for benchmark in sorted(benchmarks)
-            for row in _predictions(store, f"{run}/{round_name(number)}/scores/{benchmark}")
+            for row in _predictions(store, RunAddresses(run).scores(number, benchmark))
         ]
         for number in (0, rounds)
     )
@@ -126,10 +126,11 @@ def next_entry(
 ) -> Entry:
     """The entry that a judged run adds to its line; `reached` is the mark behind its questions."""
     entries = history(store, line)
+    trained = RunAddresses(run.name).checkpoint(run.rounds)
     return Entry(
         number=len(entries) + 1,
         action="promoted" if decision.promote else "kept",
-        champion=_last_checkpoint(run) if decision.promote else champion(entries),
+        champion=trained if decision.promote else champion(entries),
         run=run.name,
         reason=decision.reason,
         mark={**mark(entries), **reached},
@@ -146,7 +147,7 @@ def record_entry(store: Store, line: str, entry: Entry) -> Entry:
     def build(_folder: Path) -> dict[str, Any]:
         return decided
 
-    stage = Stage(f"{line}/history/{entry.number:04d}", "promotion", recipe=decided)
+    stage = Stage(LineAddresses(line).decision(entry.number), "promotion", recipe=decided)
     try:
         record = materialize(store, stage, build)
     except ArtifactMismatch as error:
@@ -155,7 +156,7 @@ def record_entry(store: Store, line: str, entry: Entry) -> Entry:
             "run again to judge against the champion in use now"
         ) from error
     recorded = _entry(record)
-    store.write(f"{line}/champion.json", _pointer(store, recorded))
+    store.write(LineAddresses(line).champion, _pointer(store, recorded))
     return recorded
 
 
@@ -188,12 +189,8 @@ def _champions(entries: Sequence[Entry]) -> list[str]:
     return stack
 
 
-def _last_checkpoint(run: RunConfig) -> str:
-    return f"{run.name}/{round_name(run.rounds)}/checkpoint"
-
-
 def _predictions(store: Store, address: str) -> list[Prediction]:
-    rows = read_table(store.fetch(store.require(address), [PREDICTIONS]) / PREDICTIONS, Prediction)
+    rows = read_predictions(store, store.require(address))
     return sorted(rows, key=lambda row: row.question_id)
 
 

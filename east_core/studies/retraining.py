@@ -13,16 +13,10 @@ from typing import Any
 from east_core.config import DatasetConfig, ModelConfig, RunConfig
 from east_core.inputs.questions import load_arrivals
 from east_core.records import Question
+from east_core.runs.addresses import ARRIVALS, ARRIVALS_FILE, LineAddresses
 from east_core.store import ArtifactRecord, Stage, Store, materialize
 from east_core.studies import promotion
 from east_core.tables import write_table
-
-ARRIVALS = "arrivals.parquet"
-
-
-def run_name(line: str, number: int) -> str:
-    """The name of the line's run number 3: "retrain-0003"."""
-    return f"{line}-{number:04d}"
 
 
 def gather_arrivals(
@@ -34,7 +28,7 @@ def gather_arrivals(
     interrupted, the questions are those that it began with.
     """
     entries = promotion.history(store, line)
-    address = f"{run_name(line, len(entries) + 1)}/arrivals"
+    address = LineAddresses(line).arrivals(len(entries) + 1)
     if begun := store.record(address):
         return begun
     known = dict(promotion.mark(entries))
@@ -49,11 +43,11 @@ def gather_arrivals(
                 reached[file] = row
                 yield question
 
-        count = write_table(folder / ARRIVALS, Question, questions())
+        count = write_table(folder / ARRIVALS_FILE, Question, questions())
         return {"questions": count, "mark": reached}
 
     asked = source.model_dump(mode="json", exclude={"path"})
-    stage = Stage(address, "arrivals", recipe={"source": asked, "mark": known})
+    stage = Stage(address, ARRIVALS, recipe={"source": asked, "mark": known})
     return materialize(store, stage, build)
 
 
@@ -61,13 +55,13 @@ def next_run(settings: RunConfig, store: Store, line: str, arrivals: ArtifactRec
     """The settings of the line's next run: from its champion, on the arrivals."""
     entries = promotion.history(store, line)
     questions = DatasetConfig(
-        path=f"{store.fetch(arrivals)}/{ARRIVALS}",
+        path=f"{store.fetch(arrivals)}/{ARRIVALS_FILE}",
         question_column="prompt",
         answer_column="answer" if settings.questions.has_answers else None,
     )
     return settings.model_copy(
         update={
-            "name": run_name(line, len(entries) + 1),
+            "name": LineAddresses(line).run(len(entries) + 1),
             "model": _champion_model(settings.model, store, promotion.champion(entries)),
             "questions": questions,
         }

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from east_core.config import Frozen, RunConfig
 from east_core.config.toml_file import describe, parse_config, read_settings, with_overrides
 from east_core.errors import ConfigError
+from east_core.runs.addresses import study_store
 
 if TYPE_CHECKING:
     from east_core.runs.run import Run
@@ -82,13 +83,18 @@ class StudyConfig(Frozen):
         ]
         return sorted(arms, key=lambda arm: arm.name != self.baseline)
 
+    @property
+    def runs_store(self) -> str:
+        """The store of the study's runs."""
+        return study_store(self.store, self.name)
+
     def run_config(self, arm: "Arm", seed: int) -> RunConfig:
         """The run of one arm with one seed. Raises ConfigError where its settings don't fit."""
         exponent = {} if arm.exponent is None else {"exponent": arm.exponent}
         settings = {
             **self.run,
             "name": arm.run_name(seed),
-            "store": f"{self.store.rstrip('/')}/{self.name}",
+            "store": self.runs_store,
             "seed": seed,
             "weighting": {"kind": arm.weighting, **exponent},
             "training": {"loss": arm.loss, **self.training[arm.loss]},
@@ -197,8 +203,8 @@ def share_start(run: "Run", donors: "Sequence[Run]") -> "list[ArtifactRecord]":
     wanted = [scoring_stage(run, 0, benchmark) for benchmark in run.config.benchmarks]
     shared = []
     for stage in [*wanted, sampling_stage(run, 1)]:
-        part = stage.address.removeprefix(f"{run.config.name}/")
-        sources = (donor.store.record(donor.address(part)) for donor in donors)
+        part = stage.address.removeprefix(f"{run.name}/")
+        sources = (donor.store.record(f"{donor.name}/{part}") for donor in donors)
         copies = (reuse(run.store, source, stage) for source in sources if source)
         shared += [next((copy for copy in copies if copy), None)]
     return [record for record in shared if record]

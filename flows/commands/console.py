@@ -11,7 +11,7 @@ from rich.table import Table
 from east_core.config import RunConfig
 from east_core.errors import DataError
 from east_core.evaluation.estimates import Estimate
-from east_core.runs.addresses import CURVE, round_name
+from east_core.runs.addresses import ACCURACY_PICTURE, RunAddresses
 from east_core.runs.summary import RoundSummary, summarise
 from east_core.store import Store
 
@@ -38,10 +38,10 @@ def print_end(config: RunConfig) -> None:
         return
     print_rounds(config.name, rounds)
     url = f"{store.root}/{config.name}"
-    plot = store.record(f"{config.name}/{round_name(rounds[-1].round)}/report")
+    plot = store.record(RunAddresses(config.name).report(rounds[-1].round))
     console.print(f"artifacts  {url}", soft_wrap=True)
     if plot is not None:
-        console.print(f"plot       {store.url(plot, CURVE)}", soft_wrap=True)
+        console.print(f"plot       {store.url(plot, ACCURACY_PICTURE)}", soft_wrap=True)
     console.print(f"again      east show {url}", soft_wrap=True)
     console.print("UI         make ui, then open the address that it prints", soft_wrap=True)
 

@@ -77,8 +77,8 @@ def exponent_grid(first: float, last: float, step: float) -> list[float]:
 
 def _launch(studies: "Sequence[StudyConfig]") -> None:
     """Run the flow in this process for each study, and print its comparison."""
+    from east_core.runs.addresses import COMPARISON_TABLE
     from east_core.store import Store
-    from east_core.studies.comparison import TABLE
     from flows.server.connection import prefect_api
 
     with prefect_api():
@@ -86,6 +86,6 @@ def _launch(studies: "Sequence[StudyConfig]") -> None:
 
         for study in studies:
             record = compare_flow(study)
-            store = Store(f"{study.store.rstrip('/')}/{study.name}")
-            say((store.fetch(record) / TABLE).read_text("utf-8"))
+            store = Store(study.runs_store)
+            say((store.fetch(record) / COMPARISON_TABLE).read_text("utf-8"))
             say(f"figures and numbers: {store.url(record)}")

@@ -58,9 +58,8 @@ def sums_config(folder: Path, **changes: Any) -> RunConfig:
 def finish(run: Run, sampler: Sampler, trainer: Trainer) -> None:
     start.claim(run)
     start.register_base_model(run)
-    start.freeze_questions(run, "questions", run.config.questions)
-    for name, benchmark in run.config.benchmarks.items():
-        start.freeze_questions(run, f"benchmarks/{name}", benchmark)
+    start.freeze_questions(run)
+    start.freeze_benchmarks(run)
     for number in range(run.config.rounds + 1):
         if number:
             samples.sample(run, number, sampler)

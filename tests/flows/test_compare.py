@@ -8,10 +8,10 @@ import pytest
 from east_core.errors import NothingToLearn
 from east_core.protocols import TrainingJob, TrainingResult
 from east_core.records import SampledQuestion
+from east_core.runs.addresses import COMPARISON_FILE
 from east_core.runs.run import Run
 from east_core.runs.samples import sample_files
 from east_core.store import Store
-from east_core.studies.comparison import SUMMARY
 from east_core.studies.study import StudyConfig, parse_study
 from east_core.tables import read_tables
 from east_core.testing.fakes import InstantTrainer, ScriptedSampler, write_model
@@ -51,12 +51,14 @@ def test_the_first_samples_are_drawn_once_for_all_arms(tmp_path: Path) -> None:
     assert len(sampler.sampled) == QUESTIONS * (1 + 2 + 6)
     runs = [Run.open(config) for config in asked.runs()]
     for seed in (1, 2):
-        samples = [run.record("round-01", "samples") for run in runs if run.config.seed == seed]
+        samples = [run.record(run.at.samples(1)) for run in runs if run.config.seed == seed]
         assert len({record.content for record in samples}) == 1
         assert len({record.fingerprint for record in samples}) == 1
-    files = sample_files(runs[1], runs[1].record("round-01", "samples"))
+    files = sample_files(runs[1], runs[1].record(runs[1].at.samples(1)))
     assert len(list(read_tables(files, SampledQuestion))) == QUESTIONS
-    told = json.loads((Store(f"{tmp_path}/store/tried").fetch(record) / SUMMARY).read_text())
+    told = json.loads(
+        (Store(f"{tmp_path}/store/tried").fetch(record) / COMPARISON_FILE).read_text()
+    )
     assert [arm["arm"] for arm in told["arms"]] == [
         "sft-uniform",
         "sft-entropy-1",
@@ -89,12 +91,13 @@ def test_an_arm_that_fails_is_left_out_and_told(tmp_path: Path) -> None:
         compare(asked)
     store = Store(f"{tmp_path}/store/tried")
     (record,) = [r for r in store.records() if r.stage == "comparison"]
-    told = json.loads((store.fetch(record) / SUMMARY).read_text())
+    told = json.loads((store.fetch(record) / COMPARISON_FILE).read_text())
     assert told["missing"] == ["sft-entropy-1-seed-1", "sft-entropy-1-seed-2"]
 
 
 def test_samples_of_other_settings_are_never_taken_over(tmp_path: Path) -> None:
     from east_core.studies.study import share_start
+    from tasks.context import run_for
     from tasks.stages import prepare
 
     config = next(study(tmp_path).runs())
@@ -102,6 +105,7 @@ def test_samples_of_other_settings_are_never_taken_over(tmp_path: Path) -> None:
     hotter = config.model_copy(update={"name": "hotter", "sampling": sampling})
     with place(Engines(ScriptedSampler(), InstantTrainer())):
         self_training(config)
-    prepare.fn(hotter)
+    with run_for(hotter):
+        prepare.fn()
     shared = share_start(Run.open(hotter), [Run.open(config)])
     assert [record.stage for record in shared] == ["scores"]

@@ -47,7 +47,7 @@ def opened(store: Path, **resources: Any) -> Run:
     run = Run.open(config)
     start.claim(run)
     start.register_base_model(run)
-    start.freeze_questions(run, "questions", config.questions)
+    start.freeze_questions(run)
     return run
 
 

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from east_core.config import LoraRecipe
 from east_core.engines.probe import SENTENCE, Probe
 from east_core.engines.trl.job import RankJob
+from east_core.protocols import TRAINING_LOG
 from east_core.store.manifest import LOGS
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".index.json")
@@ -39,10 +40,9 @@ def save_checkpoint(trainer: Any, tokenizer: PreTrainedTokenizerBase, job: RankJ
             shutil.copyfile(file, job.out / file.name)
     probe.write(job.out)
     log = (json.dumps(entry) + "\n" for entry in trainer.state.log_history)
-    logs = job.out / LOGS
-    (logs / "training.jsonl").write_text("".join(log))
+    (job.out / TRAINING_LOG).write_text("".join(log))
     if job.tensorboard.exists():
-        shutil.copytree(job.tensorboard, logs / "tensorboard", dirs_exist_ok=True)
+        shutil.copytree(job.tensorboard, job.out / LOGS / "tensorboard", dirs_exist_ok=True)
 
 
 @torch.no_grad()

@@ -64,14 +64,14 @@ def test_what_models_say_is_shown_as_text_and_nothing_is_fetched(run):
 
 def test_the_report_tells_the_whole_run(run):
     page = Page(render(run.store, "sums"))
-    record = run.record("round-02", "checkpoint")
+    record = run.record(run.at.checkpoint(2))
     for told in (
         "2 of 2 rounds", "McNemar", "pass@k", "sums by level", "learnt", "no majority",
         "round-02/weights", record.fingerprint[:12], record.content[:12], record.code_version,
         f"torch {record.versions['torch']}", '"samples_per_question": 6', "effective sample size",
     ):  # fmt: skip
         assert told in page.text
-    base, last = (run.record(f"round-0{n}", "scores", "sums").facts["accuracy"] for n in (0, 2))
+    base, last = (run.record(run.at.scores(n, "sums")).facts["accuracy"] for n in (0, 2))
     assert f"{base['value']:.1%}" in page.text
     assert f"{last['value']:.1%}" in page.text
 

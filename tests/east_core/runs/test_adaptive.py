@@ -157,9 +157,9 @@ ADAPTIVE = SamplingRecipe(samples_per_question=24, adaptive=RECIPE)
 
 def test_a_run_tells_how_many_completions_it_took(fake_run) -> None:
     run = fake_run(rounds=1, sampling=ADAPTIVE)
-    facts = run.record("round-01", "samples").facts
+    facts = run.record(run.at.samples(1)).facts
     rows = list(
-        read_tables(weights.weight_files(run, run.record("round-01", "weights")), WeighedQuestion)
+        read_tables(weights.weight_files(run, run.record(run.at.weights(1))), WeighedQuestion)
     )
     counts = [row.sample_count for row in rows]
     assert 4 <= min(counts) < max(counts) <= 24
@@ -167,7 +167,7 @@ def test_a_run_tells_how_many_completions_it_took(fake_run) -> None:
     assert facts["mean_samples"] == statistics.fmean(counts)
     assert facts["tokens_saved"] == facts["tokens"] / sum(counts) * (24 * 40 - sum(counts))
     assert math.isclose(statistics.fmean(row.weight for row in rows if row.kept), 1)
-    assert run.record("round-01", "checkpoint").facts["examples"] >= 16
+    assert run.record(run.at.checkpoint(1)).facts["examples"] >= 16
 
 
 def test_an_interrupted_shard_is_sampled_anew_and_the_finished_ones_stay(
@@ -180,14 +180,10 @@ def test_an_interrupted_shard_is_sampled_anew_and_the_finished_ones_stay(
         fake_run(tmp_path, Interrupted(calls=8), **settings, **small)
     sampler = ScriptedSampler()
     again = fake_run(tmp_path, sampler, **settings, **small)
-    facts = again.record("round-01", "samples").facts
-    assert facts == whole.record("round-01", "samples").facts
+    made = again.record(again.at.samples(1))
+    assert made.facts == whole.record(whole.at.samples(1)).facts
     rows = [
-        list(
-            read_tables(
-                samples.sample_files(run, run.record("round-01", "samples")), SampledQuestion
-            )
-        )
+        list(read_tables(samples.sample_files(run, run.record(run.at.samples(1))), SampledQuestion))
         for run in (whole, again)
     ]
     assert rows[0] == rows[1]

@@ -33,7 +33,7 @@ def test_runs_are_listed_with_state_rounds_and_accuracy(run: Run) -> None:
     assert (overview.name, overview.state) == ("sums", "finished")
     assert (overview.rounds, overview.rounds_asked) == (3, 3)
     assert overview.accuracy == {
-        "sums": run.record("round-03", "scores", "sums").facts["accuracy"]["value"]
+        "sums": run.record(run.at.scores(3, "sums")).facts["accuracy"]["value"]
     }
     shutil.rmtree(Path(run.store.root) / "sums/round-03")
     [overview] = list_runs(run.store)
@@ -51,7 +51,7 @@ def test_policies_keep_what_they_say(run: Run) -> None:
     assert stays(run, "all") == {1: "policy all", 2: "policy all", 3: "last"}
     assert stays(run, "last:1") == {1: None, 2: None, 3: "last"}
     assert stays(run, "last:2") == {1: None, 2: "policy last:2", 3: "last"}
-    accuracy = [run.record(f"round-0{n}", "scores", "sums").facts["accuracy"]["value"]
+    accuracy = [run.record(run.at.scores(n, "sums")).facts["accuracy"]["value"]
                 for n in (1, 2, 3)]  # fmt: skip
     best = accuracy.index(max(accuracy)) + 1
     assert stays(run, "best-and-last")[best] is not None
@@ -69,7 +69,7 @@ def test_what_is_not_scored_or_is_used_elsewhere_stays(run: Run) -> None:
         Stage(
             "promoted/best",
             "promotion",
-            inputs={"checkpoint": run.record("round-01", "checkpoint")},
+            inputs={"checkpoint": run.record(run.at.checkpoint(1))},
         ),
         lambda _: None,
     )
@@ -89,13 +89,13 @@ def test_a_champion_stays(run: Run) -> None:
 
 def test_pruning_keeps_records_lineage_and_resume(run: Run) -> None:
     steps = plan_prune(run.store, "sums", "last:1")
-    before = run.record("round-01", "checkpoint")
+    before = run.record(run.at.checkpoint(1))
     freed = prune(run.store, steps)
     assert freed == sum(step.size for step in steps if step.reason is None) > 0
-    assert run.record("round-01", "checkpoint") == before
+    assert run.record(run.at.checkpoint(1)) == before
     with pytest.raises(StoreError, match="were pruned and only the record is left"):
         run.store.fetch(before)
-    run.store.fetch(run.record("round-03", "checkpoint"))
+    run.store.fetch(run.record(run.at.checkpoint(3)))
     assert verify(run.store, "sums").findings == ()
     links = trace(run.store, "sums/round-03/checkpoint").links
     assert all(link.state == "sound" for group in links.values() for link in group)

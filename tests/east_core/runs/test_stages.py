@@ -51,7 +51,7 @@ def test_a_shard_built_but_not_recorded_does_not_move_the_others(
             finish(killed, ScriptedSampler(), InstantTrainer())
     finish(killed, ScriptedSampler(), InstantTrainer())
     assert contents(killed) == contents(run)
-    files = samples.sample_files(killed, killed.record("round-01", "samples"))
+    files = samples.sample_files(killed, killed.record(killed.at.samples(1)))
     asked = [sampled.question.id for sampled in read_tables(files, SampledQuestion)]
     assert asked == [f"q{number}" for number in range(40)]
 

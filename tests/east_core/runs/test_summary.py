@@ -50,7 +50,7 @@ def test_losses_come_from_the_training_log_where_there_is_one(run):
 
 
 def test_the_report_holds_every_curve_as_png_and_svg(run):
-    first, last = (run.record(f"round-0{number}", "report") for number in (0, 2))
+    first, last = (run.record(run.at.report(number)) for number in (0, 2))
     assert {file.path for file in first.files} == {"accuracy.png", "accuracy.svg"}
     names = {"accuracy", "entropy", "kept", "loss"}
     pictures = {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
@@ -65,7 +65,7 @@ def test_curves_are_drawn_only_for_what_is_there(run):
 
 def test_extra_samples_are_scored_and_kept(fake_run):
     run = fake_run(rounds=1, evaluation=EvaluationRecipe(samples_per_question=4))
-    record = run.record("round-01", "scores", "sums")
+    record = run.record(run.at.scores(1, "sums"))
     folder = run.store.fetch(record)
     assert sum(1 for _ in read_table(folder / addresses.PREDICTIONS, Prediction)) == 40
     sampled = list(read_table(folder / addresses.SAMPLES, SampledQuestion))
@@ -81,7 +81,8 @@ def test_extra_samples_are_scored_and_kept(fake_run):
 
 
 def test_without_extra_samples_no_pass_at_k_is_told(fake_run):
-    record = fake_run(rounds=1).record("round-01", "scores", "sums")
+    one_round = fake_run(rounds=1)
+    record = one_round.record(one_round.at.scores(1, "sums"))
     assert {"accuracy", "mean_tokens", "truncated_share", "no_answer_share"} <= record.facts.keys()
     assert "pass_at" not in record.facts
 
@@ -101,6 +102,6 @@ def test_the_overhead_stands_in_the_reports_log_and_changes_no_identity(fake_run
     shutil.rmtree(Path(timed.store.root) / "sums" / "round-01" / "report")
     now = time.time()
     again = round_report.report(timed, 1, Lap(now, now + 7))
-    assert again.content == plain.record("round-01", "report").content
+    assert again.content == plain.record(plain.at.report(1)).content
     told = [summarise(run.store, "sums")[1].overhead_seconds for run in (plain, timed)]
     assert told == [None, 7.0]

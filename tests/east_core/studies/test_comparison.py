@@ -9,11 +9,9 @@ from scipy.stats import ttest_rel
 from east_core.errors import DataError
 from east_core.evaluation.scores import Tally, scores_as_facts
 from east_core.records import Prediction
-from east_core.runs.addresses import PREDICTIONS
+from east_core.runs.addresses import COMPARISON_FILE, COMPARISON_TABLE, PREDICTIONS_FILE
 from east_core.store import Stage, Store, materialize
 from east_core.studies.comparison import (
-    SUMMARY,
-    TABLE,
     as_markdown,
     compare_study,
     over_seeds,
@@ -37,7 +35,7 @@ def score(study, arm, seed, number, correct):
 
     def build(folder):
         tally = Tally()
-        write_table(folder / PREDICTIONS, Prediction, tally.counting(rows))
+        write_table(folder / PREDICTIONS_FILE, Prediction, tally.counting(rows))
         return scores_as_facts(tally.scores(0.95))
 
     materialize(
@@ -134,19 +132,19 @@ def test_without_a_finished_baseline_there_is_nothing_to_compare(tmp_path):
     study = study_in(tmp_path)
     finish(study, {"sft-entropy-1": {1: 43}})
     with pytest.raises(DataError, match="baseline 'sft-uniform'"):
-        publish_comparison(study)
+        publish_comparison(Store(study.runs_store), study)
 
 
 def test_the_comparison_is_an_artifact_that_grows_with_the_study(tmp_path):
     study = study_in(tmp_path, exponents=(-1.0, 0.0, 1.0))
     arms = ("sft-uniform", "sft-entropy-minus-1", "sft-entropy-0", "sft-entropy-1")
     finish(study, {arm: {1: 40, 2: 50} for arm in arms})
-    record = publish_comparison(study)
-    assert publish_comparison(study).address == record.address
+    record = publish_comparison(Store(study.runs_store), study)
+    assert publish_comparison(Store(study.runs_store), study).address == record.address
     files = {file.path for file in record.files}
-    assert {SUMMARY, TABLE, "rounds-word-problems.svg"} <= files
+    assert {COMPARISON_FILE, COMPARISON_TABLE, "rounds-word-problems.svg"} <= files
     assert "exponents-sft-entropy-word-problems.png" in files
-    told = json.loads((Store(f"{tmp_path}/s").fetch(record) / SUMMARY).read_text())
+    told = json.loads((Store(f"{tmp_path}/s").fetch(record) / COMPARISON_FILE).read_text())
     assert told["differences"][0]["is_real"] is False
     finish(study, {arm: {3: 45} for arm in arms})
-    assert publish_comparison(study).address != record.address
+    assert publish_comparison(Store(study.runs_store), study).address != record.address
