@@ -15,7 +15,7 @@ from prefect.events import emit_event
 
 from east_core.config import RunConfig
 from east_core.records import Prediction, Question
-from east_core.reports import figures, round_report
+from east_core.reports import figures, round_report, text
 from east_core.reports.html import Solution, choose_solutions
 from east_core.runs import weights
 from east_core.runs.addresses import QUESTIONS_FILE
@@ -128,9 +128,9 @@ def table_rows(summary: RoundSummary) -> list[dict[str, object]]:
             "low": f"{accuracy.low:.4f}",
             "high": f"{accuracy.high:.4f}",
             "questions": accuracy.n,
-            "kept": _text(summary.kept),
-            "dropped": _text(summary.dropped),
-            "entropy (bits)": _text(summary.mean_entropy_bits, ".3f"),
+            "kept": text.number(summary.kept),
+            "dropped": text.number(summary.dropped),
+            "entropy (bits)": text.number(summary.mean_entropy_bits, ".3f"),
             "seconds": f"{sum(summary.seconds.values()):.0f}",
         }
         for benchmark, accuracy in summary.accuracy.items()
@@ -201,11 +201,10 @@ def _quoted(text: str) -> str:
 
 def _row(summary: RoundSummary) -> str:
     accuracy = "; ".join(
-        f"{name} {value.value:.1%} [{value.low:.1%}, {value.high:.1%}]"
-        for name, value in summary.accuracy.items()
+        f"{name} {text.with_interval(value)}" for name, value in summary.accuracy.items()
     )
-    entropy = _text(summary.mean_entropy_bits, ".2f")
-    kept, dropped = _text(summary.kept), _text(summary.dropped)
+    entropy = text.number(summary.mean_entropy_bits, ".2f")
+    kept, dropped = text.number(summary.kept), text.number(summary.dropped)
     return f"| {summary.round} | {accuracy} | {kept} | {dropped} | {entropy} |"
 
 
@@ -213,7 +212,3 @@ def _fact(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_fact(inner)}" for name, inner in value.items())
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _text(value: float | None, form: str = "") -> str:
-    return "" if value is None else format(value, form)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from east_core.evaluation.estimates import Estimate, PairedDifference, compare_predictions
+from east_core.evaluation.estimates import PairedDifference, compare_predictions
 from east_core.evaluation.scores import Scores, scores_from_facts
 from east_core.records import Prediction, Question
-from east_core.reports import figures
+from east_core.reports import figures, text
 from east_core.reports.curves import curves
 from east_core.runs.addresses import QUESTIONS_FILE, QUESTIONS_PICTURE, RunAddresses, is_shard
 from east_core.runs.extent import claimed_settings, rounds_asked
@@ -89,7 +89,7 @@ def render(store: Store, run_name: str) -> str:
     pictures = {
         f"{label} by round": _data_uri(figures.svg(drawn[label]), "svg+xml") for label in drawn
     }
-    page: str = _template("report.html").render(
+    page: str = _template("run.html").render(
         name=run_name,
         store=store.root,
         rounds=rounds,
@@ -119,29 +119,13 @@ def _template(name: str) -> Any:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        percent=percent, interval=interval, points=points, chance=chance, json=_pretty
+        percent=text.percent,
+        bounds=text.bounds,
+        points=text.points,
+        chance=text.chance,
+        json=_pretty,
     )
     return environment.get_template(name)
-
-
-def percent(share: float) -> str:
-    """A share in percent: 0.508 is "50.8%"."""
-    return f"{share:.1%}"
-
-
-def interval(estimate: Estimate) -> str:
-    """The bounds of a share in percent: "46.4 – 55.2%"."""
-    return f"{100 * estimate.low:.1f} – {100 * estimate.high:.1f}%"
-
-
-def points(difference: float) -> str:
-    """A difference of shares in percentage points, signed: "+1.7"."""
-    return f"{100 * difference:+.1f}"
-
-
-def chance(p_value: float) -> str:
-    """A p-value as people write it: "p = 0.031", "p < 0.001"."""
-    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
 
 
 def _pretty(value: Any) -> str:

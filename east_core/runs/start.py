@@ -25,8 +25,8 @@ def claim(run: Run) -> ArtifactRecord:
     """Record the run's settings at its address; a run with other settings is refused there.
 
     Places and sizes (store, resources, paths) may differ on a resume, and the number of rounds may
-    grow: that is noted beside the settings, which stay as they were claimed. Scratch that nobody has
-    touched for long is removed first ($EAST_SCRATCH_DAYS).
+    grow: that is noted beside the settings, which stay as they were claimed. Scratch that nobody
+    has touched for long is removed first ($EAST_SCRATCH_DAYS).
     """
     sweep_scratch(run.store.scratch())
     science = run.config.identity(

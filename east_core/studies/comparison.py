@@ -18,7 +18,7 @@ from typing import Any
 
 from east_core.errors import DataError
 from east_core.evaluation.estimates import Estimate, mean_estimate, paired_difference, proportion
-from east_core.reports import figures
+from east_core.reports import figures, text
 from east_core.runs.addresses import (
     COMPARISON,
     COMPARISON_FILE,
@@ -161,18 +161,18 @@ def as_markdown(comparison: Comparison) -> str:
 def _line(arm: ArmResult, difference: ArmDifference | None) -> str:
     last = max(arm.by_round)
     accuracy = arm.by_round[last]
-    shown = f"{accuracy.value:.1%} [{100 * accuracy.low:.1f}, {100 * accuracy.high:.1f}]"
+    shown = text.with_interval(accuracy)
     start = f"| {arm.label} | {arm.benchmark} | {len(arm.by_seed)} | {shown} |"
     if difference is None:
         return f"{start} | | | |"
     return (
-        f"{start} {100 * difference.value:+.1f} | {_points(difference.over_seeds)} "
+        f"{start} {text.points(difference.value)} | {_points(difference.over_seeds)} "
         f"| {_points(difference.over_questions)} | {difference.p_holm:.3f} |"
     )
 
 
 def _points(interval: Estimate | None) -> str:
-    return f"[{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]" if interval else ""
+    return text.point_bounds(interval.low, interval.high) if interval else ""
 
 
 def _conclusions(comparison: Comparison) -> Iterator[str]:

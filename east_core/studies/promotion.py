@@ -21,6 +21,7 @@ from east_core.config import Frozen, RunConfig
 from east_core.errors import ArtifactConflict, ArtifactMismatch, ConfigError
 from east_core.evaluation.estimates import PairedDifference, paired_difference
 from east_core.records import Prediction
+from east_core.reports import text
 from east_core.runs.addresses import LineAddresses, RunAddresses
 from east_core.runs.predictions import read_predictions
 from east_core.store import ArtifactRecord, Stage, Store, materialize
@@ -201,7 +202,7 @@ def _reason(difference: PairedDifference, rule: PairedTest | Margin, promote: bo
         else f"at least {rule.points:g} points"
     )
     return (
-        f"{100 * difference.value:+.1f} points on {difference.n} questions "
+        f"{text.points(difference.value)} points on {difference.n} questions "
         f"({difference.only_second} learnt, {difference.only_first} unlearnt, "
         f"p = {difference.p_value:.3g}); the rule asks for a gain with {asked}: "
         f"{'promoted' if promote else 'not promoted'}"

@@ -15,6 +15,7 @@ from east_core.config import DpoRecipe, KtoRecipe, Resources, SftRecipe
 from east_core.inputs.questions import builtin_path
 from east_core.protocols import ModelSource, TrainingJob, example_type
 from east_core.records import LabelledExample, PreferencePair, TrainingExample
+from east_core.runs.addresses import EXAMPLES_FILE
 from east_core.tables import write_table
 
 WEIGHTS = (0.0, 0.1, 1.0, 10.0)  # zero and large ones: where sloppy weighting shows
@@ -107,7 +108,7 @@ def small_job(
     return TrainingJob(
         model=source,
         reference=None if isinstance(recipe, SftRecipe) else source,
-        examples=[write_examples(work / "examples.parquet", recipe, examples, weighted)],
+        examples=[write_examples(work / EXAMPLES_FILE, recipe, examples, weighted)],
         recipe=recipe,
         system_prompt="Think.",
         seed=3,

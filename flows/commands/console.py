@@ -10,7 +10,7 @@ from rich.table import Table
 
 from east_core.config import RunConfig
 from east_core.errors import DataError
-from east_core.evaluation.estimates import Estimate
+from east_core.reports import text
 from east_core.runs.addresses import ACCURACY_PICTURE, RunAddresses
 from east_core.runs.summary import RoundSummary, summarise
 from east_core.store import Store
@@ -66,23 +66,19 @@ def print_rounds(name: str, rounds: Sequence[RoundSummary]) -> None:
 def _add_rows(table: Table, summary: RoundSummary, with_names: bool) -> None:
     label = "base" if summary.round == 0 else str(summary.round)
     numbers = (
-        _text(summary.kept),
-        _text(summary.dropped),
-        _text(summary.mean_entropy_bits, ".2f"),
+        text.number(summary.kept),
+        text.number(summary.dropped),
+        text.number(summary.mean_entropy_bits, ".2f"),
         f"{sum(summary.seconds.values()):.0f}",
-        _text(summary.overhead_seconds, ".1f"),
+        text.number(summary.overhead_seconds, ".1f"),
     )
     for index, (benchmark, accuracy) in enumerate(summary.accuracy.items()):
         bar = Bar(1.0, 0.0, accuracy.value, width=BAR_WIDTH)
-        text = f"{benchmark} {_interval(accuracy)}" if with_names else _interval(accuracy)
-        table.add_row(label, text, bar, *(numbers if index == 0 else ("",) * len(numbers)))
+        told = (
+            f"{benchmark} {text.with_interval(accuracy)}"
+            if with_names
+            else text.with_interval(accuracy)
+        )
+        table.add_row(label, told, bar, *(numbers if index == 0 else ("",) * len(numbers)))
     if not summary.accuracy:
         table.add_row(label, "not scored yet", "", *numbers)
-
-
-def _interval(accuracy: Estimate) -> str:
-    return f"{accuracy.value:.1%} [{accuracy.low * 100:.1f}, {accuracy.high * 100:.1f}]"
-
-
-def _text(value: float | None, form: str = "") -> str:
-    return "" if value is None else format(value, form)

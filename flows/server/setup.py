@@ -1,16 +1,12 @@
 """What a Prefect server needs for this project: pool, crash detection, deployments.
 
-What a user has changed on the server stays, until the file of deployments or the code changes.
+What a person has changed on the server stays.
 """
 
-import hashlib
-import os
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 
-from east_core.errors import EngineError
+from flows.server.deployments import deploy
 
 POOL = "east"
 CRASH_DETECTION = "Mark runs whose process is gone as Crashed"
@@ -73,45 +69,3 @@ def detect_crashes(silence: timedelta = SILENCE) -> None:
     )
     about = "Installed by east up: a run that was killed does not stay Running."
     Automation(name=CRASH_DETECTION, description=about, trigger=trigger, actions=[crash]).create()
-
-
-def deploy(deployments: Path) -> None:
-    """Create or renew every deployment of a prefect.yaml, unless they are as the file has them.
-
-    Raises EngineError with Prefect's last words.
-    """
-    version = _version(deployments)
-    if set(_deployed(deployments)) == {version}:
-        return
-    command = ("--no-prompt", "deploy", "--all", "--prefect-file", str(deployments))
-    done = subprocess.run(
-        [sys.executable, "-m", "prefect", *command],
-        env={**os.environ, "COLUMNS": "200", "EAST_VERSION": version},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        words = " ".join((done.stdout + done.stderr).split())[-600:]
-        raise EngineError(f"the deployments of {deployments} can't be made: {words}")
-
-
-def _deployed(deployments: Path) -> list[str | None]:
-    """The version of each of the file's deployments on the server; None where it is missing."""
-    import yaml
-    from prefect.client.orchestration import get_client
-
-    with get_client(sync_client=True) as client:
-        there = {found.name: found.version for found in client.read_deployments()}
-    entries = yaml.safe_load(deployments.read_text("utf-8"))["deployments"]
-    return [there.get(entry["name"]) for entry in entries]
-
-
-def _version(deployments: Path) -> str:
-    """What a deployment is made from: the file, the folder of its runs, and the code's forms."""
-    root = Path(__file__).parents[2]
-    sources = sorted([*root.glob("flows/**/*.py"), *root.glob("east_core/**/*.py")])
-    digest = hashlib.sha256(os.environ["EAST_WORKDIR"].encode())
-    for path in (deployments, *sources):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]

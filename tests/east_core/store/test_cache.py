@@ -1,5 +1,6 @@
 """The download cache: bounded, and safe for the processes that share it."""
 
+import gc
 import hashlib
 import os
 import time
@@ -105,3 +106,14 @@ def test_the_limit_comes_from_the_environment(
 ) -> None:
     monkeypatch.setenv("EAST_CACHE_GIB", "0.5")
     assert DownloadCache(tmp_path).limit == 2**29
+
+
+def test_a_cache_that_nobody_refers_to_any_more_still_pins_what_it_fetched(tmp_path: Path) -> None:
+    """Only closing unpins: a fetched path outlives the object that fetched it."""
+    server = Server()
+    path = server.fetch(DownloadCache(tmp_path, limit=SIZE), "scored")
+    gc.collect()
+    other = DownloadCache(tmp_path, limit=SIZE)
+    for name in ("a", "b"):
+        server.fetch(other, name)
+    assert path.exists()
