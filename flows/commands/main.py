@@ -2,12 +2,12 @@
 
 import json
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from east_core.errors import EastError
+from flows.commands.options import AsJson, ConfigPath, Overrides, RunUrl
 from flows.commands.plan import plan
 from flows.commands.say import say
 from flows.commands.store import lineage, prune, runs, verify
@@ -25,16 +25,6 @@ app = typer.Typer(
     "(infra/configs has examples), try it with [bold]east check[/], and start it with "
     "[bold]east run[/]. An interrupted run goes on when it is started again.",
 )
-ConfigPath = Annotated[Path, typer.Argument(help="TOML file; infra/configs has examples.")]
-Overrides = Annotated[
-    list[str],
-    typer.Option(
-        "--set", metavar="A.B=VALUE", help="Change one setting: --set sampling.temperature=0.8"
-    ),
-]
-RunUrl = Annotated[
-    str, typer.Argument(help="The run's folder: s3://bucket/prefix/NAME or .east/store/NAME")
-]
 
 
 @app.command()
@@ -79,7 +69,7 @@ def run(config: ConfigPath, set_: Overrides = []) -> None:  # noqa: B006
 @app.command()
 def show(
     run_url: RunUrl,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show a run's rounds: accuracy with its interval, kept and dropped questions, times."""
     from east_core.runs.summary import summarise, summary_json

@@ -1,11 +1,11 @@
 """`east plan`: what a run will need, before anything is bought or started."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flows.commands.options import AsJson, ConfigPath, Overrides
 from flows.commands.say import say
 
 if TYPE_CHECKING:
@@ -15,13 +15,6 @@ if TYPE_CHECKING:
     from east_core.planning.model_shape import ModelShape
     from east_core.planning.plan import Plan
 
-ConfigPath = Annotated[Path, typer.Argument(help="TOML file; infra/configs has examples.")]
-Overrides = Annotated[
-    list[str],
-    typer.Option(
-        "--set", metavar="A.B=VALUE", help="Change one setting: --set resources.zero_stage=3"
-    ),
-]
 GpuName = Annotated[
     str, typer.Option("--gpu", help="a100-40, a100-80, h100, h200, b200, l4 or l40s.")
 ]
@@ -47,7 +40,6 @@ SamplingRate = Annotated[
 TrainingRate = Annotated[
     float | None, typer.Option(min=1, help="Measured tokens a second of all training ranks.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 def plan(

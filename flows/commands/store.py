@@ -5,18 +5,12 @@ from typing import Annotated
 
 import typer
 
+from flows.commands.options import AsJson, RunUrl, StoreUrl
 from flows.commands.say import say
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-RunUrl = Annotated[
-    str, typer.Argument(help="The run's folder: s3://bucket/prefix/NAME or .east/store/NAME")
-]
 
 
 def runs(
-    store_url: Annotated[
-        str, typer.Argument(help="The store: s3://bucket/prefix or a folder.")
-    ] = ".east/store",
+    store_url: StoreUrl = ".east/store",
     as_json: AsJson = False,
 ) -> None:
     """List a store's runs: state, rounds, and the accuracy of the last scored round."""

@@ -2,27 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from east_core.errors import ConfigError
+from flows.commands.options import Overrides, RunUrl, StudyPath
 from flows.commands.say import say
 
 if TYPE_CHECKING:
     from east_core.studies.study import StudyConfig
-
-RunUrl = Annotated[
-    str, typer.Argument(help="The run's folder: s3://bucket/prefix/NAME or .east/store/NAME")
-]
-StudyPath = Annotated[
-    Path, typer.Argument(help="TOML file of a study; infra/configs/compare-weightings.toml is one.")
-]
-Overrides = Annotated[
-    list[str],
-    typer.Option("--set", metavar="A.B=VALUE", help="Change one setting: --set run.rounds=2"),
-]
 
 
 def report(run_url: RunUrl) -> None:

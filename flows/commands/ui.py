@@ -6,14 +6,12 @@ from typing import Annotated
 
 import typer
 
+from flows.commands.options import LineUrl
 from flows.commands.say import say
 
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on loopback.")]
 Deployments = Annotated[
     Path | None, typer.Option(help="A prefect.yaml of your own; default: infra/prefect.yaml.")
-]
-LineUrl = Annotated[
-    str, typer.Argument(help="The line of retraining: s3://bucket/prefix/NAME, .east/store/NAME")
 ]
 Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]
 
