@@ -88,7 +88,7 @@ def _on_server(names: list[str]) -> "dict[str, DeploymentResponse]":
 def _noted() -> dict[str, Any]:
     from prefect.variables import Variable
 
-    noted = Variable.get(DEPLOYED, default={})
+    noted: Any = Variable.get(DEPLOYED, default={})
     return noted if isinstance(noted, dict) else {}
 
 
