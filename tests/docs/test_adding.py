@@ -151,6 +151,6 @@ print(question.id, question.prompt, question.answer, question.subject)
 
 def test_a_command(changed: Callable[[str, str], str], tmp_path: Path) -> None:
     run = Run.open(sums_config(tmp_path / "run"))
-    start.freeze_questions(run, "questions", run.config.questions)
+    start.freeze_questions(run)
     url = f"{run.store.root}/{run.config.name}"
     assert changed("A command", east("where", url, "questions")).strip() == f"{url}/questions"
