@@ -297,3 +297,10 @@ def test_shell_scripts_pass_shellcheck() -> None:
     scripts = [*sorted((ROOT / "infra" / "slurm").glob("*.sbatch")), ROOT / ".ci" / "run"]
     done = check("shellcheck", *scripts)
     assert done.returncode == 0, done.stdout
+
+
+def test_what_an_image_is_built_from_is_there() -> None:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    kept = [line.removeprefix("!") for line in lines if line.startswith("!")]
+    assert kept
+    assert [path for path in kept if not (ROOT / path).exists()] == []
