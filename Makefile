@@ -17,7 +17,7 @@ ifeq ($(EXTRA)-$(UV_FIND_LINKS),cpu-)
 TORCH_BACKEND := --torch-backend=cpu
 endif
 
-.PHONY: help install demo test test-slow lint format docs ui bench exactness faults requirements clean
+.PHONY: help install demo test test-slow lint format docs coverage ui bench exactness faults requirements clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -44,6 +44,9 @@ test: install  ## Run the default tests (under 15 minutes on 2 cores).
 
 test-slow: install  ## Run the slow tests: whole runs, the browser, real S3 servers (TESTS=one/file.py).
 	$(BIN)/python -m pytest -m slow $(TESTS)
+
+coverage: install  ## Measure what the unit tests of the method reach; it may not fall (pyproject.toml).
+	$(BIN)/python -m pytest tests/east_core --cov --cov-report=term
 
 lint: install  ## Check style, types and import contracts.
 	$(BIN)/ruff check .
@@ -79,4 +82,4 @@ requirements:  ## Resolve pyproject.toml into requirements/*.txt, without downlo
 	done
 
 clean:  ## Remove .venv and caches (never .east, where your runs are).
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf .venv site .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

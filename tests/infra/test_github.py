@@ -33,8 +33,9 @@ def test_foreign_actions_are_pinned_by_commit_and_no_secret_is_kept() -> None:
 
 
 def test_ci_runs_what_is_in_the_repository() -> None:
-    steps = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))
-    commands = [step["run"] for step in steps["jobs"]["test"]["steps"] if "run" in step]
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))["jobs"]
+    steps = [*jobs["test"]["steps"], *jobs["coverage"]["steps"]]
+    commands = [step["run"] for step in steps if "run" in step]
     assert (ROOT / commands[0]).stat().st_mode & 0o111
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     assert {command.removeprefix("make ") for command in commands[1:]} <= set(targets)
