@@ -29,6 +29,8 @@ _SCALARS: dict[Any, pa.DataType] = {
     TokenIds: pa.list_(pa.field("item", pa.int32(), nullable=False)),
 }
 Row = TypeVar("Row")
+# What pyarrow raises for a file that is cut off or damaged.
+UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError, TypeError)
 
 
 def schema_of(record: type[Any]) -> pa.Schema:

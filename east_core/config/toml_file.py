@@ -28,7 +28,9 @@ def read_settings(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; see infra/configs for examples") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:  # TOML's own, and no UTF-8
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
 
 

@@ -20,6 +20,7 @@ from east_core.answers.extraction import gold_answer
 from east_core.config import DatasetConfig
 from east_core.errors import DataError
 from east_core.records import Question
+from east_core.tables import UNREADABLE
 
 BUILTIN, HUB = "builtin:", "hub:"
 Row = Mapping[str, Any]
@@ -166,6 +167,19 @@ def _text(row: Row, names: Iterable[str]) -> str | None:
     return (str(value).strip() or None) if value is not None else None
 
 
+def _require_whole_characters(row: Row, where: str) -> Row:
+    """JSON may spell half a character (a lone surrogate), which no file and no model can hold."""
+    for name, value in row.items():
+        try:
+            f"{name}{value}".encode()
+        except (UnicodeEncodeError, RecursionError) as error:
+            what = "half a character (a lone surrogate)"
+            if isinstance(error, RecursionError):
+                what = "lists within lists without end"
+            raise DataError(f"{where}: {what} in column {name!r}; mend that row") from error
+    return row
+
+
 def _names(names: tuple[str, ...]) -> str:
     return " or ".join(map(repr, names))
 
@@ -236,11 +250,11 @@ def _jsonl_rows(name: str, stream: Iterable[bytes]) -> Iterator[tuple[str, Row]]
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{where}: not JSON ({error}); expected one object a line") from error
         if not isinstance(row, dict):
             raise DataError(f"{where}: expected a JSON object, got {type(row).__name__}")
-        yield where, row
+        yield where, _require_whole_characters(row, where)
 
 
 def _parquet_rows(name: str, stream: Any) -> Iterator[tuple[str, Row]]:
@@ -248,9 +262,9 @@ def _parquet_rows(name: str, stream: Any) -> Iterator[tuple[str, Row]]:
 
     numbers = itertools.count()
     try:
-        batches = pq.ParquetFile(stream).iter_batches(batch_size=1024)
-    except OSError as error:
-        raise DataError(f"{name}: not a Parquet file ({error})") from error
-    for batch in batches:
-        for row in batch.to_pylist():
-            yield f"{name} row {next(numbers)}", row
+        for batch in pq.ParquetFile(stream).iter_batches(batch_size=1024):
+            for row in batch.to_pylist():
+                yield f"{name} row {next(numbers)}", row
+    except UNREADABLE as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{name}: not a whole Parquet file ({reason}); copy it again") from error

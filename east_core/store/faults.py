@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 from collections.abc import Iterator
 
 from east_core.errors import StoreError
@@ -119,6 +120,30 @@ def cure(error: BaseException, url: str) -> str:
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         return "free some disk space, or move EAST_CACHE and EAST_SCRATCH, and run again"
     return "run again when it is reachable: finished work is kept"
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
+# What a disk says of itself rather than of a program's mistake.
+DISK_FAULTS = {
+    *_NO_ROOM, *_NO_LOCKS, errno.EROFS, errno.EACCES, errno.EPERM, errno.ESTALE, errno.EIO
+}  # fmt: skip
+
+
+def disk_fault(
+    doing: str, path: "os.PathLike[str]", error: OSError, setting: str = ""
+) -> StoreError:
+    """The one line for an error of a local (or mounted) disk; `setting` names what moves it."""
+    elsewhere = f", or point {setting} at another disk," if setting else ""
+    if error.errno in _NO_ROOM:
+        next_step = f"free some disk space{elsewhere} and run again: finished work is kept"
+    elif error.errno in _NO_LOCKS:
+        next_step = f"that file system can't lock files; point {setting or 'it'} at a local disk"
+    elif error.errno == errno.ESTALE:
+        next_step = f"mount it anew{elsewhere} and run again: finished work is kept"
+    else:
+        next_step = f"check the path and its permissions{elsewhere} and run again"
+    return StoreError(f"can't {doing} {os.fspath(path)}: {error.strerror or error}; {next_step}")
 
 
 def is_denied(error: BaseException) -> bool:

@@ -10,7 +10,6 @@ linked into place, which fails where one is.
 """
 
 import contextlib
-import errno
 import os
 import re
 import shutil
@@ -19,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from east_core.errors import ArtifactDamaged, StoreError
+from east_core.store.faults import disk_fault
 from east_core.store.files import (
     file_hash,
     known_hash,
@@ -55,16 +55,17 @@ class LocalPlace:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise _failure("read", self.root / path, error) from error
+            raise disk_fault("read", self.root / path, error) from error
 
     def sizes(self, prefix: str) -> dict[str, int]:
         """Every file under a folder with its size; the store's own hidden files left out."""
         found: dict[str, int] = {}
-        for folder, folders, names in os.walk(self.root / prefix):
+        for folder, folders, names in os.walk(self.root / prefix, onerror=_unlisted):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(names):
                 path = Path(folder) / name
-                found[path.relative_to(self.root).as_posix()] = path.stat().st_size
+                with contextlib.suppress(FileNotFoundError):  # removed while we listed
+                    found[path.relative_to(self.root).as_posix()] = path.stat().st_size
         return found
 
     def url(self, path: str) -> str:
@@ -73,7 +74,8 @@ class LocalPlace:
 
     def hash_of(self, path: str, size: int) -> str:  # noqa: ARG002 - remote places need the size
         """SHA-256 of a file, read now."""
-        return file_hash(self.root / path)
+        with _told("read", self.root / path):
+            return file_hash(self.root / path)
 
     def send(self, address: str, attempt: str, folder: Path) -> None:
         """Nothing to send: publishing is a rename."""
@@ -86,12 +88,15 @@ class LocalPlace:
         """The artifact's folder, in place, after checking size and hash of `files`."""
         folder = self.root / record.path_of("")
         for file in files:
-            self._check(folder / file.path, file, record)
+            with _told("read", folder / file.path):
+                self._check(folder / file.path, file, record)
         return folder
 
     def require_free(self, address: str) -> None:
         """Raises StoreError where files that are not ours stand in the way of publishing."""
-        for entry in _entries(self.root / address):
+        with _told("look into", self.root / address):
+            entries = _entries(self.root / address)
+        for entry in entries:
             ours = _CONTENT_FOLDER.fullmatch(entry.name) or any(entry.rglob(RECORD_NAME))
             if not (entry.is_dir() and ours):
                 raise StoreError(
@@ -106,19 +111,20 @@ class LocalPlace:
         except FileExistsError:
             raise
         except OSError as error:
-            raise _failure("publish", self.root / record.address, error) from error
+            raise disk_fault("publish", self.root / record.address, error) from error
 
     def write(self, path: str, data: bytes) -> None:
         """Write a small file, replacing what is there."""
         try:
             write_atomically(self.root / path, data)
         except OSError as error:
-            raise _failure("write", self.root / path, error) from error
+            raise disk_fault("write", self.root / path, error) from error
 
     def delete(self, paths: list[str]) -> None:
         """Remove files; those already gone are no error."""
         for path in paths:
-            (self.root / path).unlink(missing_ok=True)
+            with _told("delete", self.root / path):
+                (self.root / path).unlink(missing_ok=True)
 
     def check(self) -> bool:
         """Write, publish twice, and clean up; True where the second was refused."""
@@ -131,7 +137,7 @@ class LocalPlace:
                 move_folder(probe / "first", probe / "taken")
                 return _refused(probe / "second", probe / "taken")
         except OSError as error:
-            raise _failure("write in", self.root, error) from error
+            raise disk_fault("write in", self.root, error) from error
 
     def close(self) -> None:
         """Nothing to let go: artifacts are read in place."""
@@ -186,6 +192,21 @@ class LocalPlace:
             raise ArtifactDamaged(_damaged(record, file, "does not have its recorded SHA-256"))
 
 
+def _unlisted(error: OSError) -> None:
+    """A folder that can't be listed is no empty one; one that is not there is."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise disk_fault("list", Path(error.filename), error) from error
+
+
+@contextlib.contextmanager
+def _told(doing: str, path: Path) -> Iterator[None]:
+    """Errors of the disk as one line."""
+    try:
+        yield
+    except OSError as error:
+        raise disk_fault(doing, path, error) from error
+
+
 def _entries(folder: Path) -> list[Path]:
     """What is directly in a folder; nothing where there is no folder."""
     return list(folder.iterdir()) if folder.is_dir() else []
@@ -218,12 +239,3 @@ def _damaged(record: ArtifactRecord, file: ArtifactFile, why: str) -> str:
         f"{record.path_of(file.path)} {why}; delete the address {record.address} and run again "
         "(`east verify` lists all damage)"
     )
-
-
-def _failure(doing: str, path: Path, error: OSError) -> StoreError:
-    cure = (
-        "free some disk space and run again: finished work is kept"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT)
-        else "check the path and its permissions"
-    )
-    return StoreError(f"can't {doing} {path}: {error.strerror or error}; {cure}")

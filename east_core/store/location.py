@@ -38,7 +38,10 @@ def is_local(url: str) -> bool:
 
 def local_path(url: str) -> Path:
     """The folder that a local URL names."""
-    return Path(re.sub(r"^(file|local)://", "", url)).expanduser()
+    try:
+        return Path(re.sub(r"^(file|local)://", "", url)).expanduser()
+    except RuntimeError as error:
+        raise StoreError(f"the store {url} can't be found: {error}; give a full path") from error
 
 
 def holds_password(url: str) -> bool:

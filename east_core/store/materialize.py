@@ -11,19 +11,20 @@ So a reader never sees half an artifact, a run killed anywhere goes on from its 
 stage, and every record tells what made it. docs/artifacts.md has the details.
 """
 
+import contextlib
 import dataclasses
-import errno
 import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from east_core.errors import ArtifactConflict, ArtifactMismatch, StoreError
+from east_core.errors import ArtifactConflict, ArtifactMismatch
+from east_core.store.faults import DISK_FAULTS, disk_fault
 from east_core.store.manifest import (
     ArtifactFile,
     ArtifactRecord,
@@ -151,7 +152,8 @@ def _made(
     store: Store, wanted: ArtifactRecord, build: Build, clock: Callable[[], float]
 ) -> ArtifactRecord:
     store.place.require_free(wanted.address)
-    with claim_scratch(store.scratch(), store.root, wanted.address, wanted.fingerprint) as scratch:
+    claimed = claim_scratch(store.scratch(), store.root, wanted.address, wanted.fingerprint)
+    with claimed as scratch, _disk_faults_told(scratch):
         if published := _found(store, wanted):  # by another process, while we waited our turn
             return published
         built = scratch.finished() or _built(store, wanted.address, scratch, build, clock)
@@ -165,21 +167,25 @@ def _built(
 ) -> Built:
     """Build; the files are hashed while they are already on their way to a remote store."""
     started = clock()
-    try:
-        facts = build(scratch.fresh_out())
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise StoreError(
-            f"no space is left where {scratch.root.parent} is; free some, or point EAST_SCRATCH at "
-            "a larger disk, and run again: finished work is kept"
-        ) from error
+    facts = build(scratch.fresh_out())
     plain, seconds = json.loads(canonical_json(dict(facts or {}))), clock() - started
     with ThreadPoolExecutor(1, "east-send") as aside:
         sending = aside.submit(store.place.send, address, scratch.attempt, scratch.out)
         built = scratch.finish(plain, seconds)
     sending.result()
     return built
+
+
+@contextlib.contextmanager
+def _disk_faults_told(scratch: Scratch) -> Iterator[None]:
+    """One line for what goes wrong with the disk under a build: full, read-only, another's."""
+    try:
+        yield
+    except OSError as error:
+        named = str(error.filename or "")
+        if error.errno not in DISK_FAULTS or (named and not named.startswith(str(scratch.root))):
+            raise
+        raise disk_fault("build in", scratch.root.parent, error, "EAST_SCRATCH") from error
 
 
 def _complete(wanted: ArtifactRecord, built: Built, clock: Callable[[], float]) -> ArtifactRecord:

@@ -17,6 +17,7 @@ from typing import Any
 
 from east_core.errors import ArtifactDamaged, StoreError
 from east_core.store.cache import DownloadCache
+from east_core.store.faults import disk_fault
 from east_core.store.filesystem import Transfer
 from east_core.store.manifest import (
     FOLDER_DIGITS,
@@ -74,9 +75,8 @@ class RemotePlace:
         try:
             return self.cache.folder(record, files, download)
         except OSError as error:
-            raise StoreError(
-                f"can't keep {record.address} in the cache {self.cache.root}: {error}; free some "
-                "space there, or point EAST_CACHE at a larger disk"
+            raise disk_fault(
+                f"keep {record.address} in the cache", self.cache.root, error, "EAST_CACHE"
             ) from error
 
     def require_free(self, address: str) -> None:

@@ -27,6 +27,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from east_core.errors import ArtifactConflict
+from east_core.store.faults import disk_fault
 from east_core.store.files import file_hash
 from east_core.store.manifest import FOLDER_DIGITS, ArtifactFile, Json, check_name
 
@@ -101,17 +102,20 @@ def work_folder(folder: Path) -> Path:
 def claim_scratch(base: Path, store: str, address: str, fingerprint: str) -> Iterator[Scratch]:
     """The scratch of an artifact, held by this process alone, and deleted on a clean exit.
 
-    Raises ArtifactConflict where another process is building the same.
+    Raises ArtifactConflict where another process is building the same, StoreError where nothing
+    can be written or locked there.
     """
     root = _root(base, store, address, fingerprint)
-    root.mkdir(parents=True, exist_ok=True)
     lock = root.with_name(f"{root.name}.lock")
-    descriptor = _lock(lock, address)
     try:
+        root.mkdir(parents=True, exist_ok=True)
+        descriptor = _lock(lock, address)
         root.mkdir(exist_ok=True)
+    except OSError as error:
+        raise disk_fault("build in", root.parent, error, "EAST_SCRATCH") from error
+    try:
         yield Scratch(root)
-        shutil.rmtree(root)
-        lock.unlink()
+        _tidy_up(root, lock)
     finally:
         os.close(descriptor)
 
@@ -157,8 +161,8 @@ def _remove_unowned(root: Path) -> int | None:
     lock = root.with_name(f"{root.name}.lock")
     try:
         descriptor = _lock(lock, root.name)
-    except ArtifactConflict:
-        return None
+    except (ArtifactConflict, OSError):
+        return None  # somebody works on it, or it is another user's
     try:
         freed = sum(path.lstat().st_size for path in root.rglob("*"))
         shutil.rmtree(root)
@@ -166,6 +170,14 @@ def _remove_unowned(root: Path) -> int | None:
     finally:
         os.close(descriptor)
     return freed
+
+
+def _tidy_up(root: Path, lock: Path) -> None:
+    try:
+        shutil.rmtree(root)
+        lock.unlink()
+    except OSError as error:
+        raise disk_fault("tidy up", root, error, "EAST_SCRATCH") from error
 
 
 def _last_change(root: Path) -> float:
@@ -203,6 +215,9 @@ def _lock(path: Path, address: str) -> int:
                 f"{address} is being built by another process on this machine (pid {holder}); "
                 "wait for it, or end it and run again"
             ) from None
+        except OSError:
+            os.close(descriptor)
+            raise
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 os.ftruncate(descriptor, 0)
