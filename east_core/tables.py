@@ -20,6 +20,7 @@ from east_core.errors import DataError
 from east_core.records import TokenIds
 
 ROWS_PER_GROUP = 1024
+_IDS_LEVEL = 9  # of zstd
 _ROWS_AT_ONCE = 64  # that are Python objects at the same time when a file is read
 _SCALARS: dict[Any, pa.DataType] = {
     str: pa.string(),
@@ -41,7 +42,7 @@ def schema_of(record: type[Any]) -> pa.Schema:
 def write_table(path: Path | BinaryIO, record: type[Row], rows: Iterable[Row]) -> int:
     """Write `rows` as one Parquet file and return their number; never holds more than a group."""
     schema, count, stream = schema_of(record), 0, iter(rows)
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    with pq.ParquetWriter(path, schema, compression="zstd", **_packing(schema)) as writer:
         while group := list(itertools.islice(stream, ROWS_PER_GROUP)):
             writer.write_table(pa.Table.from_arrays(_columns(group, record), schema=schema))
             count += len(group)
@@ -62,6 +63,29 @@ def read_table(path: Path | BinaryIO, record: type[Row]) -> Iterator[Row]:
 def read_tables(paths: Iterable[Path], record: type[Row]) -> Iterator[Row]:
     """The records of several files, in the order of `paths`."""
     return itertools.chain.from_iterable(read_table(path, record) for path in paths)
+
+
+def _packing(schema: pa.Schema) -> dict[str, Any]:
+    """How columns of token ids are packed, where there are any.
+
+    A dictionary hides the sequences that zstd would find: without one, and at a higher level, the
+    ids of the demo's samples take 64% of the bytes.
+    """
+    paths = [path for field in schema for path in _leaves(field.name, field.type)]
+    ids = {path: _IDS_LEVEL for path, kind in paths if kind == pa.int32()}
+    others = [path for path, kind in paths if path not in ids]
+    return {"use_dictionary": others, "compression_level": ids} if ids else {}
+
+
+def _leaves(path: str, arrow: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
+    """The columns of a Parquet file that a field of this type becomes, and their types."""
+    if pa.types.is_list(arrow):
+        yield from _leaves(f"{path}.list.element", arrow.value_type)
+    elif pa.types.is_struct(arrow):
+        for field in arrow:
+            yield from _leaves(f"{path}.{field.name}", field.type)
+    else:
+        yield path, arrow
 
 
 def _fields_of(record: type[Any]) -> Iterator[pa.Field]:
