@@ -60,6 +60,7 @@ from east_core.engines.trl.messages import (
     TrainingStep,
 )
 from east_core.engines.trl.output import save_checkpoint
+from east_core.engines.trl.patches import use_plain_collectives
 from east_core.engines.trl.trainers import (
     GlobalBatchSampler,
     WeightedCollator,
@@ -149,8 +150,7 @@ def start_process_group(job: RankJob) -> None:
     import deepspeed
 
     if job.device == "cpu":
-        # Its shared-memory collectives take two minutes to compile; plain gloo gives the same.
-        deepspeed.ops.__dict__["__compatible_ops__"] = {}
+        use_plain_collectives()
     deepspeed.init_distributed(
         dist_backend=backend, auto_mpi_discovery=False, verbose=False, timeout=patience
     )

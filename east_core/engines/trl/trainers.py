@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from datasets import Dataset
 from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import TrainingArguments
@@ -35,6 +34,12 @@ from east_core.engines.trl.losses import (
     kto_losses,
     sft_loss,
     weighted_mean,
+)
+from east_core.engines.trl.patches import (
+    OWN_COLUMNS,
+    BoundReference,
+    PreparedRows,
+    rows_one_by_one,
 )
 from east_core.errors import ConfigError
 
@@ -104,11 +109,8 @@ class WeightedCollator:
         """A micro-batch of tensors."""
         weights = torch.tensor([row["weight"] * self.weight_scale for row in rows])
         is_counted = torch.tensor([row["is_counted"] for row in rows])
-        plain = [{k: v for k, v in row.items() if k not in _OWN_COLUMNS} for row in rows]
+        plain = [{k: v for k, v in row.items() if k not in OWN_COLUMNS} for row in rows]
         return {**self.inner(plain), "weights": weights, "is_counted": is_counted}
-
-
-_OWN_COLUMNS = ("weight", "is_counted")
 
 
 @dataclass
@@ -146,12 +148,10 @@ def refuse_packing(arguments: TrainingArguments) -> None:
             raise ConfigError(f"{name} merges examples, so none can have a weight; turn it off")
 
 
-class _Weighted:
+class _Weighted(PreparedRows):
     """What the three trainers share; stands before a TRL trainer in the bases."""
 
-    args: TrainingArguments
     accelerator: Any
-    _signature_columns: list[str]
     loss_is_scaled_for_ga = True  # our losses are shares of the whole step
 
     def __init__(self, *, sampler: GlobalBatchSampler, recipe: Any, **options: Any) -> None:
@@ -160,21 +160,8 @@ class _Weighted:
         self._sums = StepSums()
         super().__init__(**options)
 
-    def _prepare_dataset(self, dataset: Dataset, *_: Any, **__: Any) -> Dataset:
-        return dataset  # tokenised already, see training_data
-
-    def _set_signature_columns_if_needed(self) -> None:
-        super()._set_signature_columns_if_needed()  # type: ignore[misc]
-        self._signature_columns = [*self._signature_columns, *_OWN_COLUMNS]
-
     def _get_train_sampler(self, *_: Any) -> GlobalBatchSampler:
         return self._sampler
-
-    def _prepare_input(self, data: Any) -> Any:
-        """Move to the device and leave the precision alone."""
-        if isinstance(data, dict):
-            return {name: self._prepare_input(value) for name, value in data.items()}
-        return data.to(self.args.device) if isinstance(data, Tensor) else data
 
     def _count(self, batches: Sequence[Batch]) -> Tensor:
         """Examples in the whole optimizer step: all micro-batches of all ranks."""
@@ -252,16 +239,12 @@ class WeightedSFTTrainer(_Weighted, SFTTrainer):  # type: ignore[misc]
         return sft_loss(token_logps, inputs["weights"], counts, step_count, normalisation)
 
 
-class _Preference(_Weighted):
+class _Preference(BoundReference, _Weighted):
     """What DPO and KTO share: log-probabilities of a reference model, computed beforehand."""
 
     def __init__(self, *, reference_fingerprint: str, **options: Any) -> None:
         self._reference_fingerprint = reference_fingerprint
         super().__init__(**options)
-
-    def _precompute_ref_logps(self, *arguments: Any) -> Dataset:
-        self._precompute_model_hash = self._reference_fingerprint
-        return super()._precompute_ref_logps(*arguments)  # type: ignore[misc]
 
 
 class WeightedDPOTrainer(_Preference, DPOTrainer):  # type: ignore[misc]
@@ -289,11 +272,9 @@ class WeightedKTOTrainer(_Preference, KTOTrainer):  # type: ignore[misc]
     _step_kl: Tensor | None = None
 
     def __init__(self, **options: Any) -> None:
-        arguments, rows = options["args"], options["args"].per_device_train_batch_size
-        # TRL refuses micro-batches of one row, since its KL is a micro-batch's; ours is a step's.
-        arguments.per_device_train_batch_size = max(rows, 2)
-        super().__init__(**options)
-        arguments.per_device_train_batch_size = rows
+        arguments: TrainingArguments = options["args"]
+        with rows_one_by_one(arguments):
+            super().__init__(**options)
         self._train_batch_size = arguments.train_batch_size
 
     def get_batch_samples(

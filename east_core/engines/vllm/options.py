@@ -18,6 +18,7 @@ class EngineOptions:
     max_sequences: int
     may_sleep: bool
     trust_remote_code: bool
+    context: int | None = None  # tokens of prompt and completion; None: all that the model has
 
     def llm_arguments(self) -> dict[str, Any]:
         """Arguments of vllm.LLM for this device."""
@@ -26,6 +27,7 @@ class EngineOptions:
             "trust_remote_code": self.trust_remote_code,
             "disable_log_stats": True,
             "enable_prefix_caching": True,
+            **({} if self.context is None else {"max_model_len": self.context}),
         }
         if self.device == "cuda":
             return shared | {
@@ -43,7 +45,9 @@ class EngineOptions:
         }
 
     @classmethod
-    def from_resources(cls, resources: Resources, trust_remote_code: bool) -> "EngineOptions":
+    def from_resources(
+        cls, resources: Resources, trust_remote_code: bool, context: int | None = None
+    ) -> "EngineOptions":
         """The options that a run's resources ask for."""
         return cls(
             device=device_of(resources),
@@ -53,4 +57,5 @@ class EngineOptions:
             max_sequences=resources.max_sequences,
             may_sleep=resources.sleeping_engines,
             trust_remote_code=trust_remote_code,
+            context=context,
         )

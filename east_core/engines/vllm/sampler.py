@@ -98,6 +98,7 @@ class VllmSampler:
         self._inbox: Inbox = queue.SimpleQueue()
         self._built: ModelSource | None = None  # what the engines were built for, or hold since
         self._loaded: ModelSource | None = None  # what they serve; None while they sleep
+        self._context: int | None = 0  # tokens they have room for; None: all that the model has
 
     def __enter__(self) -> Self:
         return self
@@ -115,6 +116,7 @@ class VllmSampler:
         """Yield the shards' completions in order; see `Sampler.sample`."""
         is_done = False
         try:
+            self._make_room(context_for(model, settings))
             self._serve(model)
             for engine in self._engines:
                 engine.child.send(Generate(settings))
@@ -157,6 +159,12 @@ class VllmSampler:
 
     def _held(self, engine: Engine) -> float:
         return memory_in_use(visible_gpus(engine.index, self._resources.tensor_parallel))
+
+    def _make_room(self, context: int | None) -> None:
+        """End engines that have too little room: the next ones have enough for all that came."""
+        if self._context is not None and (context is None or context > self._context):
+            self.close()
+            self._context = context
 
     def _serve(self, model: ModelSource) -> None:
         """Make sure that every engine serves `model`.
@@ -203,7 +211,9 @@ class VllmSampler:
             threading.Thread(target=_read, args=(engine, self._inbox), daemon=True).start()
 
     def _child(self, index: int, model: ModelSource) -> ChildProcess:
-        options = EngineOptions.from_resources(self._resources, model.trust_remote_code)
+        options = EngineOptions.from_resources(
+            self._resources, model.trust_remote_code, self._context
+        )
         module = "east_core.engines.vllm.worker"
         argv = [sys.executable, "-m", module, json.dumps(dataclasses.asdict(options))]
         return ChildProcess(argv, env=_environment(index, self._resources))
@@ -342,6 +352,17 @@ def _read(engine: Engine, inbox: Inbox) -> None:
         return
     ended = f"sampling engine {index} ended with status {child.wait()}; {child.last_words()}"
     inbox.put((index, EngineError(ended)))
+
+
+def context_for(model: ModelSource, settings: GenerationSettings) -> int | None:
+    """The tokens of prompt and completion that an engine needs room for.
+
+    None: all that the model has, where nothing less is asked for.
+    """
+    asked = settings.max_context or settings.needed_context
+    told = json.loads((model.folder / "config.json").read_text("utf-8"))
+    own = told.get("text_config", told).get("max_position_embeddings")
+    return None if asked is None or (own is not None and asked >= own) else asked
 
 
 def _same_architecture(one: ModelSource, other: ModelSource) -> bool:

@@ -19,7 +19,6 @@ from typing import Any
 
 from transformers import AutoTokenizer
 from vllm import LLM, SamplingParams
-from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
 from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind
 
@@ -38,6 +37,7 @@ from east_core.engines.vllm.messages import (
     read_order,
 )
 from east_core.engines.vllm.options import EngineOptions
+from east_core.engines.vllm.patches import repack_output_layer
 from east_core.inputs.chat import ChatTokenizer, prompt_token_ids
 from east_core.inputs.turns import stop_ids
 from east_core.protocols import GenerationSettings
@@ -118,7 +118,7 @@ class Worker:
             question=asked.prompt,
             form=self.settings.prompt,
         )
-        room = self.llm.llm_engine.model_config.max_model_len - len(ids)
+        room = self._context - len(ids)
         if room < 1:
             empty = Completion(text="", finish_reason="length", ids=TokenIds())
             self._answer(asked.key, ids, [empty] * self.settings.samples_per_question)
@@ -140,22 +140,19 @@ class Worker:
         return self.llm is not None and self.llm.llm_engine.has_unfinished_requests()
 
     @property
+    def _context(self) -> int:
+        """Tokens that a prompt and its completion may have."""
+        assert self.llm is not None
+        assert self.settings is not None
+        own: int = self.llm.llm_engine.model_config.max_model_len
+        return min(own, self.settings.max_context or own)
+
+    @property
     def _is_fp32(self) -> bool:
         return self.llm is not None and str(self.llm.llm_engine.model_config.dtype).endswith("32")
 
     def _answer(self, key: str, prompt: list[int], completions: list[Completion]) -> None:
         emit(Answered(key, tuple(completions), TokenIds(prompt)))
-
-
-def repack_output_layer(model: Any) -> None:
-    """Renew the packed copies of weights that vLLM's CPU kernels keep beside the weights.
-
-    A reload (vLLM 0.32) renews them for every layer that it loads, but not for an output layer that
-    is tied to the embedding: that one would go on giving the first checkpoint's logits.
-    """
-    for layer in model.modules():
-        if hasattr(layer, "cpu_linear") and layer.weight.numel():
-            dispatch_cpu_unquantized_gemm(layer, remove_weight=False)
 
 
 def sampling_params(

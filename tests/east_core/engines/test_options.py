@@ -1,0 +1,34 @@
+"""How an engine is built: its context is what is asked for, where the model has that much."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from east_core.config import Resources
+from east_core.engines.vllm.options import EngineOptions
+from east_core.engines.vllm.sampler import context_for
+from east_core.protocols import GenerationSettings, ModelSource
+
+
+@pytest.mark.parametrize(
+    ("asked", "needed", "context"),
+    [
+        (None, None, None),  # the model's own
+        (None, 900, 900),
+        (512, 900, 512),  # the user's word counts
+        (None, 131072, None),
+        (200000, 900, None),  # never more than the model has
+    ],
+)
+def test_an_engine_has_room_for_what_is_needed(
+    tmp_path: Path, asked: int | None, needed: int | None, context: int | None
+) -> None:
+    config = {"text_config": {"max_position_embeddings": 131072}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    settings = GenerationSettings(
+        8, 1.0, 1.0, 64, None, (), 0, max_context=asked, needed_context=needed
+    )
+    assert context_for(ModelSource(tmp_path, "m"), settings) == context
+    options = EngineOptions.from_resources(Resources(device="cpu"), False, context)
+    assert options.llm_arguments().get("max_model_len") == context
