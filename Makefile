@@ -17,7 +17,7 @@ ifeq ($(EXTRA)-$(UV_FIND_LINKS),cpu-)
 TORCH_BACKEND := --torch-backend=cpu
 endif
 
-.PHONY: help install demo test test-slow lint format docs coverage ui bench exactness faults requirements clean
+.PHONY: help install demo test test-slow lint format docs coverage ui bench answers exactness faults requirements clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -63,6 +63,9 @@ format: install  ## Format the code.
 
 bench: install  ## Measure speed and memory as ratios: docs/benchmarks.md (about 25 minutes).
 	$(BIN)/python -m benchmarks.run
+
+answers: install  ## Grade 52,000 pairs of known truth: docs/answers.md (about 10 minutes).
+	$(BIN)/python -m benchmarks.answers --out docs/answers.md
 
 exactness: install  ## Prove the training weights: docs/exactness.md (a quarter of an hour).
 	$(BIN)/python -m pytest -m exactness --write-pages tests/integration/test_exactness.py

@@ -1,7 +1,7 @@
 r"""What an answer is, once read: the form that all comparing works on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
@@ -68,6 +68,8 @@ def bracketed(brackets: str, items: Sequence[Form], latex: str) -> Form:
 
 def solved(label: str, item: Form, latex: str, difference: str = "", relation: str = "=") -> Form:
     """The statement that `label` is `item`."""
+    if relation == "=" and item.kind in ("number", "expression"):
+        difference = f"({label})-({item.latex})"
     return Form(
         "statement",
         f"statement:{label}:{item.key}",
@@ -81,7 +83,7 @@ def solved(label: str, item: Form, latex: str, difference: str = "", relation: s
 
 def relabelled(form: Form, label: str) -> Form:
     """The same statement of another name."""
-    return replace(form, label=label, key=f"statement:{label}:{form.items[0].key}", difference="")
+    return solved(label, form.items[0], form.latex, relation=form.relation)
 
 
 EMPTY = Form("text", "text:empty set", r"\emptyset")

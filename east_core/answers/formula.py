@@ -75,7 +75,6 @@ def read_formula(latex: str) -> Node | None:
     return node if reader.is_done else None
 
 
-@functools.lru_cache(maxsize=1 << 14)
 def variables(node: Node) -> frozenset[str]:
     """The names that the value of a formula depends on."""
     below = frozenset[str]().union(*map(variables, node.args)) if node.args else frozenset[str]()

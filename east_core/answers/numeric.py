@@ -39,10 +39,9 @@ for _context, _digits in zip(_CONTEXTS, DIGITS, strict=True):
 
 def same_value(a: str, b: str) -> bool | None:
     """Whether two formulas are equal; None where one is not read or has too few values."""
-    left, right = read_formula(a), read_formula(b)
-    if left is None or right is None:
+    if read_formula(a) is None or read_formula(b) is None:
         return None
-    constant = not (variables(left) | variables(right))
+    constant = not (_names(a) | _names(b))
     seen = 0
     for number in range(1 if constant else POINTS):
         verdict = _equal(a, b, number)
@@ -54,10 +53,9 @@ def same_value(a: str, b: str) -> bool | None:
 
 def same_up_to_factor(a: str, b: str) -> int | None:
     """1 or -1 where a = c b with a constant c of that sign; 0 where not; None where unknown."""
-    left, right = read_formula(a), read_formula(b)
-    if left is None or right is None:
+    if read_formula(a) is None or read_formula(b) is None:
         return None
-    if variables(left) != variables(right) or not variables(left):
+    if _names(a) != _names(b) or not _names(a):
         return 0
     values = {number: (_value(a, number, 1), _value(b, number, 1)) for number in range(POINTS)}
     known = [n for n, pair in values.items() if all(map(_is_real_factor, pair))]
@@ -70,8 +68,7 @@ def same_up_to_factor(a: str, b: str) -> int | None:
 
 def approximate(latex: str) -> float | None:
     """The value of a formula without variables as a double; None where it is not real."""
-    node = read_formula(latex)
-    if node is None or variables(node):
+    if read_formula(latex) is None or _names(latex):
         return None
     value = _value(latex, 0, 0)
     try:
@@ -82,8 +79,7 @@ def approximate(latex: str) -> float | None:
 
 def rational_value(latex: str) -> Fraction | None:
     """The exact value of a formula of numbers alone, None where it is none or not rational."""
-    node = read_formula(latex)
-    if node is None or variables(node):
+    if read_formula(latex) is None or _names(latex):
         return None
     value = _value(latex, 0, 0)
     return value if isinstance(value, Fraction) else None
@@ -91,8 +87,8 @@ def rational_value(latex: str) -> Fraction | None:
 
 def rounds_to(latex: str, decimal: Fraction, places: int) -> bool:
     """Whether the value of a constant is `decimal` when rounded to so many places."""
-    node = read_formula(latex)
-    value = None if node is None or variables(node) else _value(latex, 0, 0)
+    constant = read_formula(latex) is not None and not _names(latex)
+    value = _value(latex, 0, 0) if constant else None
     if value is None or imaginary(value):
         return False
     context = _CONTEXTS[0]
@@ -164,6 +160,12 @@ def _is_real_factor(value: Value | None) -> bool:
 
 
 @functools.lru_cache(maxsize=1 << 14)
+def _names(latex: str) -> frozenset[str]:
+    node = read_formula(latex)
+    return frozenset() if node is None else variables(node)
+
+
+@functools.lru_cache(maxsize=1 << 14)
 def _holds_i(latex: str) -> bool:
     node = read_formula(latex)
     return node is not None and _has(node, "i")
@@ -179,7 +181,7 @@ def _value(latex: str, number: int, level: int) -> Value:
     node = read_formula(latex)
     if node is None:
         return None
-    point = {name: _coordinate(name, number) for name in variables(node)}
+    point = {name: _coordinate(name, number) for name in _names(latex)}
     try:
         with _LOCK:
             return Evaluation(_CONTEXTS[level], DIGITS[level]).value(node, point)

@@ -135,7 +135,7 @@ _SPACE = re.compile(r"(\\[A-Za-z]+(?=\s+[A-Za-z])|[0-9](?=\s+[0-9]))\s+|\s+")
 def squeeze(latex: str) -> str:
     r"""Without spaces, but for one that ends a command ("\pi r") or parts two numbers."""
     joined = _SPACE.sub(lambda match: f"{match[1]} " if match[1] else "", latex)
-    return re.sub(r"([_^])\{([0-9A-Za-z])\}", r"\1\2", joined)
+    return re.sub(r"([_^])\{([0-9A-Za-z])\}(?![0-9])", r"\1\2", joined)
 
 
 _WRAPPED = re.compile(r"\\(?:text|boxed|fbox)\s*\{((?:[^{}]|\{[^{}]*\})*)\}")

@@ -113,7 +113,7 @@ def _solved_equation(parts: list[str], relations: list[str], latex: str, read: R
     if r"\approx" in between:
         right = rights[between.index(r"\approx")]
     label = squeeze(parts[0])
-    return solved(label, read(right), squeeze(latex), _difference(label, right))
+    return solved(label, read(right), squeeze(latex))
 
 
 def _is_label(part: str) -> bool:

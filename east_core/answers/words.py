@@ -67,7 +67,7 @@ def _is_word(letters: str) -> bool:
     """Lower-case letters in the order of the alphabet are how a product of variables is written."""
     if len(letters) < 2 or letters.lower() in _SHORT_WORDS:
         return len(letters) >= 2
-    is_product = letters.islower() and list(letters) == sorted(set(letters)) and len(letters) <= 4
+    is_product = letters.islower() and list(letters) == sorted(set(letters)) and len(letters) <= 3
     return not is_product
 
 
