@@ -14,6 +14,7 @@ from east_core.answers.canonical import canonical_form
 from east_core.answers.extraction import AnswerPolicy, completion_answer
 from east_core.answers.form import Form
 from east_core.answers.grading import Grader
+from east_core.answers.thinking import MARKS_ALONE, Thinking
 from east_core.records import AnswerCluster, AnswerClusters, SampledQuestion
 
 
@@ -28,30 +29,40 @@ class _Reading:
     has_gold: bool
 
 
-def cluster(question: SampledQuestion, grader: Grader, policy: AnswerPolicy) -> AnswerClusters:
+def cluster(
+    question: SampledQuestion,
+    grader: Grader,
+    policy: AnswerPolicy,
+    thinking: Thinking = MARKS_ALONE,
+) -> AnswerClusters:
     """The answer clusters of one question; the one equal to the gold answer is correct."""
-    reading = _read(question, policy)
+    reading = _read(question, policy, thinking)
     return _clusters(reading, grader.partition(reading.forms))
 
 
 def cluster_all(
-    questions: Iterable[SampledQuestion], grader: Grader, policy: AnswerPolicy
+    questions: Iterable[SampledQuestion],
+    grader: Grader,
+    policy: AnswerPolicy,
+    thinking: Thinking = MARKS_ALONE,
 ) -> Iterator[AnswerClusters]:
     """`cluster` for a stream of questions, in order; a few are in flight over the workers."""
     readings: list[_Reading] = []
 
     def jobs() -> Iterator[tuple[Form, ...]]:
         for question in questions:
-            readings.append(_read(question, policy))
+            readings.append(_read(question, policy, thinking))
             yield readings[-1].forms
 
     for labels in grader.partitions(jobs()):
         yield _clusters(readings.pop(0), labels)
 
 
-def _read(sampled: SampledQuestion, policy: AnswerPolicy) -> _Reading:
+def _read(sampled: SampledQuestion, policy: AnswerPolicy, thinking: Thinking) -> _Reading:
     """Extract every answer and give each distinct form a number; the gold form is number 0."""
-    answers = tuple(completion_answer(completion, policy) for completion in sampled.completions)
+    answers = tuple(
+        completion_answer(completion, policy, thinking) for completion in sampled.completions
+    )
     gold = sampled.question.answer
     gold_form = None if gold is None else canonical_form(gold)
     forms = [] if gold_form is None else [gold_form]

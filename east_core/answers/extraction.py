@@ -4,8 +4,10 @@ Named policies say where an answer may stand:
 
     boxed      the last complete \boxed{...} (or \fbox{...}); nothing else counts
     hash       the last line "#### 72", as in GSM8K's solutions
-    lenient    boxed, else hash, else "the answer is ...", else a response that is only an answer
+    lenient    boxed, else hash, else <answer>72</answer>, else "the answer is ...", else a response
+               that is only an answer
 
+Of a reasoning model's completion only what follows the thinking is read (`thinking.py`).
 Training candidates are read strictly ("boxed"), so that the model is taught to box its answer;
 benchmarks are read leniently. No policy takes "the last number of the text": a response that
 names no answer has none, and that outcome is counted. docs/answers.md has the reasons.
@@ -17,6 +19,7 @@ from typing import Literal
 
 from east_core.answers.canonical import canonical_form
 from east_core.answers.grading import Grader
+from east_core.answers.thinking import MARKS_ALONE, Thinking, answering_part
 from east_core.records import Completion
 
 __all__ = [
@@ -37,21 +40,71 @@ _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)")
 _BOX_OR_BRACE = re.compile(r"(?P<box>\\(?:boxed|fbox)\s*\{)|\\[\\{}]|(?P<open>\{)|(?P<close>\})")
 _BRACELESS_BOX = re.compile(r"\\(?:boxed|fbox)\s+([^\s${}\\]{1,64}?)(?=[\s$.,;]|$)")
 _HASH = re.compile(r"(?<!#)#{4}(?!#)([^\n]*)")
+_TAGGED = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.DOTALL | re.IGNORECASE)
+_BOLD = r"(?:\*\*\s*)?"
+_IS = (
+    r"(?:is|are|was|=|:|equals|(?:will|would|should|must)\s+be|becomes|comes\s+(?:out\s+)?to(?:\s+be)?"
+    r"|turns\s+out\s+to\s+be)"
+)
 _ANNOUNCED = re.compile(
-    r"\b(?:answer|result)\s*(?:\*\*\s*)?(?:is|are|=|:)\s*(?::\s*)?(?:\*\*\s*)?", re.IGNORECASE
+    r"\b(?:answer|result|output|(?:correct|right|best)\s+(?:option|choice|one))"
+    rf"(?:\s+to\s+[^.\n]{{1,80}}?)?\s*{_BOLD}(?:(?<=\s)|(?<=\*)|(?=[=:])){_IS}(?!\w)\s*(?::\s*)?{_BOLD}",
+    re.IGNORECASE,
 )
-_STATEMENT = re.compile(
-    r"\$\$[^$]{1,1000}\$\$|\$[^$\n]{1,1000}\$(?:\s*\\?%)?|\\\(.{1,1000}?\\\)"
-    r"|\\\[.{1,1000}?\\\]|[^\n]{1,200}"
+_UNSURE = re.compile(
+    r"(?:n't|\b(?:not|never|if|whether|suppose|supposing|unless|assume|assuming|hardly|why))\s+"
+    r"(?:(?:think|believe|mean|say|sure|clear|know|certain|we|i|that|the|your|my|his|her|a|an"
+    r"|final|correct|right|only|possible|true)\s+)*\Z",
+    re.IGNORECASE,
 )
-_SENTENCE_END = re.compile(r"[.;!?](?=\s|$)|\*\*|\s(?:because|since|which|so|as|I hope)\b")
+_LONGEST_DOUBT = 60
+_NEGATED = re.compile(
+    r"(?:not|n't|never|neither|no\s+longer|un(?:known|clear|certain)|wrong|incorrect|correct|right)\b",
+    re.IGNORECASE,
+)
+_INSTEAD = re.compile(
+    r"(?:not|n't)\s[^\n.;]{1,80}?(?:[.;,]\s*(?:but\s+)?(?:it|that)(?:\s+is|'s)\s+|,?\s+but\s+)",
+    re.IGNORECASE,
+)
+_LEAD = re.compile(
+    r"(?:,?\s*(?:therefore|thus|hence|so|then|simply|just|exactly|precisely|indeed|clearly|obviously"
+    r"|actually|approximately|about|roughly|of\s+course|in\s+fact|again|still|also|now|only|always"
+    r"|given\s+by|equal\s+to|found\s+to\s+be|(?:the\s+)?(?:option|choice|letter)|the\s+(?:number|value))"
+    r"\b\s*[,:]?\s*)+(?=\S)",
+    re.IGNORECASE,
+)
+_FENCED = re.compile(r"```[\w+-]*[ \t]*\n?([^\n`]{1,200})\n?[ \t]*```")
+_FORMULA = re.compile(
+    r"\$\$[^$]{1,1000}\$\$|\$[^$\n]{1,1000}\$(?:\s*\\?%)?|\\\(.{1,1000}?\\\)|\\\[.{1,1000}?\\\]"
+)
+_LINE = re.compile(r"[^\n]{1,200}")
+_SENTENCE_END = re.compile(
+    r"[.;!?](?=\s|$)|\*\*|</answer>|\s(?:because|since|which|so|as|where|when|I hope)\b"
+)
+_CHOSEN = re.compile(
+    r"(?:\b(?:option|choice|answer)\s+)?(?P<first>\([A-Z]\)|\b[A-Z]\b)\s+is\s+(?:the\s+)?"
+    r"(?:(?:correct|right|best|final)(?:\s+(?:answer|option|choice|one))?|answer)\b"
+    r"|\b(?:go\s+with|choose|pick|select|opt\s+for|think\s+it(?:\s+is|'s))\s+"
+    r"(?:option\s+|choice\s+)?"
+    r"(?P<second>\([A-Z]\)|[A-Z]\b)(?!')"
+)
+_LETTERED = re.compile(r"[A-Z]|\([A-Z]\)[^\n]*|[A-Z][.):](?:\s[^\n]*)?")
+_CLAUSE = re.compile(
+    r"(?:that|not|if|whether|to|we|you|they|he|she|it|there|this|these|how|what|in|on|at|by|for"
+    r"|found|obtained|given|let|first|ok|okay|sure|well|hmm+|wait|yeah|i|sorry|step)\b",
+    re.IGNORECASE,
+)
+_SLIP = re.compile(r"\\(?:boxed|fbox)|<answer>|\banswer", re.IGNORECASE)
+_VERDICT = re.compile(r"(yes|no|true|false)\b[,.:;]", re.IGNORECASE)
 _REFUSAL = re.compile(
     r"(?:\\text\{)?\s*(?:no answer|n/?a|unknown|i (?:don't|do not|can't|cannot) \w+|\?+"
     r"|(?:your |the |final )*answer)\s*\.?\s*\}?",
     re.IGNORECASE,
 )
 _LONGEST_BARE_ANSWER = 64
-_MOST_WORDS = 3
+_LONGEST_LINE = 200
+_MOST_WORDS = 8
+_MOST_BARE_WORDS = 3
 
 
 def extract_answer(text: str, policy: AnswerPolicy) -> str | None:
@@ -63,14 +116,19 @@ def extract_answer(text: str, policy: AnswerPolicy) -> str | None:
     return None if answer is None or _REFUSAL.fullmatch(answer) else answer
 
 
-def completion_answer(completion: Completion, policy: AnswerPolicy) -> str | None:
-    """The answer of a completion; one cut off at max_tokens is read strictly.
+def completion_answer(
+    completion: Completion, policy: AnswerPolicy, thinking: Thinking = MARKS_ALONE
+) -> str | None:
+    """The answer of a completion, behind its thinking; one cut off at max_tokens is read strictly.
 
-    "#### 7" at the end of a truncated text may have been on its way to "#### 72"; a closed box
-    can no longer grow, so it counts among the clusters (it is never a training target).
+    One that never ends its thinking has none. "#### 7" at the end of a truncated text may have been
+    on its way to "#### 72"; a closed box can no longer grow, so it counts among the clusters (it is
+    never a training target).
     """
-    truncated = completion.finish_reason == "length"
-    return extract_answer(completion.text, "boxed" if truncated else policy)
+    text = answering_part(completion.text, thinking)
+    if text is None:
+        return None
+    return extract_answer(text, "boxed" if completion.finish_reason == "length" else policy)
 
 
 def gold_answer(solution: str, format: GoldFormat) -> str | None:  # noqa: A002
@@ -103,10 +161,20 @@ def _closing_content(text: str, start: int) -> str | None:
     return None
 
 
+def has_several_boxes(solution: str) -> bool:
+    """Whether a solution boxes different things, of which only the last is taken for its answer."""
+    inner = (content for content in _complete_boxes(solution) if not _BOX_COMMAND.search(content))
+    return len(set(inner)) > 1
+
+
 def _last_complete_box(text: str) -> str | None:
+    return next(reversed(_complete_boxes(text)), None)
+
+
+def _complete_boxes(text: str) -> list[str]:
     """One pass with a stack: a thousand unclosed boxes cost no more than one."""
     stack: list[int | None] = []
-    found = None
+    found = []
     for token in _BOX_OR_BRACE.finditer(text):
         if token["box"]:
             stack.append(token.end())
@@ -115,7 +183,8 @@ def _last_complete_box(text: str) -> str | None:
         elif token["close"] and stack:
             start = stack.pop()
             content = "" if start is None else text[start : token.start()].strip()
-            found = content or found
+            if content:
+                found.append(content)
     return found
 
 
@@ -129,28 +198,84 @@ def _last_hash(text: str) -> str | None:
     return next(filter(None, reversed(lines)), None)
 
 
-def _last_stated(text: str) -> str | None:
-    """What follows the last "answer is", as a formula in dollars or up to the sentence's end."""
-    end = max((match.end() for match in _ANNOUNCED.finditer(text)), default=None)
-    statement = None if end is None else _STATEMENT.match(text, end)
-    if statement is None:
+def _last_tagged(text: str) -> str | None:
+    """What stands in the last <answer>...</answer>: an answer, or a text that holds one."""
+    contents = [content.strip() for content in _TAGGED.findall(text)]
+    last = next(filter(None, reversed(contents)), None)
+    if last is None:
         return None
-    stated = statement[0]
-    if stated[0] not in "$\\":
-        stated = _SENTENCE_END.split(stated, maxsplit=1)[0]
-    return _if_answer(stated, words=_MOST_WORDS)
+    is_short = "\n" not in last and len(last) <= _LONGEST_LINE
+    return _in_tag(last) or (last if is_short else None)
+
+
+def _in_tag(text: str) -> str | None:
+    return last_box(text) or _last_hash(text) or _last_stated(text)
+
+
+def _last_stated(text: str) -> str | None:
+    """The last answer that is announced: "the answer is ...", "B is correct", "I'd go with B".
+
+    What an "answer is not ..." or "if the answer is ..." names is no answer.
+    """
+    announced = [(match.start(), match.end()) for match in _ANNOUNCED.finditer(text)]
+    chosen = list(_CHOSEN.finditer(text))
+    for start, end in reversed(announced):
+        later = [match for match in chosen if match.start() >= start]
+        if later and (found := _chosen_letter(later[-1])):
+            return found
+        if not _is_unsure(text, start) and (found := _stated(text, end)):
+            return found
+    return _chosen_letter(chosen[-1]) if chosen else None
+
+
+def _is_unsure(text: str, start: int) -> bool:
+    return _UNSURE.search(text, max(0, start - _LONGEST_DOUBT), start) is not None
+
+
+def _chosen_letter(match: re.Match[str]) -> str | None:
+    """The letter; "I" is none but in parentheses, for it begins sentences."""
+    letter = match["first"] or match["second"]
+    return None if letter == "I" else letter
+
+
+def _stated(text: str, start: int) -> str | None:
+    """What is stated at `start`: a formula, code, or words up to the sentence's end."""
+    instead = _INSTEAD.match(text, start)
+    if instead:
+        start = instead.end()
+    elif _NEGATED.match(text, start):
+        return None
+    lead = _LEAD.match(text, start)
+    start = lead.end() if lead else start
+    for pattern in (_FORMULA, _FENCED, _LINE):
+        match = pattern.match(text, start)
+        if match is not None:
+            stated = match[match.lastindex or 0]
+            if pattern is _LINE:
+                stated = _SENTENCE_END.split(stated, maxsplit=1)[0]
+            if found := _if_answer(stated, words=0 if pattern is _FORMULA else _MOST_WORDS):
+                return found
+    return None
 
 
 def _first_found(text: str) -> str | None:
-    return last_box(text) or _last_hash(text) or _last_stated(text) or _bare_answer(text)
+    return (
+        last_box(text)
+        or _last_hash(text)
+        or _last_tagged(text)
+        or _last_stated(text)
+        or _bare_answer(text)
+    )
 
 
 def _bare_answer(text: str) -> str | None:
-    """A response that is nothing but an answer, such as "0.5" or "$(1, 2)$"."""
+    """A response that is nothing but an answer, such as "0.5", "$(1, 2)$", "(B) mitochondria"."""
     stripped = text.strip()
-    if len(stripped) > _LONGEST_BARE_ANSWER or _BOX_COMMAND.search(stripped):
+    fenced = _FENCED.fullmatch(stripped)
+    stripped = fenced[1].strip() if fenced else stripped
+    if len(stripped) > _LONGEST_BARE_ANSWER or _SLIP.search(stripped):
         return None  # a box that was not found is not an answer but a slip
-    return _if_answer(stripped, words=0)
+    return _if_answer(stripped, words=_MOST_BARE_WORDS)
 
 
 _FINDERS: dict[AnswerPolicy, Callable[[str], str | None]] = {
@@ -161,11 +286,15 @@ _FINDERS: dict[AnswerPolicy, Callable[[str], str | None]] = {
 
 
 def _if_answer(text: str, words: int) -> str | None:
-    """`text` if it reads as mathematics, as the letter of a choice, or as so many words."""
-    answer = text.strip().rstrip(".,;:").strip()
+    """`text` if it reads as mathematics, as the choice of a letter, or as so many words."""
+    answer = text.strip().strip("*`").strip()
+    verdict = _VERDICT.match(answer)
+    if verdict:
+        return verdict[1]
+    answer = answer.rstrip(".,;:").strip()
     if not answer:
         return None
-    form = canonical_form(answer)
-    is_choice = form.kind == "text" and len(form.latex) == 1
-    is_phrase = form.kind == "text" and len(form.latex.split()) <= words
-    return answer if form.is_mathematical or is_choice or is_phrase else None
+    if canonical_form(answer).is_mathematical or _LETTERED.fullmatch(answer):
+        return answer
+    is_phrase = len(answer.split()) <= words and not _CLAUSE.match(answer)
+    return answer if is_phrase and "\n" not in answer else None

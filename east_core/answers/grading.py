@@ -33,6 +33,11 @@ from east_core.errors import EngineError
 
 SECONDS = 3.0
 """CPU time for reading one answer or comparing one pair."""
+QUESTION_SECONDS = 10.0
+"""CPU time for all readings and comparisons of one question; what is left then is undecided.
+
+Not a setting: it can change what counts as equal, and ordinary questions take milliseconds.
+"""
 MEGABYTES = 2048
 """Address space of a worker's child."""
 
@@ -50,18 +55,23 @@ class Grader:
     """Decides which answers are equal; a context manager over its worker processes.
 
     `processes` workers at most are started, when needed. `undecided` counts the comparisons that
-    no worker could finish within `seconds` of CPU time and `megabytes` of address space; each
-    counts as "different". Safe to share between threads. Verdicts are kept for the whole run.
+    no worker could finish within `seconds` of CPU time and `megabytes` of address space, or that
+    were left when their question had taken `question_seconds`; each counts as "different". Safe to
+    share between threads. Verdicts are kept for the whole run.
 
     Raises EngineError where a worker can't be started at all (math-verify is not installed).
     """
 
     def __init__(
-        self, processes: int = 2, seconds: float = SECONDS, megabytes: int = MEGABYTES
+        self,
+        processes: int = 2,
+        seconds: float = SECONDS,
+        megabytes: int = MEGABYTES,
+        question_seconds: float = QUESTION_SECONDS,
     ) -> None:
         self.undecided = 0
         self._processes = processes
-        self._limits = (seconds, megabytes)
+        self._limits = (seconds, megabytes, question_seconds)
         self._workers: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
         for _ in range(processes):
             self._workers.put(None)  # a place for a worker that is started when it is needed
@@ -138,7 +148,8 @@ class Grader:
         with self._lock:
             if len(self._memo) > _MEMO_SIZE:
                 self._memo.clear()
-            self._memo.update(asked)
+            # what one question had no time for, another may have
+            self._memo.update({pair: said for pair, said in asked.items() if said is not None})
             verdicts = known | asked
             self.undecided += sum(verdict is None for verdict in verdicts.values())
         return verdicts
@@ -184,8 +195,9 @@ def _answers(verdicts: Verdicts) -> Ask:
 class _Worker:
     """One worker process, in a process group of its own so that nothing of it outlives a kill."""
 
-    def __init__(self, seconds: float, megabytes: int) -> None:
-        self._seconds = seconds
+    def __init__(self, seconds: float, megabytes: int, question_seconds: float) -> None:
+        self._budget = question_seconds
+        self._wall = _WALL_FACTOR * (question_seconds + seconds)
         self._connection, theirs = Pipe()
         descriptor = theirs.fileno()
         arguments = [str(descriptor), str(seconds), str(megabytes)]
@@ -220,11 +232,14 @@ class _Worker:
         """The verdict on each pair; EOFError where the process is lost."""
         forms = sorted({latex for pair in pairs for latex in pair})
         number = {latex: index for index, latex in enumerate(forms)}
-        job = {"forms": forms, "pairs": [(number[a], number[b]) for a, b in pairs]}
+        job = {
+            "forms": forms,
+            "pairs": [(number[a], number[b]) for a, b in pairs],
+            "budget": self._budget,
+        }
         try:
             self._connection.send_bytes(json.dumps(job).encode())
-            limit = _WALL_FACTOR * self._seconds * (len(forms) + len(pairs))
-            if not self._connection.poll(limit):
+            if not self._connection.poll(self._wall):
                 raise EOFError
             answers = json.loads(self._connection.recv_bytes())
         except (EOFError, OSError):

@@ -4,8 +4,8 @@ Started by `east_core.answers.grading` as `python -P grading_worker.py FD SECOND
 imports math-verify once and then works through a child made by fork. The kernel ends that child
 when one step takes more than SECONDS of CPU time (ITIMER_PROF, which no library can swallow and
 which does not depend on how busy the machine is) or makes it ask for more than MEGABYTES of address
-space. A new child takes milliseconds, the import would take seconds. math-verify's own time-outs
-are off.
+space; a job, which is one question's, has a budget of CPU time for all its steps besides. A new
+child takes milliseconds, the import would take seconds. math-verify's own time-outs are off.
 
 Answers only ever pass through the LaTeX grammar of math-verify: never through eval, sympify or
 sympy's parse_expr. The file imports nothing of east_core, so that it starts fast and from anywhere.
@@ -97,6 +97,7 @@ class Child:
 
     def __init__(self, seconds: float, megabytes: int, inherited: Connection) -> None:
         self.steps = 0
+        self._seconds = seconds
         self._jobs, theirs = Pipe()
         self.pid = os.fork()
         if self.pid == 0:
@@ -110,13 +111,19 @@ class Child:
         """Hand over steps: (i, i) reads form i, (i, j) compares the two."""
         self._jobs.send((forms, steps))
 
-    def verdict(self) -> bool | None:
-        """The outcome of the next step; None where the child died of it."""
+    def verdict(self) -> tuple[bool | None, float]:
+        """The outcome of the next step, None where the child died of it, and its CPU seconds."""
         self.steps += 1
         try:
-            return self._jobs.recv_bytes() == b"1"
+            told = self._jobs.recv_bytes()
         except (EOFError, ConnectionResetError):
-            return None
+            return None, self._seconds
+        return told[:1] == b"1", float(told[1:])
+
+    def kill(self) -> None:
+        """End the child in the middle of a step."""
+        os.kill(self.pid, signal.SIGKILL)
+        self.end()
 
     def end(self) -> None:
         """Reap the child; closing the pipe ends one that still lives."""
@@ -136,8 +143,8 @@ def _serve_steps(jobs: Connection, seconds: float, megabytes: int) -> None:
         for i, j in steps:
             signal.setitimer(signal.ITIMER_PROF, seconds)
             verdict = is_read(forms[i]) if i == j else same(forms[i], forms[j])
-            signal.setitimer(signal.ITIMER_PROF, 0)
-            jobs.send_bytes(b"1" if verdict else b"0")
+            left, _ = signal.setitimer(signal.ITIMER_PROF, 0)
+            jobs.send_bytes(f"{int(verdict)}{seconds - left:.6f}".encode())
 
 
 class Examiner:
@@ -148,13 +155,16 @@ class Examiner:
         self._parent = parent
         self._child: Child | None = None
         self._lethal: set[str] = set()
+        self._left = 0.0  # of the job's budget, in CPU seconds
 
-    def examine(self, forms: list[str], pairs: list[Pair]) -> list[bool | None]:
+    def examine(self, forms: list[str], pairs: list[Pair], budget: float) -> list[bool | None]:
         """Whether each pair of forms is equal; None where that could not be decided.
 
         Every form is read first, so that one that can't be read costs its time once. A form whose
-        comparisons have died `_DEATHS_PER_FORM` times is compared no further in this job.
+        comparisons have died `_DEATHS_PER_FORM` times is compared no further in this job, and
+        nothing is once the job has taken `budget` seconds of CPU time.
         """
+        self._left = budget
         outcomes: dict[Pair, bool | None] = {}
         deaths: Counter[int] = Counter()
         steps = [*((index, index) for index in range(len(forms))), *pairs]
@@ -167,8 +177,13 @@ class Examiner:
     def _is_open(
         self, forms: list[str], step: Pair, outcomes: dict[Pair, bool | None], deaths: Counter[int]
     ) -> bool:
-        return step not in outcomes and all(
-            deaths[index] < _DEATHS_PER_FORM and forms[index] not in self._lethal for index in step
+        return (
+            self._left > 0
+            and step not in outcomes
+            and all(
+                deaths[index] < _DEATHS_PER_FORM and forms[index] not in self._lethal
+                for index in step
+            )
         )
 
     def _work(
@@ -178,9 +193,14 @@ class Examiner:
         child = self._living_child()
         child.start(forms, steps)
         for step in steps:
-            outcomes[step] = child.verdict()
+            outcomes[step], spent = child.verdict()
+            self._left -= spent
             if outcomes[step] is None:
                 return step
+            if self._left <= 0:
+                child.kill()
+                self._child = None
+                return None
         return None
 
     def _bury(self, forms: list[str], step: Pair, deaths: Counter[int]) -> None:
@@ -221,7 +241,7 @@ def main() -> None:
             examiner.dismiss()
             return
         pairs = [(i, j) for i, j in job["pairs"]]
-        parent.send_bytes(json.dumps(examiner.examine(job["forms"], pairs)).encode())
+        parent.send_bytes(json.dumps(examiner.examine(job["forms"], pairs, job["budget"])).encode())
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ class SamplingRecipe(Frozen):
             "stop_token_ids",
             "assistant_prefix",
             "max_context",
+            "thinking_end",
         }
     )
 
@@ -88,6 +89,14 @@ class SamplingRecipe(Frozen):
         ge=2,
         description="Longest prompt plus completion in tokens, for which the engine keeps room. "
         "None: what the longest prompt and max_tokens need.",
+    )
+    thinking_end: str = Field(
+        "auto",
+        min_length=1,
+        description="What ends a model's thinking; only what follows is an answer, and a "
+        "completion that is cut off before has none. auto: the marks of the known families "
+        "(</think>, [/THINK], ...), where a completion has them or the chat template begins the "
+        "thinking. Any other text is the one mark; a completion without it has no answer.",
     )
     adaptive: AdaptiveRecipe | None = Field(
         None,

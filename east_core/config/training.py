@@ -1,9 +1,10 @@
 """Settings of the losses: SFT, DPO and KTO."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from east_core.answers.extraction import AnswerPolicy
 from east_core.config.base import Frozen
 
 
@@ -22,6 +23,8 @@ class LoraRecipe(Frozen):
 
 class TrainingRecipe(Frozen):
     """What SFT, DPO and KTO have in common."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"targets"})
 
     learning_rate: float = Field(2e-6, gt=0, le=1, description="Peak learning rate.")
     epochs: float = Field(3.0, gt=0, le=1000, description="Passes over the round's examples.")
@@ -45,6 +48,18 @@ class TrainingRecipe(Frozen):
         "counted, never cut.",
     )
     lora: LoraRecipe | None = Field(None, description="Train adapters instead of all parameters.")
+    targets: Literal["boxed", "any"] = Field(
+        "boxed",
+        description="Which completions may be trained on: those that put a correct answer into "
+        "\\boxed{} (the model is taught to box its answer), or any with a correct answer "
+        "('The answer is 42', '#### 42'). The same answers count in clusters, entropies and "
+        "weights.",
+    )
+
+    @property
+    def answer_policy(self) -> AnswerPolicy:
+        """How the completions' final answers are read, from the clusters on."""
+        return "boxed" if self.targets == "boxed" else "lenient"
 
 
 class SftRecipe(TrainingRecipe):

@@ -8,6 +8,7 @@ from typing import Any
 
 from east_core.answers.extraction import AnswerPolicy, completion_answer
 from east_core.answers.grading import Grader
+from east_core.answers.thinking import MARKS_ALONE, Thinking
 from east_core.errors import DataError
 from east_core.evaluation.estimates import Estimate, mean_estimate, proportion
 from east_core.evaluation.samples import majority_at_k, pass_at_k, sample_counts
@@ -33,7 +34,10 @@ class Scores:
 
 
 def grade(
-    sampled: Iterable[SampledQuestion], grader: Grader, policy: AnswerPolicy
+    sampled: Iterable[SampledQuestion],
+    grader: Grader,
+    policy: AnswerPolicy,
+    thinking: Thinking = MARKS_ALONE,
 ) -> Iterator[Prediction]:
     """The first completion of each question with its extracted answer and its grade, in order.
 
@@ -43,7 +47,7 @@ def grade(
 
     def pairs() -> Iterator[tuple[str, str]]:
         for item in sampled:
-            waiting.append((item, completion_answer(item.completions[0], policy)))
+            waiting.append((item, completion_answer(item.completions[0], policy, thinking)))
             yield waiting[-1][1] or "", item.question.answer or ""
 
     for is_equal in grader.equal_many(pairs()):

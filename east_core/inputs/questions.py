@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import fsspec
 
-from east_core.answers.extraction import gold_answer
+from east_core.answers.extraction import gold_answer, has_several_boxes
 from east_core.config import DatasetConfig
 from east_core.errors import DataError
 from east_core.records import Question
@@ -49,8 +49,10 @@ def builtin_path(name: str) -> Path:
     return Path(str(importlib.resources.files("east_core") / "demo" / name))
 
 
-def load_questions(config: DatasetConfig) -> Iterator[Question]:
+def load_questions(config: DatasetConfig, several: list[str] | None = None) -> Iterator[Question]:
     """The questions of a data set, in file order, at most `config.limit`.
+
+    The ids of those whose gold solution boxes different things are added to `several`.
 
     `answer` is None where the data set has no gold answers (label-free training), and where a
     solution has no final answer in the expected format. Raises DataError naming the file and row
@@ -64,6 +66,9 @@ def load_questions(config: DatasetConfig) -> Iterator[Question]:
         if question.id in seen:
             raise DataError(f"{where}: id {question.id!r} stands at {seen[question.id]} already")
         seen[question.id] = where
+        solution = _text(row, columns.answer) if several is not None else None
+        if several is not None and solution and has_several_boxes(solution):
+            several.append(question.id)
         yield question
     if not seen:
         raise DataError(f"{config.path}: the data set is empty; it needs at least one question")
@@ -105,10 +110,14 @@ def _numbered_files(config: DatasetConfig) -> Iterator[tuple[str, Iterator[tuple
 
 @dataclass
 class WithGold:
-    """Passes on the questions that have a gold answer, and lists the ids of the others."""
+    """Passes on the questions that have a gold answer, and lists the ids of the others.
+
+    `several` lists those whose solution boxes different things: only the last box is the answer.
+    """
 
     config: DatasetConfig
     without: list[str] = field(default_factory=list)
+    several: list[str] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Question]:
         """The questions to train or test on; all of them in label-free training.
@@ -116,7 +125,7 @@ class WithGold:
         Raises DataError where none is left.
         """
         passed = 0
-        for question in load_questions(self.config):
+        for question in load_questions(self.config, self.several):
             if question.answer is None and self.config.has_answers:
                 self.without.append(question.id)
                 continue

@@ -31,6 +31,7 @@ from dataclasses import dataclass, replace
 from east_core.answers.clustering import cluster_all
 from east_core.answers.extraction import AnswerPolicy
 from east_core.answers.grading import Grader
+from east_core.answers.thinking import MARKS_ALONE, Thinking
 from east_core.config import AdaptiveRecipe
 from east_core.protocols import GenerationSettings
 from east_core.records import Question, SampledQuestion
@@ -93,7 +94,7 @@ class AdaptiveSampling:
     """Samples shards in steps until every question of a shard is decided.
 
     `is_labelled` False looks at no gold answer (label-free training). `policy` says which final
-    answers count, and is the one that the questions are weighed with.
+    answers count and `thinking` where they stand, both as in the weighing.
     """
 
     draw: Draw
@@ -101,6 +102,7 @@ class AdaptiveSampling:
     grader: Grader
     is_labelled: bool = True
     policy: AnswerPolicy = "boxed"
+    thinking: Thinking = MARKS_ALONE
 
     def sample(
         self, shards: Sequence[Sequence[Question]], settings: GenerationSettings
@@ -137,7 +139,7 @@ class AdaptiveSampling:
         return [index for index, is_done in judged if not is_done]
 
     def _decided(self, rows: Sequence[SampledQuestion], most: int) -> Iterator[bool]:
-        for clusters in cluster_all(rows, self.grader, self.policy):
+        for clusters in cluster_all(rows, self.grader, self.policy, self.thinking):
             sizes = [len(cluster.members) for cluster in clusters.clusters]
             correct = sum(len(c.members) for c in clusters.clusters if c.is_correct)
             known = correct if self.is_labelled else None

@@ -9,6 +9,7 @@
     {run}/round-01/samples             completions of the questions by checkpoint 0
     {run}/round-01/samples/{shard}     the same, shard by shard; 0000000-0000499 names questions
     {run}/round-01/weights             clusters, entropy and weight of every question
+    {run}/round-01/nothing-kept        instead of weights: why no question is kept
     {run}/round-01/examples            what is trained on
     {run}/round-01/checkpoint          the trained model
     {run}/round-01/scores/{name}       its scores
@@ -34,6 +35,7 @@ from east_core.store.manifest import LOGS
 CONFIG, ROUNDS, QUESTIONS, BENCHMARKS = "config", "rounds", "questions", "benchmarks"
 BASE_MODEL, SAMPLES, WEIGHTS, EXAMPLES = "base-model", "samples", "weights", "examples"
 CHECKPOINT, SCORES, REPORT = "checkpoint", "scores", "report"
+NOTHING_KEPT = "nothing-kept"
 COMPARISON, ARRIVALS, HISTORY = "comparison", "arrivals", "history"
 
 # Files of artifacts.
@@ -102,6 +104,10 @@ class RunAddresses:
     def weights(self, number: int) -> str:
         """The weighed questions of a round."""
         return self._in_round(number, WEIGHTS)
+
+    def nothing_kept(self, number: int) -> str:
+        """Why a round has no weights."""
+        return self._in_round(number, NOTHING_KEPT)
 
     def examples(self, number: int) -> str:
         """What a round trains on."""

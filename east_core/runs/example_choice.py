@@ -1,7 +1,8 @@
 """From weighed questions to training examples: which completions are learned from.
 
-A training target is finished (finish reason "stop"), boxed and correct; a rejected completion is
-finished and gives the most common wrong answer that has one. Truncated completions are never
+A training target is finished (finish reason "stop"), correct, and boxed unless the recipe's
+`targets` takes any answer; a rejected completion is finished and gives the most common wrong answer
+that has one. Truncated completions are never
 trained on, on either side: teaching an end after them would teach a lie.
 
 SFT  one correct completion a question drawn by seed (EAST's way), or up to k different ones.
@@ -42,8 +43,8 @@ BOXED = "\\boxed"
 class ExampleStatistics:
     """What became of a round's questions on their way to training examples.
 
-    `questions` counts the kept ones. `without_correct` of them have no correct completion that is
-    finished and boxed, `without_wrong` none that is finished with a wrong answer. `total_weight`
+    `questions` counts the kept ones. `without_correct` of them have no correct completion that may
+    be a target, `without_wrong` none that is finished with a wrong answer. `total_weight`
     is the examples' sum of weights before rescaling.
     """
 
@@ -74,7 +75,7 @@ def survey_examples(
     counts = {"questions": 0, "examples": 0, "without_correct": 0, "without_wrong": 0}
     weights: list[float] = []
     for sampled, weighed in _kept(pairs):
-        sides = _sides(sampled, weighed)
+        sides = _sides(sampled, weighed, recipe)
         chosen = [
             example.weight for example in _examples(sampled, weighed, recipe, seed, round_number)
         ]
@@ -114,7 +115,7 @@ def _examples(
     draw = random.Random(  # noqa: S311 - a reproducible draw, not a secret
         derive_seed(seed, "examples", round_number, sampled.question.id)
     )
-    sides = _sides(sampled, weighed)
+    sides = _sides(sampled, weighed, recipe)
     match recipe:
         case SftRecipe():
             return _sft_examples(sampled, weighed, sides, recipe, draw)
@@ -200,11 +201,11 @@ def _draw_distinct(
     return list(itertools.islice(distinct.values(), count))
 
 
-def _sides(sampled: SampledQuestion, weighed: WeighedQuestion) -> _Sides:
-    return _Sides(
-        correct=[each for each in _correct(sampled, weighed) if BOXED in each.text],
-        wrong=_rejected(sampled, weighed),
-    )
+def _sides(sampled: SampledQuestion, weighed: WeighedQuestion, recipe: Recipe) -> _Sides:
+    correct = _correct(sampled, weighed)
+    if recipe.targets == "boxed":
+        correct = [each for each in correct if BOXED in each.text]
+    return _Sides(correct, wrong=_rejected(sampled, weighed))
 
 
 def _correct(sampled: SampledQuestion, weighed: WeighedQuestion) -> list[Completion]:

@@ -51,5 +51,5 @@ def choose_examples(run: Run, number: int) -> ArtifactRecord:
 
 def example_choice(recipe: Training) -> dict[str, Any]:
     """The part of a training recipe that decides which completions are trained on."""
-    names = {"loss", "completions_per_question", "weight_sharing"}
-    return recipe.model_dump(mode="json", include=names)
+    names = {"loss", "completions_per_question", "weight_sharing", "targets"}
+    return {name: value for name, value in recipe.identity().items() if name in names}

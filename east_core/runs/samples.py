@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from east_core.answers.grading import Grader
-from east_core.config import RunConfig, SamplingRecipe
+from east_core.config import SamplingRecipe
 from east_core.errors import ArtifactDamaged
 from east_core.protocols import GenerationSettings, Sampler
 from east_core.records import Question, SampledQuestion
 from east_core.runs import addresses
 from east_core.runs.adaptive import AdaptiveSampling
 from east_core.runs.addresses import SAMPLES_FILE, SHARDS_FILE
+from east_core.runs.reading import reading_identity, thinking_of
 from east_core.runs.run import Run, checkpoint, checkpoint_record
 from east_core.runs.shards import questions_by_shard, shard_bounds
 from east_core.seeds import derive_seed
@@ -64,7 +65,7 @@ def sampling_stage(run: Run, number: int) -> Stage:
     return Stage(
         run.at.samples(number),
         addresses.SAMPLES,
-        recipe=sampling_settings(run, number).identity() | _adaptive_identity(run.config),
+        recipe=sampling_settings(run, number).identity() | _adaptive_identity(run),
         inputs={
             "questions": run.record(run.at.questions),
             "model": checkpoint_record(run, number - 1),
@@ -72,12 +73,13 @@ def sampling_stage(run: Run, number: int) -> Stage:
     )
 
 
-def _adaptive_identity(config: RunConfig) -> dict[str, Any]:
-    """What adaptive sampling adds to a recipe: its settings, and whether it looks at gold."""
-    recipe = config.sampling.adaptive
+def _adaptive_identity(run: Run) -> dict[str, Any]:
+    """What adaptive sampling adds to a recipe: its settings, and which answers it looks at."""
+    recipe = run.config.sampling.adaptive
     if recipe is None:
         return {}
-    return {"adaptive": recipe.model_dump(), "is_labelled": config.label_free is None}
+    asked = {"adaptive": recipe.model_dump(), "is_labelled": run.config.label_free is None}
+    return asked | reading_identity(run)
 
 
 def _shard(samples: Stage, bounds: range) -> Stage:
@@ -138,7 +140,14 @@ def _sampled_shards(
         return sampler.sample(model, asked, step, sum(map(len, asked)))
 
     with Grader(processes=resources.grader_processes) as grader:
-        adaptive = AdaptiveSampling(draw, recipe, grader, run.config.label_free is None)
+        adaptive = AdaptiveSampling(
+            draw,
+            recipe,
+            grader,
+            is_labelled=run.config.label_free is None,
+            policy=run.config.training.answer_policy,
+            thinking=thinking_of(run),
+        )
         while together := list(itertools.islice(shards, resources.engines)):
             yield from adaptive.sample(together, settings)
 

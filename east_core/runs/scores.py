@@ -13,6 +13,7 @@ from east_core.protocols import GenerationSettings, Sampler
 from east_core.records import AnswerClusters, Prediction, SampledQuestion
 from east_core.runs import addresses
 from east_core.runs.addresses import PREDICTIONS_FILE, SAMPLES_FILE, VOTES_FILE
+from east_core.runs.reading import thinking_identity, thinking_of
 from east_core.runs.run import Run, checkpoint, checkpoint_record
 from east_core.runs.shards import questions_by_shard, shard_bounds
 from east_core.seeds import derive_seed
@@ -37,14 +38,14 @@ def score(run: Run, number: int, benchmark: str, sampler: Sampler) -> ArtifactRe
         return itertools.chain.from_iterable(answered)
 
     def build(folder: Path) -> dict[str, Any]:
-        tally, policy = Tally(), evaluation.answer_policy
+        tally, policy, thinking = Tally(), evaluation.answer_policy, thinking_of(run)
         with Grader(processes=run.config.resources.grader_processes) as grader:
-            rows = tally.counting(grade(answers(greedy), grader, policy))
+            rows = tally.counting(grade(answers(greedy), grader, policy, thinking))
             write_table(folder / PREDICTIONS_FILE, Prediction, rows)
             if extra is not None:
                 write_table(folder / SAMPLES_FILE, SampledQuestion, answers(extra))
                 sampled, copies = itertools.tee(read_table(folder / SAMPLES_FILE, SampledQuestion))
-                clusters = cluster_all(copies, grader, policy)
+                clusters = cluster_all(copies, grader, policy, thinking)
                 votes = tally.voting(zip((s.question for s in sampled), clusters, strict=True))
                 write_table(folder / VOTES_FILE, AnswerClusters, votes)
         return scores_as_facts(tally.scores(evaluation.confidence))
@@ -63,6 +64,7 @@ def scoring_stage(run: Run, number: int, benchmark: str) -> Stage:
             "system_prompt": greedy.system_prompt,
             "stop": list(greedy.stop),
             "samples_seed": None if extra is None else extra.seed,
+            **thinking_identity(run),
         },
         inputs={
             "model": checkpoint_record(run, number),

@@ -12,6 +12,7 @@ from east_core.protocols import TRAINING_LOG
 from east_core.runs.addresses import (
     CHECKPOINT,
     EXAMPLES,
+    NOTHING_KEPT,
     OVERHEAD_LOG,
     SCORES,
     WEIGHTS,
@@ -36,7 +37,10 @@ class RoundSummary:
     `seconds` is the building time of each stage; None stands for what is not there (yet).
     `overhead_seconds` is what the run took besides: Prefect, records, hashes, uploads.
     `entropy_histogram` counts questions in bins of `histogram_bin_bits`; `drop_reasons` counts the
-    dropped ones. `losses` are of the first and the last optimizer step.
+    dropped ones. `losses` are of the first and the last optimizer step. The shares are of all
+    completions: `unboxed_share` is the part of `no_answer_share` with an answer but no box, and
+    `unboxed_correct_share` the part of that which is right. `nothing_kept` is why a round ended.
+    `undecided` counts comparisons of answers that took too long.
     """
 
     round: int
@@ -52,6 +56,32 @@ class RoundSummary:
     examples: int | None = None
     losses: tuple[float, float] | None = None
     overhead_seconds: float | None = None
+    truncated_share: float | None = None
+    no_answer_share: float | None = None
+    unboxed_share: float | None = None
+    unboxed_correct_share: float | None = None
+    nothing_kept: str | None = None
+    undecided: int | None = None
+
+    @property
+    def completions(self) -> str | None:
+        """What became of the completions, in words; None where they are not weighed.
+
+        Rounds weighed by an older version do not tell which answers lacked a box.
+        """
+        if self.nothing_kept is not None:
+            return self.nothing_kept
+        if self.truncated_share is None or self.no_answer_share is None:
+            return None
+        told = f"{self.truncated_share:.1%} truncated, {self.no_answer_share:.1%} without an answer"
+        if self.undecided:
+            told = f"{self.undecided} comparisons of answers undecided, {told}"
+        if not self.unboxed_share:
+            return told
+        right = self.unboxed_correct_share or 0.0
+        return (
+            f"{told} that counts ({self.unboxed_share:.1%} an answer but no box, {right:.1%} right)"
+        )
 
 
 def summarise(store: Store, run_name: str) -> list[RoundSummary]:
@@ -129,6 +159,12 @@ def _summary(number: int, records: Iterable[tuple[Part, ArtifactRecord]]) -> Rou
         histogram_bin_bits=weights.get("histogram_bin_bits"),
         effective_sample_size=weights.get("effective_sample_size"),
         examples=facts.get(EXAMPLES, {}).get("examples"),
+        nothing_kept=None if weights else facts.get(NOTHING_KEPT, {}).get("message"),
+        undecided=weights.get("undecided"),
+        truncated_share=weights.get("truncated_share"),
+        no_answer_share=weights.get("no_answer_share"),
+        unboxed_share=weights.get("unboxed_share"),
+        unboxed_correct_share=weights.get("unboxed_correct_share"),
         losses=(training["first_loss"], training["last_loss"]) if training else None,
     )
 

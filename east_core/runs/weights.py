@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from east_core.answers.grading import Grader
+from east_core.errors import NothingToLearn
 from east_core.runs import addresses
 from east_core.runs.addresses import WEIGHTS_FOLDER
+from east_core.runs.reading import reading_identity, thinking_of
 from east_core.runs.run import Run
 from east_core.runs.samples import sample_files
 from east_core.store import (
@@ -30,18 +32,35 @@ def weigh(run: Run, number: int, judge: Judge = judge_here) -> ArtifactRecord:
         out = folder / WEIGHTS_FOLDER
         out.mkdir()
         with Grader(processes=config.resources.grader_processes) as grader:
-            rules = Rules(config.weighting, label_free=config.label_free)
+            rules = Rules(
+                config.weighting,
+                config.training.answer_policy,
+                config.label_free,
+                thinking_of(run),
+            )
             statistics = weigh_samples(sample_files(run, samples), out, rules, grader, judge)
         return dataclasses.asdict(statistics)
 
     stage = Stage(
         run.at.weights(number),
         addresses.WEIGHTS,
-        recipe=config.model_dump(mode="json", include={"weighting", "label_free"}),
+        recipe=config.model_dump(mode="json", include={"weighting", "label_free"})
+        | reading_identity(run),
         inputs={"samples": samples},
         revision=2,  # which answers are equal
     )
-    return materialize(run.store, stage, build)
+    try:
+        return materialize(run.store, stage, build)
+    except NothingToLearn as error:
+        _record_why(run, number, stage, f"round {number}: {error}")
+        raise
+
+
+def _record_why(run: Run, number: int, weights: Stage, message: str) -> None:
+    """Record why a round has no weights, for `east show` and the report."""
+    kind, address = addresses.NOTHING_KEPT, run.at.nothing_kept(number)
+    stage = Stage(address, kind, weights.recipe, weights.inputs, weights.revision)
+    materialize(run.store, stage, lambda _: {"message": message})
 
 
 def weight_files(run: Run, weights: ArtifactRecord) -> list[Path]:

@@ -11,6 +11,7 @@ Why a question is dropped:
     no_majority   label-free: no single answer has the majority asked for
 """
 
+import dataclasses
 import itertools
 import math
 import tempfile
@@ -21,12 +22,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from east_core.answers.clustering import cluster_all
-from east_core.answers.extraction import AnswerPolicy
+from east_core.answers.clustering import cluster, cluster_all
+from east_core.answers.extraction import AnswerPolicy, completion_answer
 from east_core.answers.grading import Grader
+from east_core.answers.thinking import MARKS_ALONE, Thinking
 from east_core.errors import NothingToLearn
-from east_core.records import AnswerCluster, AnswerClusters, SampledQuestion
+from east_core.records import AnswerCluster, AnswerClusters, Completion, SampledQuestion
 from east_core.tables import read_table, write_table
+from east_core.weighting.nothing_kept import SampleCounts, nothing_kept
 from east_core.weighting.strategies import LabelFree, QuestionStatistics, Weighting, scaling
 
 DropReason = Literal["all_wrong", "unanimous", "no_majority"]
@@ -42,6 +45,8 @@ class WeighedQuestion:
     `label` is the answer held correct: the gold answer, or the majority's where `is_pseudo_label`.
     `weight` has mean 1 over the kept questions of the round, and is 0 for a dropped one.
     `example_count` is the number of correct completions to train on, where there are as many.
+    `unboxed` of the `no_answer` completions name an answer outside of a box, where only a box
+    counts; `unboxed_correct` of them name the right one (0 without a gold answer).
     `perplexity` is that of the correct completions, None without log-probabilities.
     """
 
@@ -60,6 +65,8 @@ class WeighedQuestion:
     drop_reason: DropReason | None
     weight: float
     example_count: int
+    unboxed: int = 0
+    unboxed_correct: int = 0
 
     @property
     def statistics(self) -> QuestionStatistics:
@@ -78,7 +85,9 @@ class RoundStatistics:
     label). `mean_entropy_bits` and the weights are over the kept questions, `entropy_histogram`
     over all: it counts questions in bins of `histogram_bin_bits`, from 0 bits. `undecided` counts
     comparisons of answers that ran out of time or memory and so count as "different".
-    `effective_sample_size` is (sum w)^2 / sum w^2. `weight_quantiles` go by percent ("p50").
+    `unboxed_share` is part of `no_answer_share`: answers outside of a box, where only a box counts;
+    `unboxed_correct_share` is the part of it that is right. `effective_sample_size` is
+    (sum w)^2 / sum w^2. `weight_quantiles` go by percent ("p50").
     """
 
     questions: int
@@ -96,6 +105,8 @@ class RoundStatistics:
     weight_quantiles: dict[str, float]
     effective_sample_size: float
     label_free: bool
+    unboxed_share: float = 0.0
+    unboxed_correct_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -103,12 +114,13 @@ class Rules:
     """What makes a question's answers its weight.
 
     `policy` says which final answers count: "boxed" for what is trained on. With `label_free` the
-    gold answers are not looked at.
+    gold answers are not looked at. `thinking` tells what of a completion is its answer.
     """
 
     weighting: Weighting
     policy: AnswerPolicy = "boxed"
     label_free: LabelFree | None = None
+    thinking: Thinking = MARKS_ALONE
 
 
 # Judges the questions of each shard (Weigher.judge), here or elsewhere; yields them by shard.
@@ -143,7 +155,7 @@ def weigh_samples(
         for judged, name in zip(judge(shards, rules, grader), names, strict=True):
             write_table(Path(folder) / name, WeighedQuestion, tally.counting(judged))
         if not tally.kept:
-            raise NothingToLearn(_nothing_kept(tally))
+            raise NothingToLearn(nothing_kept(tally.questions, tally.dropped, tally.counts))
         weigh = finish(rules.weighting, tally.raw)
         for name in names:
             rows = tally.weighing(map(weigh, read_table(Path(folder) / name, WeighedQuestion)))
@@ -159,13 +171,14 @@ class Weigher:
         self._grader = grader
         self._policy = rules.policy
         self._label_free = rules.label_free
+        self._thinking = rules.thinking
 
     def judge(self, questions: Iterable[SampledQuestion]) -> Iterator[WeighedQuestion]:
         """The questions with their clusters, kept or dropped, and their raw weights."""
         questions, copies = itertools.tee(questions)
         if self._label_free is not None:
             copies = map(_without_gold, copies)
-        clustered = cluster_all(copies, self._grader, self._policy)
+        clustered = cluster_all(copies, self._grader, self._policy, self._thinking)
         for question, clusters in zip(questions, clustered, strict=True):
             yield self._judge(question, clusters)
 
@@ -174,12 +187,31 @@ class Weigher:
         if self._label_free is not None:
             clusters, label = _with_majority_label(clusters, self._label_free.min_majority)
         row = _row(question, clusters, label, self._label_free is not None)
+        row = self._with_unboxed(row, question)
         reason = self._drop_reason(row)
         if reason is not None:
             return replace(row, kept=False, drop_reason=reason)
         raw = self._weighting.raw_weight(row.statistics)
         count = self._weighting.example_count(row.statistics)
         return replace(row, weight=raw, example_count=count)
+
+    def _with_unboxed(self, row: WeighedQuestion, sampled: SampledQuestion) -> WeighedQuestion:
+        """Count the answers that a box would have made count."""
+        if self._policy != "boxed" or not row.no_answer:
+            return row
+        silent = (m for c in row.clusters if c.answer is None for m in c.members)
+        named = tuple(filter(self._names_an_answer, (sampled.completions[m] for m in silent)))
+        if not named:
+            return row
+        looser = SampledQuestion(sampled.question, named)
+        if self._label_free is not None:
+            looser = _without_gold(looser)
+        found = cluster(looser, self._grader, "lenient", self._thinking)
+        right = sum(len(c.members) for c in found.clusters if c.is_correct)
+        return replace(row, unboxed=len(named), unboxed_correct=right)
+
+    def _names_an_answer(self, completion: Completion) -> bool:
+        return completion_answer(completion, "lenient", self._thinking) is not None
 
     def _drop_reason(self, row: WeighedQuestion) -> DropReason | None:
         if row.accuracy == 0:
@@ -255,15 +287,6 @@ def _perplexity(sampled: SampledQuestion, clusters: AnswerClusters) -> float | N
     return math.exp(-math.fsum(known) / len(known))
 
 
-def _nothing_kept(tally: "Tally") -> str:
-    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(tally.dropped.items()))
-    return (
-        f"none of {tally.questions} questions is kept ({reasons or 'there are no questions'}): "
-        "use easier or harder questions, more samples a question or a higher "
-        "sampling.temperature, or keep unanimous ones with weighting.drop_unanimous = false"
-    )
-
-
 class Tally:
     """Counts the judged questions of a round on their way, and the weights in the second pass."""
 
@@ -282,6 +305,12 @@ class Tally:
         """The number of questions kept so far."""
         return len(self.raw)
 
+    @property
+    def counts(self) -> SampleCounts:
+        """What became of the completions so far."""
+        names = (spec.name for spec in dataclasses.fields(SampleCounts))
+        return SampleCounts(**{name: self._sums[name] for name in names})
+
     def counting(self, rows: Iterable[WeighedQuestion]) -> Iterator[WeighedQuestion]:
         """First pass: pass judged rows on and count them."""
         for row in rows:
@@ -292,6 +321,9 @@ class Tally:
             self._sums["solved"] += row.accuracy > 0
             self._sums["truncated"] += row.truncated
             self._sums["no_answer"] += row.no_answer
+            self._sums["unboxed"] += row.unboxed
+            self._sums["unboxed_correct"] += row.unboxed_correct
+            self._sums["correct"] += sum(len(c.members) for c in row.clusters if c.is_correct)
             if row.drop_reason is None:
                 self.raw.append(row.weight)
                 self._entropy += row.entropy_bits
@@ -325,6 +357,8 @@ class Tally:
             weight_quantiles=_quantiles(self._weights),
             effective_sample_size=_effective_sample_size(self._weights),
             label_free=label_free,
+            unboxed_share=self._sums["unboxed"] / completions,
+            unboxed_correct_share=self._sums["unboxed_correct"] / completions,
         )
 
     def _bins(self) -> tuple[int, ...]:

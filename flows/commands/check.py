@@ -68,6 +68,7 @@ def _check_questions(config: DatasetConfig, grader: Grader) -> tuple[int, str]:
             refused.append(question.id)
     line = f"{config.path}: {count} questions"
     line += _listed(rows.without, "left out, their solutions have no final answer")
+    line += _listed(rows.several, "box several answers in their solution, only the last one counts")
     return count, line + _listed(refused, "have gold answers that are compared by spelling alone")
 
 

@@ -49,7 +49,8 @@ def print_end(config: RunConfig) -> None:
 def print_rounds(name: str, rounds: Sequence[RoundSummary]) -> None:
     """The table of rounds with a bar for each accuracy; it fits 80 columns.
 
-    "seconds" is the stages' work, "own" the run's own time beside it.
+    "seconds" is the stages' work, "own" the run's own time beside it. Below it, a line for each
+    round tells what became of its completions, or why none was kept.
     """
     table = Table(
         title=name, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False
@@ -61,6 +62,9 @@ def print_rounds(name: str, rounds: Sequence[RoundSummary]) -> None:
     for summary in rounds:
         _add_rows(table, summary, several)
     console.print(table)
+    for summary in rounds:
+        if summary.completions is not None:
+            console.print(f"round {summary.round:<4}{summary.completions}", markup=False)
 
 
 def _add_rows(table: Table, summary: RoundSummary, with_names: bool) -> None:

@@ -1,10 +1,16 @@
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
 
-from east_core.answers.extraction import completion_answer, extract_answer, gold_answer
+from east_core.answers.extraction import (
+    completion_answer,
+    extract_answer,
+    gold_answer,
+    has_several_boxes,
+)
 from east_core.records import Completion
 
 DATA = Path(
@@ -76,11 +82,102 @@ def test_lenient_takes_an_announced_answer_but_never_the_last_number(text, answe
     assert extract_answer(text, "lenient") == answer
 
 
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("The answer is therefore 72.", "72"),
+        ("the answer is simply $72$", "$72$"),
+        ("The answer is thus: 72", "72"),
+        ("So the answer is, of course, 72.", "72"),
+        ("The answer is just 72", "72"),
+        ("The result is then given by $72$.", "$72$"),
+        ("The answer turns out to be 72", "72"),
+        ("The answer would be 72.", "72"),
+        ("The answer to the question is **72**.", "72"),
+        ("The answer is:\n\n$$72$$", "$$72$$"),
+        ("The answer is `72`.", "72"),
+        ("The output is:\n```\n[1, 4, 9]\n```", "[1, 4, 9]"),
+        ("The answer is option B.", "B"),
+        ("The answer is choice (B).", "(B)"),
+        ("The correct option is B", "B"),
+        ("The answer is the letter B.", "B"),
+        ("The answer is (B).", "(B)"),
+        ("Option B is correct.", "B"),
+        ("Therefore, (B) is correct.", "(B)"),
+        ("B is the answer", "B"),
+        ("I'd go with B.", "B"),
+        ("B. mitochondria", "B. mitochondria"),
+        ("(B) mitochondria", "(B) mitochondria"),
+        ("The correct answer is (B) mitochondria.", "(B) mitochondria"),
+        ("<answer>B</answer>", "B"),
+        ("<answer>\nSo it is: the answer is 7.\n</answer>", "7"),
+        ("Answer: Yes, a penguin can.", "Yes"),
+        ("The answer is New York City.", "New York City"),
+        ("Answer: apple, banana, cherry", "apple, banana, cherry"),
+        ("**Yes**", "Yes"),
+        ("Paris", "Paris"),
+    ],
+)
+def test_lenient_reads_what_people_write_around_an_answer(text, answer):
+    assert extract_answer(text, "lenient") == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("The answer is not 5.", None),
+        ("The answer isn't 5.", None),
+        ("The answer is never 5", None),
+        ("The answer is not A. It is B.", "B"),
+        ("The answer is not 5 but 6.", "6"),
+        ("The answer is 4, so I am sure. The answer is not 5.", "4"),
+        ("I don't think the answer is 5", None),
+        ("If the answer is 5, then x is 2.", None),
+        ("We check whether the answer is 5", None),
+        ("It is not 4, the answer is 5.", "5"),
+        ("The answer is correct.", None),
+        ("The answer is unclear.", None),
+        ("The answer is found by adding the two numbers", None),
+        ("The answer is in the table above", None),
+        ("The answer is that x is 5", None),
+        ("I is the answer", None),
+        ("Let me think", None),
+        ("Okay", None),
+        ("Is the answer 5?", None),
+        ("The answers differ", None),
+        ("A penguin is a bird, and birds fly.", None),
+        ("<answer></answer>", None),
+    ],
+)
+def test_what_is_not_stated_as_the_answer_is_none(text, answer):
+    assert extract_answer(text, "lenient") == answer
+
+
+def test_the_looks_for_an_answer_take_linear_time():
+    for piece in (
+        "answer is not ",
+        "the answer is ",
+        "<answer>",
+        "answer to ",
+        "B is the ",
+        "```a",
+    ):
+        begun = time.process_time()
+        extract_answer(piece * 20_000, "lenient")
+        assert time.process_time() - begun < 5, piece
+
+
 def test_a_truncated_completion_counts_only_with_a_closed_box():
     cut = Completion("so far 4 + 3\n#### 7", "length")
     assert completion_answer(cut, "lenient") is None
     assert completion_answer(Completion(cut.text, "stop"), "lenient") == "7"
     assert completion_answer(Completion(r"\boxed{7} but", "length"), "lenient") == "7"
+
+
+def test_a_solution_that_boxes_different_things_is_known():
+    assert has_several_boxes(r"\boxed{2} or \boxed{3}")
+    assert not has_several_boxes(r"\boxed{2}, that is, \boxed{2}")
+    assert not has_several_boxes(r"\boxed{\boxed{2}} and \boxed{")
 
 
 def test_gold_answers_by_format():

@@ -153,6 +153,20 @@ def test_a_form_that_hangs_costs_its_time_only_once():
         assert time.perf_counter() - begun < 2 * first
 
 
+def test_a_question_has_a_budget_and_the_next_one_has_its_own():
+    towers = [canonical_form(f"{k}^{{{k}^{{{k}^{{{k}}}}}}}x") for k in range(3, 15)]
+    with Grader(processes=1, seconds=0.5, question_seconds=1.0) as grader:
+        assert grader.equal("x+1", "1+x")
+        begun = psutil.Process().children()[0].cpu_times()
+        assert len(set(grader.partition(towers))) == 12
+        ended = psutil.Process().children()[0].cpu_times()
+        assert ended.children_user + ended.user - begun.children_user - begun.user < 4
+        assert grader.undecided > 0
+        undecided = grader.undecided
+        assert grader.equal("x+2", "2+x")
+        assert grader.undecided == undecided
+
+
 def test_the_process_that_compares_has_its_address_space_limited():
     before = workers()
     with Grader(processes=1, megabytes=700) as grader:

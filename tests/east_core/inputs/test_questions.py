@@ -125,3 +125,14 @@ def test_the_real_data_sets_parse_completely(
     questions = WithGold(config)
     assert sum(1 for _ in questions) == count
     assert len(questions.without) == without
+
+
+def test_solutions_that_box_different_things_are_listed(tmp_path: Path) -> None:
+    rows = [
+        {"problem": "Roots?", "solution": "So \\boxed{2} and \\boxed{3}."},
+        {"problem": "Root?", "solution": "So \\boxed{2}, again \\boxed{2}."},
+    ]
+    config = write_jsonl(tmp_path / "math.jsonl", *rows).model_copy(update={"format": "math"})
+    questions = WithGold(config)
+    assert [question.answer for question in questions] == ["3", "2"]
+    assert questions.several == ["math-000000"]

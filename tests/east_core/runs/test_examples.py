@@ -177,3 +177,15 @@ def test_examples_carry_the_ids_that_were_sampled(recipe):
         for side in ("completion", "chosen", "rejected"):
             if text := getattr(example, side, None):
                 assert getattr(example, f"{side}_ids") == known[text]
+
+
+def test_any_answer_may_be_a_target_where_the_recipe_says_so():
+    plain, cut = Completion("The answer is 4.", "stop"), Completion("The answer is 4.", "length")
+    question = weighed_question(
+        "q", [plain, cut, boxed("5")], [("4", (0, 1), True), ("5", (2,), False)]
+    )
+    (example,), _ = examples_of([question], SftRecipe(targets="any"))
+    assert example.completion == plain.text
+    (pair,), _ = examples_of([question], DpoRecipe(targets="any"))
+    assert (pair.chosen, pair.rejected) == (plain.text, "\\boxed{5}")
+    assert examples_of([question], SftRecipe())[0] == []

@@ -1,0 +1,34 @@
+"""How a run reads its completions' answers."""
+
+import dataclasses
+from typing import Any
+
+from east_core.answers.thinking import MARKS_ALONE, Thinking
+from east_core.inputs import base_models
+from east_core.inputs.thinking import template_opens_thinking
+from east_core.runs.run import Run
+
+AUTO = "auto"
+
+
+def thinking_of(run: Run) -> Thinking:
+    """How thinking is told from answers: as set, or as the base model's chat template has it."""
+    sampling = run.config.sampling
+    if sampling.thinking_end != AUTO:
+        return Thinking(end=sampling.thinking_end)
+    folder = base_models.locate_model(run.config.model, run.store.cache)
+    is_open = template_opens_thinking(folder, sampling.system_prompt, sampling.assistant_prefix)
+    return Thinking(is_open=is_open)
+
+
+def thinking_identity(run: Run) -> dict[str, Any]:
+    """What the thinking adds to a recipe; nothing where marks in the completions tell all."""
+    thinking = thinking_of(run)
+    return {} if thinking == MARKS_ALONE else {"thinking": dataclasses.asdict(thinking)}
+
+
+def reading_identity(run: Run) -> dict[str, Any]:
+    """What the reading of answers adds to a recipe; nothing where it is the default."""
+    targets = run.config.training.targets
+    named = {} if targets == "boxed" else {"targets": targets}
+    return named | thinking_identity(run)

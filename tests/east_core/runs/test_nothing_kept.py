@@ -1,0 +1,59 @@
+"""A round that keeps no question: the run ends, and what is shown of it says why."""
+
+import dataclasses
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from east_core.errors import NothingToLearn
+from east_core.records import SampledQuestion
+from east_core.reports.html import render
+from east_core.runs.run import Run
+from east_core.runs.summary import summarise, summarise_records
+from east_core.testing.fakes import InstantTrainer, ScriptedSampler
+from flows.commands import console
+from tests.east_core.conftest import finish, sums_config
+
+
+class CutOff(ScriptedSampler):
+    """Never comes to an end."""
+
+    def sample(self, *arguments: Any) -> Iterator[list[SampledQuestion]]:
+        for shard in super().sample(*arguments):
+            yield [dataclasses.replace(item, completions=tuple(_cut(item))) for item in shard]
+
+
+def _cut(item: SampledQuestion) -> Iterator[Any]:
+    for completion in item.completions:
+        yield dataclasses.replace(completion, text="first, we add", finish_reason="length")
+
+
+def test_what_is_shown_of_the_run_says_why(tmp_path, monkeypatch):
+    run = Run.open(sums_config(tmp_path, rounds=1))
+    for _ in range(2):  # started again, it ends the same way
+        with pytest.raises(NothingToLearn, match=r"100.0% truncated.*sampling.max_tokens"):
+            finish(run, CutOff(), InstantTrainer())
+    rounds = summarise(run.store, "sums")
+    out = io.StringIO()
+    monkeypatch.setattr(console, "console", Console(file=out, width=80))
+    console.print_rounds("sums", rounds)
+    assert "raise sampling.max_tokens" in " ".join(out.getvalue().split())
+    assert "raise sampling.max_tokens" in render(run.store, "sums")
+
+
+def test_the_shares_of_a_round_are_told_and_records_without_them_are_shown(fake_run):
+    run = fake_run(rounds=1)
+    last = summarise(run.store, "sums")[-1]
+    assert last.completions == "0.0% truncated, 0.0% without an answer"
+    old = [_without_shares(record) for record in run.store.records("sums")]
+    assert summarise_records(old, "sums", "")[-1] == dataclasses.replace(
+        last, unboxed_share=None, unboxed_correct_share=None, overhead_seconds=None
+    )
+
+
+def _without_shares(record: Any) -> Any:
+    facts = {name: fact for name, fact in record.facts.items() if not name.startswith("unboxed")}
+    return dataclasses.replace(record, facts=facts)

@@ -1,0 +1,64 @@
+"""Thinking in a run: what its base model's template begins, and what the setting says."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from east_core.answers.thinking import MARKS_ALONE, Thinking
+from east_core.config import SamplingRecipe
+from east_core.records import SampledQuestion
+from east_core.runs import samples, scores
+from east_core.runs.reading import thinking_of
+from east_core.runs.run import Run
+from east_core.testing.fakes import InstantTrainer, ScriptedSampler
+from tests.east_core.conftest import finish, sums_config
+
+
+class Thinker(ScriptedSampler):
+    """Boxes a wrong answer while it thinks; every second completion is cut off there."""
+
+    def sample(self, *arguments: Any) -> Iterator[list[SampledQuestion]]:
+        for shard in super().sample(*arguments):
+            yield [replace(item, completions=tuple(_thinking(item))) for item in shard]
+
+
+def _thinking(item: SampledQuestion) -> Iterator[Any]:
+    for number, completion in enumerate(item.completions):
+        if number % 2:
+            yield replace(completion, text="so \\boxed{0} but", finish_reason="length")
+        else:
+            yield replace(completion, text=f"so \\boxed{{0}} but </think> {completion.text}")
+
+
+def open_run(folder: Path, **changes: Any) -> Run:
+    config = sums_config(folder, rounds=1, **changes)
+    (folder / "model" / "chat_template.jinja").write_text("{{ messages }}<think>\n")
+    return Run.open(config)
+
+
+def test_a_completion_cut_off_in_the_thinking_that_the_template_began_has_no_answer(tmp_path):
+    run = open_run(tmp_path)
+    assert thinking_of(run) == Thinking(is_open=True)
+    finish(run, Thinker(), InstantTrainer())
+    facts = run.record(run.at.weights(1)).facts
+    assert facts["no_answer_share"] == 0.5
+    assert facts["truncated_share"] == 0.5
+
+
+def test_thinking_identifies_what_it_changes_and_only_where_it_does(tmp_path, fake_run):
+    plain = fake_run(rounds=1)
+    assert thinking_of(plain) == MARKS_ALONE
+    for address in ("round-01/weights", "round-01/scores/sums", "round-01/samples"):
+        assert "thinking" not in str(plain.record(f"sums/{address}").recipe)
+    marked = replace_sampling(plain, thinking_end="FINAL:")
+    assert scores.scoring_stage(marked, 1, "sums").recipe["thinking"] == {
+        "end": "FINAL:",
+        "is_open": False,
+    }
+    assert samples.sampling_stage(marked, 1) == samples.sampling_stage(plain, 1)
+
+
+def replace_sampling(run: Run, **changes: Any) -> Run:
+    sampling = SamplingRecipe(**{**run.config.sampling.model_dump(), **changes})
+    return Run(run.config.model_copy(update={"sampling": sampling}), run.store)
