@@ -17,6 +17,7 @@ from east_core.config import RunConfig
 from east_core.records import Prediction, Question
 from east_core.reports import figures, round_report, text
 from east_core.reports.html import Solution, choose_solutions
+from east_core.reports.markdown import escape_markdown
 from east_core.runs import weights
 from east_core.runs.addresses import QUESTIONS_FILE
 from east_core.runs.predictions import read_predictions
@@ -179,15 +180,17 @@ def _solutions(kind: str, chosen: Sequence[Solution]) -> str:
 
 
 def _solution(solution: Solution) -> str:
+    gold = _quoted(str(solution.question.answer))
     return (
-        f"**{_quoted(solution.question.prompt)}** (gold: {solution.question.answer})\n\n"
+        f"**{_quoted(solution.question.prompt)}** (gold: {gold})\n\n"
         f"base model, {_graded(solution.before)}:\n{_block(solution.before.completion)}\n"
         f"now, {_graded(solution.after)}:\n{_block(solution.after.completion)}\n"
     )
 
 
 def _graded(prediction: Prediction) -> str:
-    return "right" if prediction.is_correct else f"wrong ({prediction.answer or 'no answer'})"
+    answer = _quoted(prediction.answer or "no answer")
+    return "right" if prediction.is_correct else f"wrong ({answer})"
 
 
 def _block(text: str) -> str:
@@ -196,7 +199,7 @@ def _block(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    return " ".join(text[:LONGEST_TEXT].replace("*", r"\*").replace("<", "&lt;").split())
+    return escape_markdown(text[:LONGEST_TEXT])
 
 
 def _row(summary: RoundSummary) -> str:
