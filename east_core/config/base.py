@@ -1,8 +1,9 @@
 """What every config model shares: it is frozen, and holds no credentials."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 from east_core.store.location import holds_password
 
@@ -14,6 +15,23 @@ class Frozen(BaseModel):
 
     # Settings that came after runs had been made without them, where the default changes nothing.
     later: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_kinds(cls, given: Any) -> Any:
+        """A table that does not say which kind it is (of weighting, of loss) is the default's."""
+        if not isinstance(given, Mapping):
+            return given
+        return {name: cls._of_a_kind(name, value) for name, value in given.items()}
+
+    @classmethod
+    def _of_a_kind(cls, name: str, value: Any) -> Any:
+        field = cls.model_fields.get(name)
+        if field is None or not isinstance(field.discriminator, str):
+            return value
+        if not isinstance(value, Mapping) or field.discriminator in value:
+            return value
+        return {field.discriminator: getattr(field.default, field.discriminator), **value}
 
     def identity(self, exclude: frozenset[str] = frozenset()) -> dict[str, Any]:
         """The settings as they enter a recipe, defaults written out.

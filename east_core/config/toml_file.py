@@ -2,7 +2,7 @@
 
 import difflib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,16 +53,18 @@ def with_overrides(settings: Mapping[str, Any], overrides: Sequence[str]) -> dic
     return merged
 
 
-def describe(error: ValidationError) -> str:
-    """All of a validation's problems on one line."""
-    return "; ".join(_problem(dict(detail)) for detail in error.errors(include_url=False))
+def describe(error: ValidationError, model: type[BaseModel] = RunConfig) -> str:
+    """All of a validation's problems on one line; `model` is what was validated."""
+    return "; ".join(_problem(dict(detail), model) for detail in error.errors(include_url=False))
 
 
-def _problem(detail: dict[str, Any]) -> str:
-    # Pydantic puts the union member's tag into the location; users write no such key.
-    location = ".".join(str(part) for part in detail["loc"] if part not in _TAGS)
+def _problem(detail: dict[str, Any], model: type[BaseModel]) -> str:
+    path = list(detail["loc"])
+    tag = _tag(path)
+    location = ".".join(map(str, _written(path)))
     if detail["type"] == "extra_forbidden":
-        return f"{location} is not a setting{_suggestion(location)}"
+        of_kind = f" of {tag!r}" if tag else ""
+        return f"{location} is not a setting{of_kind}{_suggestion(model, path)}"
     message = detail["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     given = detail.get("input")
@@ -70,41 +72,62 @@ def _problem(detail: dict[str, Any]) -> str:
     return f"{location}: {message}{shown}" if location else message
 
 
-def _tags() -> set[str]:
-    """The discriminator values of all unions in RunConfig ("sft", "entropy" ...)."""
-    schema = RunConfig.model_json_schema()
-    properties = schema["properties"].values()
-    mappings = (entry.get("discriminator", {}).get("mapping", {}) for entry in properties)
-    return {tag for mapping in mappings for tag in mapping}
+_UNIONS = {name for name, field in RunConfig.model_fields.items() if field.discriminator}
 
 
-_TAGS = _tags()
+def _tag(path: Sequence[str | int]) -> str | int | None:
+    """The kind that a location of pydantic's goes through, where it is in a tagged union."""
+    return path[1] if len(path) > 1 and path[0] in _UNIONS else None
 
 
-def _suggestion(location: str) -> str:
-    known = sorted(_known_fields(RunConfig))
-    name = location.rsplit(".", 1)[-1]
-    by_last = {field.rsplit(".", 1)[-1]: field for field in known}
-    close = difflib.get_close_matches(name, by_last, n=1, cutoff=0.5)
-    return f"; did you mean {by_last[close[0]]}?" if close else "; see docs/configuration.md"
+def _written(path: Sequence[str | int]) -> list[str | int]:
+    """A location as users write it: pydantic adds the tag of the union's member."""
+    return [path[0], *path[2:]] if _tag(path) else list(path)
+
+
+def _suggestion(model: type[BaseModel], path: Sequence[str | int]) -> str:
+    """The setting that was meant: one of that name elsewhere, else the nearest at its level."""
+    *parents, name = map(str, _written(path))
+    location = ".".join([*parents, name])
+    here = [".".join([*parents, field]) for kind in _level(model, path) for field in kind]
+    meant = [known for known in sorted(_known_fields(model)) if known.rsplit(".", 1)[-1] == name]
+    meant = [known for known in meant if known != location]
+    meant += difflib.get_close_matches(location, here, n=1)
+    return f"; did you mean {meant[0]}?" if meant else "; see docs/configuration.md"
+
+
+def _level(model: type[BaseModel], path: Sequence[str | int]) -> Iterator[set[str]]:
+    """The names of the settings at a location's level, for each model that may stand there."""
+    level = [model]
+    for part in path[:-1]:
+        fields = [kind.model_fields.get(str(part)) for kind in level]
+        inner = [kind for field in fields if field for kind in _models_in(field.annotation)]
+        # no setting: the tag of a union's member, or the key of a mapping
+        level = inner or [kind for kind in level if _tag_of(kind) in (None, part)]
+    yield from (set(kind.model_fields) for kind in level)
+
+
+def _tag_of(kind: type[BaseModel]) -> Any:
+    """What tells a member of a tagged union from the others; None for any other model."""
+    tag = kind.model_fields.get("kind") or kind.model_fields.get("loss")
+    return tag.default if tag else None
 
 
 def _known_fields(model: type[BaseModel], prefix: str = "") -> set[str]:
     """Every setting's dotted name."""
     names: set[str] = set()
     for name, spec in model.model_fields.items():
-        nested = list(_models_in(spec.annotation))
+        is_mapping = getattr(spec.annotation, "__origin__", None) is dict
+        nested = [] if is_mapping else _models_in(spec.annotation)
         inner = set().union(*(_known_fields(kind, f"{prefix}{name}.") for kind in nested))
         names |= inner or {prefix + name}
     return names
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    """The pydantic models that an annotation consists of; none for a mapping of them."""
+    """The pydantic models that an annotation consists of."""
     if isinstance(annotation, type):
         return [annotation] if issubclass(annotation, BaseModel) else []
-    if getattr(annotation, "__origin__", None) is dict:
-        return []
     return [kind for part in getattr(annotation, "__args__", ()) for kind in _models_in(part)]
 
 

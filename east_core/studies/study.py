@@ -183,10 +183,16 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 def parse_study(settings: Mapping[str, Any], where: str = "study") -> StudyConfig:
     """The study that plain values describe; `where` names their source in errors."""
+    of_a_run = sorted(settings.keys() & RunConfig.model_fields.keys() - StudyConfig.model_fields)
+    if of_a_run:
+        raise ConfigError(
+            f"{where}: {of_a_run[0]} is a setting of a run, not of a study; put it under [run], or "
+            "start the run itself with east run"
+        )
     try:
         return StudyConfig.model_validate(settings)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {describe(error)}") from error
+        raise ConfigError(f"{where}: {describe(error, StudyConfig)}") from error
 
 
 def share_start(run: "Run", donors: "Sequence[Run]") -> "list[ArtifactRecord]":

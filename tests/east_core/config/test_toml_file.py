@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from east_core.config import DpoRecipe, RunConfig
-from east_core.config.toml_file import load_config, parse_config
+from east_core.config.toml_file import load_config, parse_config, read_settings
 from east_core.errors import ConfigError
-from east_core.weighting.strategies import AccuracyWeighting
+from east_core.weighting.strategies import AccuracyWeighting, EntropyWeighting
 
 ROOT = Path(__file__).resolve().parents[3]
 SHIPPED = [*ROOT.glob("infra/configs/**/*.toml"), *ROOT.glob("east_core/demo/*.toml")]
-RUNS = [path for path in SHIPPED if "compare" not in path.name and "sweep" not in path.name]
+RUNS = [path for path in SHIPPED if "seeds" not in read_settings(path)]  # the rest are studies
 
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
@@ -39,6 +39,24 @@ def test_unions_are_chosen_by_their_tag() -> None:
     assert config.training == DpoRecipe()
 
 
+UNIONS = [name for name, field in RunConfig.model_fields.items() if field.discriminator]
+
+
+@pytest.mark.parametrize("name", UNIONS)
+def test_a_table_without_a_kind_is_of_the_defaults_kind(name: str) -> None:
+    default = getattr(RunConfig(), name)
+    tag = str(RunConfig.model_fields[name].discriminator)
+    for field, value in default.model_dump(exclude={tag}).items():
+        assert parse_config({name: {field: value}}) == RunConfig()
+    assert parse_config({name: {}}) == RunConfig()
+
+
+def test_the_exponent_alone_is_enough_on_the_command_line() -> None:
+    assert parse_config({}, ["weighting.exponent=2"]).weighting == EntropyWeighting(exponent=2)
+    chosen = {"weighting": {"kind": "accuracy"}}
+    assert parse_config(chosen, ["weighting.exponent=2"]).weighting == AccuracyWeighting(exponent=2)
+
+
 def test_overrides_win_and_are_typed() -> None:
     config = parse_config(
         {"rounds": 2},
@@ -52,6 +70,11 @@ def test_overrides_win_and_are_typed() -> None:
     ("settings", "message"),
     [
         ({"sampling": {"temprature": 1}}, "sampling.temprature is not a setting; did you mean"),
+        ({"modell": {"name": "m"}}, r"modell is not a setting; did you mean model\?"),
+        ({"temperature": 1}, r"temperature is not a setting; did you mean \w+\.temperature\?"),
+        ({"training": {"learning_rat": 1}}, r"of 'sft'; did you mean training\.learning_rate\?"),
+        ({"benchmarks": {"b": {"pth": "q"}}}, r"pth is not a setting; did you mean .*b\.path\?"),
+        ({"weighting": {"most_examples": 2}}, r"most_examples is not a setting of 'entropy'"),
         ({"sampling": {"temperature": -1}}, "sampling.temperature: input should be greater"),
         ({"rounds": 0}, r"rounds: input should be greater than or equal to 1 \(got 0\)"),
         ({"name": "Has Spaces"}, "name: string should match pattern"),

@@ -56,6 +56,9 @@ def test_names_of_arms_are_names_of_runs():
         ({"weightings": ["uniform", "entropi"]}, "arm sft-entropi"),
         ({"run": {"sampling": {"temprature": 1}}}, r"did you mean sampling\.temperature"),
         ({"training": {"ppo": {}}}, "training"),
+        ({"rounds": 3}, r"rounds is a setting of a run, not of a study; put it under \[run\], or"),
+        ({"weighting": "uniform"}, "weighting is a setting of a run"),
+        ({"exponent": [1]}, "exponent is not a setting; did you mean exponents"),
     ],
 )
 def test_mistakes_are_one_line_that_names_them(change, message):
