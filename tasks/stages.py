@@ -16,7 +16,7 @@ from prefect.logging import get_run_logger
 from prefect.tasks import exponential_backoff
 
 from east_core.errors import EngineError, TrainingDiverged
-from east_core.runs import examples, retention, samples, scores, start, training, weights
+from east_core.runs import examples, prompts, retention, samples, scores, start, training, weights
 from east_core.store import ArtifactRecord
 from tasks.context import current_run
 from tasks.engines import current_engines
@@ -66,8 +66,14 @@ def prepare() -> None:
     """Claim the run's address, register its base model and freeze its questions."""
     start.claim(current_run())
     start.register_base_model(current_run())
+    _pin_date()
     start.freeze_benchmarks(current_run())
     start.freeze_questions(current_run())
+
+
+def _pin_date() -> None:
+    if dated := prompts.pin_date(current_run()):
+        get_run_logger().info("prompts are rendered with the date %s", dated.facts["date"])
 
 
 @plain_task("prepare evaluation")
@@ -75,6 +81,7 @@ def prepare_evaluation() -> None:
     """Claim the evaluation's address, register its model and freeze its benchmarks."""
     start.claim(current_run())
     start.register_base_model(current_run())
+    _pin_date()
     start.freeze_benchmarks(current_run())
 
 

@@ -7,6 +7,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 
 from east_core.config import RunConfig
+from east_core.runs import prompts
 from east_core.runs.addresses import COMPARISON_TABLE
 from east_core.runs.run import Run
 from east_core.store import ArtifactRecord
@@ -19,9 +20,11 @@ from tasks.stages import plain_task, prepare
 @plain_task("share the start")
 def share_start(earlier: Sequence[RunConfig]) -> None:
     """Take over the first scores and samples that earlier runs of the study have drawn."""
-    prepare.fn()
     run = current_run()
-    for record in study.share_start(run, [Run(config, run.store) for config in earlier]):
+    donors = [Run(config, run.store) for config in earlier]
+    prompts.pin_date(run, donors)
+    prepare.fn()
+    for record in study.share_start(run, donors):
         get_run_logger().info("%s is shared with an earlier run", record.address)
 
 

@@ -1,6 +1,6 @@
 """Settings of what a run starts from: the base model and the data sets."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -23,6 +23,28 @@ class ModelConfig(Frozen):
     )
     trust_remote_code: bool = Field(
         False, description="Run Python code that comes with a hub model. Leave off unless audited."
+    )
+    chat_template: Location | None = Field(
+        None,
+        min_length=1,
+        description="Template instead of the tokenizer's: builtin:question_answer or "
+        "builtin:few_shot for base models, the path or URL of a .jinja file, or its text.",
+    )
+    chat_template_kwargs: dict[str, Any] = Field(
+        {},
+        description="What the template is given besides the messages, by its own names "
+        "(enable_thinking, reasoning_effort ...).",
+    )
+    template_date: str | None = Field(
+        None,
+        pattern=r"^\d{4}-\d{2}-\d{2}$",
+        description="Today's date for templates that write one (2026-11-25). None: the day of the "
+        "run's first start.",
+    )
+    system_prompt_in: Literal["system", "user"] = Field(
+        "system",
+        description="Role of the system prompt; user: in front of the question, for models whose "
+        "template knows no system role.",
     )
 
 

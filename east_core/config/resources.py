@@ -1,10 +1,11 @@
 """Where and how fast: nothing here changes what is learned."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from east_core.config.base import Frozen, Location
+from east_core.config.passed_on import engine_problem
 
 Retention = Literal["all", "best-and-last"] | Annotated[str, Field(pattern=r"^last:[1-9]\d*$")]
 
@@ -82,6 +83,12 @@ class Resources(Frozen):
         "training. One that frees too little ends all the same.",
     )
     kv_cache_gib: float = Field(0.5, gt=0, description="KV cache of a CPU sampling engine in GiB.")
+    engine_options: dict[str, Any] = Field(
+        {},
+        description="Passed on to vLLM's engine by its own names (dtype, quantization, "
+        "kv_cache_dtype, max_num_batched_tokens ...). What may change samples counts as part of "
+        "what identifies them (docs/models.md).",
+    )
     max_sequences: int = Field(
         256, ge=1, description="Completions that an engine generates at the same time, at most."
     )
@@ -118,6 +125,12 @@ class Resources(Frozen):
             raise ValueError(
                 "ray needs device 'cuda' or 'cpu': what the cluster has can't be seen from here"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _engine_options_can_be_passed_on(self) -> "Resources":
+        if problem := engine_problem(self.engine_options):
+            raise ValueError(problem)
         return self
 
     @model_validator(mode="after")

@@ -1,11 +1,12 @@
 """Settings of the losses: SFT, DPO and KTO."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from east_core.answers.extraction import AnswerPolicy
 from east_core.config.base import Frozen
+from east_core.config.passed_on import trainer_identity, trainer_problem
 
 
 class LoraRecipe(Frozen):
@@ -24,7 +25,8 @@ class LoraRecipe(Frozen):
 class TrainingRecipe(Frozen):
     """What SFT, DPO and KTO have in common."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"targets"})
+    later: ClassVar[frozenset[str]] = frozenset({"targets", "trainer_options"})
+    loss: str
 
     learning_rate: float = Field(2e-6, gt=0, le=1, description="Peak learning rate.")
     epochs: float = Field(3.0, gt=0, le=1000, description="Passes over the round's examples.")
@@ -55,6 +57,25 @@ class TrainingRecipe(Frozen):
         "('The answer is 42', '#### 42'). The same answers count in clusters, entropies and "
         "weights.",
     )
+    trainer_options: dict[str, Any] = Field(
+        {},
+        description="Passed on to TRL's configuration of the loss by its own names (optim, "
+        "adam_beta2, neftune_noise_alpha ...). What may change weights counts as part of what "
+        "identifies a checkpoint (docs/models.md).",
+    )
+
+    @model_validator(mode="after")
+    def _trainer_options_can_be_passed_on(self) -> "TrainingRecipe":
+        if problem := trainer_problem(self.trainer_options, self.loss):
+            raise ValueError(problem)
+        return self
+
+    def identity(self, exclude: frozenset[str] = frozenset()) -> dict[str, Any]:
+        """As for every setting; options that only change speed are left out."""
+        told = super().identity(exclude)
+        if counting := trainer_identity(told.pop("trainer_options", {})):
+            told["trainer_options"] = counting
+        return told
 
     @property
     def answer_policy(self) -> AnswerPolicy:

@@ -16,11 +16,14 @@ import fsspec
 from east_core.config import ModelConfig
 from east_core.errors import DataError
 from east_core.inputs.questions import BUILTIN, builtin_path
+from east_core.inputs.templates import template_of
 from east_core.protocols import ModelSource
 from east_core.store.files import kept_hash
 from east_core.store.redaction import redact
 
 # What a checkpoint consists of; notes, original weights and pickles stay behind.
+# Mistral's weights in its own format, beside the same weights in ours.
+DOUBLES = ["consolidated*.safetensors"]
 PATTERNS = ["*.json", "*.safetensors", "*.jinja", "tokenizer*", "*.model", "*.txt", "*.py"]
 
 
@@ -41,8 +44,9 @@ def locate_model(config: ModelConfig, cache: Path) -> Path:
     return _from_hub(config)
 
 
-def check_model_folder(folder: Path, name: str) -> None:
+def check_model_folder(folder: Path, config: ModelConfig) -> None:
     """Refuse a folder that can't be sampled from and trained: one line with what is missing."""
+    name = config.name
     if not (folder / "config.json").is_file():
         raise DataError(f"model {name}: no config.json in it; is it a transformers model?")
     weights = sorted(folder.glob("*.safetensors"))
@@ -53,10 +57,11 @@ def check_model_folder(folder: Path, name: str) -> None:
     for path in weights:
         if problem := safetensors_problem(path):
             raise DataError(f"model {name}: {path.name} {problem}; download or copy it again")
-    if not _has_chat_template(folder):
+    if template_of(folder, config.chat_template) is None:
         raise DataError(
-            f"model {name}: its tokenizer has no chat template; "
-            "add chat_template.jinja or choose an instruction-tuned model"
+            f"model {name}: its tokenizer has no chat template; set model.chat_template "
+            "(builtin:question_answer and builtin:few_shot are for base models), or choose an "
+            "instruction-tuned model"
         )
 
 
@@ -95,18 +100,6 @@ def safetensors_problem(path: Path) -> str | None:
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         return "has no safetensors header"
     return None if told == size else f"has {size} bytes where its header says {told}"
-
-
-def _has_chat_template(folder: Path) -> bool:
-    if (folder / "chat_template.jinja").is_file():
-        return True
-    settings = folder / "tokenizer_config.json"
-    if not settings.is_file():
-        return False
-    try:
-        return "chat_template" in json.loads(settings.read_text("utf-8"))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise DataError(f"{settings} is no JSON: {error}; download or copy it again") from error
 
 
 def _download(url: str, cache: Path) -> Path:
@@ -161,6 +154,8 @@ def _identity(told: Mapping[str, Any]) -> list[str]:
 
 
 def _is_wanted(name: str) -> bool:
+    if any(fnmatch.fnmatch(name, pattern) for pattern in DOUBLES):
+        return False
     return any(fnmatch.fnmatch(name, pattern) for pattern in PATTERNS)
 
 
@@ -182,7 +177,12 @@ def _from_hub(config: ModelConfig) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        folder = snapshot_download(config.name, revision=config.revision, allow_patterns=PATTERNS)
+        folder = snapshot_download(
+            config.name,
+            revision=config.revision,
+            allow_patterns=PATTERNS,
+            ignore_patterns=DOUBLES,
+        )
     except Exception as error:  # no network, no such repository, no permission ...
         reason = str(error).strip().splitlines()[0]
         raise DataError(

@@ -24,6 +24,9 @@ PROBES = (
 )
 
 
+_ASKED = "1 + 1 = ?"
+
+
 class ChatTokenizer(Protocol):
     """What is used of a Hugging Face tokenizer."""
 
@@ -122,7 +125,9 @@ def check_tokenizer(
     if tokenizer.eos_token_id is None:
         raise DataError(f"{where} has no EOS token; set eos_token in its tokenizer_config.json")
     check_round_trip(tokenizer, where)
-    _check_bos(tokenizer, _probe_prompt(tokenizer, system_prompt, where, form), where)
+    text = _probe_prompt(tokenizer, system_prompt, where, form)
+    _check_content(text, system_prompt, where)
+    _check_bos(tokenizer, tokenizer.encode(text, add_special_tokens=False), where)
 
 
 def check_round_trip(tokenizer: ChatTokenizer, where: str) -> None:
@@ -148,13 +153,22 @@ def _check_bos(tokenizer: ChatTokenizer, ids: list[int], where: str) -> None:
         )
 
 
+def _check_content(text: str, system_prompt: str | None, where: str) -> None:
+    """A template may pass over what it does not know."""
+    if _ASKED not in text:
+        raise DataError(f"{where}: its chat template leaves the question out of the prompt")
+    if system_prompt and system_prompt.strip() not in text:
+        raise DataError(
+            f"{where}: its chat template leaves the system prompt out; set "
+            'model.system_prompt_in to "user", or sampling.system_prompt to none'
+        )
+
+
 def _probe_prompt(
     tokenizer: ChatTokenizer, system_prompt: str | None, where: str, form: PromptFormat
-) -> list[int]:
+) -> str:
     try:
-        return prompt_token_ids(
-            tokenizer, system_prompt=system_prompt, question="1 + 1 = ?", form=form
-        )
+        return prompt_text(tokenizer, system_prompt=system_prompt, question=_ASKED, form=form)
     except Exception as error:  # templates are programs: they raise what they like
         cure = "; check model.chat_template and model.chat_template_kwargs"
         if system_prompt and form.system_prompt_in == "system":

@@ -37,6 +37,13 @@ def end_of_turn(tokenizer: ChatTokenizer, stops: frozenset[int], form: PromptFor
 
     EOS for a template that writes none, as those of base models.
     """
+    after = ids_behind_answer(tokenizer, form)
+    assert tokenizer.eos_token_id is not None  # check_tokenizer has refused such a tokenizer
+    return next((each for each in after if each in stops), tokenizer.eos_token_id)
+
+
+def ids_behind_answer(tokenizer: ChatTokenizer, form: PromptFormat = BARE) -> list[int]:
+    """What the template writes after an assistant's message; nothing where it writes no message."""
     conversation = [*messages(None, "?"), {"role": "assistant", "content": _SAID}]
     rendered = tokenizer.apply_chat_template(
         conversation,
@@ -44,9 +51,8 @@ def end_of_turn(tokenizer: ChatTokenizer, stops: frozenset[int], form: PromptFor
         tokenize=False,
         **template_options(form),
     )
-    after = tokenizer.encode(rendered.rpartition(_SAID)[2], add_special_tokens=False)
-    assert tokenizer.eos_token_id is not None  # check_tokenizer has refused such a tokenizer
-    return next((each for each in after if each in stops), tokenizer.eos_token_id)
+    _, said, behind = rendered.rpartition(_SAID)
+    return tokenizer.encode(behind, add_special_tokens=False) if said else []
 
 
 def is_kept_by_encoding(tokenizer: ChatTokenizer, text: str, ids: list[int]) -> bool:

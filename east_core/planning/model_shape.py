@@ -11,17 +11,38 @@ from east_core.errors import ConfigError, DataError
 from east_core.inputs.questions import BUILTIN, builtin_path
 
 CONFIG = "config.json"
-_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
+_EXPERTS = ("num_local_experts", "num_experts")
+_COVERED_EXPERTS = ("qwen3_moe", "mixtral", "gpt_oss")
+_GEMMA_3 = {
+    "hidden_size": 2304,
+    "intermediate_size": 9216,
+    "num_hidden_layers": 26,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "head_dim": 256,
+    "vocab_size": 262_208,
+    "max_position_embeddings": 131_072,
+    "tie_word_embeddings": True,
+}
+# What a family's config class fills in where the makers' config.json is silent (transformers 5.19).
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "gemma": {**_GEMMA_3, "hidden_size": 3072, "vocab_size": 256_000, "num_key_value_heads": 16},
+    "gemma2": {**_GEMMA_3, "vocab_size": 256_000, "max_position_embeddings": 8192},
+    "gemma3": _GEMMA_3,
+    "gemma3_text": _GEMMA_3,
+    "gpt_oss": {"head_dim": 64},
+}
 # What a model that is only known by its size is taken to look like: Llama 3's proportions.
 HEAD_SIZE, KV_HEADS, VOCABULARY, CONTEXT = 128, 8, 128_256, 131_072
 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """Sizes of a dense decoder with gated MLPs (Llama, Qwen, Mistral, Gemma ...).
+    """Sizes of a decoder (Llama, Qwen, Mistral, Gemma, mixtures of experts, GPT-2 ...).
 
     `heads` x `head_size` may differ from `hidden`; `kv_heads` are the groups of grouped-query
-    attention; `tied`: the LM head is the embedding. `parameters` is their number.
+    attention; `tied`: the LM head is the embedding. `parameters` is their number; of a
+    mixture of experts all are counted, as memory does (a token computes with a part of them).
     """
 
     hidden: int
@@ -85,8 +106,13 @@ def shape_of_size(parameters: float, hidden: int, layers: int) -> ModelShape:
 
 def parse_shape(told: Mapping[str, Any], name: str) -> ModelShape:
     """The shape in a config.json of Transformers; `name` names the model in errors."""
+    outer = told.get("model_type")
     told = told.get("text_config", told)
-    if any(told.get(key) for key in _EXPERTS):
+    kind = told.get("model_type", outer)
+    told = {**_DEFAULTS.get(str(kind), {}), **told, "model_type": kind}
+    if told["model_type"] == "gpt2":
+        return _gpt2(told)
+    if any(told.get(key) for key in _EXPERTS) and kind not in _COVERED_EXPERTS:
         raise ConfigError(
             f"model {name} is a mixture of experts, which the formulas do not cover; plan with a "
             "dense model of its size: --params, --hidden and --layers"
@@ -108,8 +134,8 @@ def _parsed(told: Mapping[str, Any]) -> ModelShape:
     intermediate, vocabulary = told["intermediate_size"], told["vocab_size"]
     tied = bool(told.get("tie_word_embeddings", False))
     attention = 2 * hidden * head_size * (heads + kv_heads)
-    layer = attention + _biases(told, heads * head_size, kv_heads * head_size)
-    layer += 3 * hidden * intermediate + 2 * hidden
+    layer = attention + _small(told, hidden, heads * head_size, kv_heads * head_size)
+    layer += _feed_forward(told, hidden, intermediate) + _norms(told) * hidden
     tables = vocabulary * hidden * (1 if tied else 2)
     return ModelShape(
         hidden=hidden,
@@ -125,13 +151,52 @@ def _parsed(told: Mapping[str, Any]) -> ModelShape:
     )
 
 
-def _biases(told: Mapping[str, Any], query_width: int, kv_width: int) -> int:
-    """Small vectors of an attention block: Qwen 2's biases, Qwen 3's norms of queries and keys."""
-    if told.get("model_type") == "qwen2" or told.get("attention_bias"):
+def _feed_forward(told: Mapping[str, Any], hidden: int, intermediate: int) -> int:
+    """Parameters of a layer's gated feed-forward block, or of all its experts and their router."""
+    experts = next((int(told[key]) for key in _EXPERTS if told.get(key)), 0)
+    if not experts:
+        return 3 * hidden * intermediate
+    width = told.get("moe_intermediate_size") or intermediate
+    biases = 2 * width + hidden + 1 if told["model_type"] == "gpt_oss" else 0
+    return experts * (3 * hidden * width + hidden + biases)
+
+
+def _norms(told: Mapping[str, Any]) -> int:
+    """Norms of the model's width in a layer: Gemma 2 and 3 have them before and behind blocks."""
+    return 4 if told.get("model_type") in ("gemma2", "gemma3", "gemma3_text") else 2
+
+
+def _small(told: Mapping[str, Any], hidden: int, query_width: int, kv_width: int) -> int:
+    """Small vectors of an attention block: biases, norms of queries and keys, gpt-oss's sinks."""
+    kind, head = told.get("model_type"), int(told.get("head_dim") or HEAD_SIZE)
+    if kind == "gpt_oss":
+        return query_width + 2 * kv_width + hidden + query_width // head
+    if kind == "qwen2" or told.get("attention_bias"):
         return query_width + 2 * kv_width
-    if told.get("model_type") == "qwen3":
-        return 2 * int(told.get("head_dim") or HEAD_SIZE)
-    return 0
+    if kind in ("qwen3", "qwen3_moe", "gemma3", "gemma3_text"):
+        return 2 * head
+    return query_width + kv_width if kind == "olmo2" else 0
+
+
+def _gpt2(told: Mapping[str, Any]) -> ModelShape:
+    """GPT-2: learned positions, biases everywhere, a feed-forward block without a gate."""
+    hidden, layers, heads = told["n_embd"], told["n_layer"], told["n_head"]
+    inner, context = told.get("n_inner") or 4 * hidden, told.get("n_positions", 1024)
+    attention = 4 * hidden * hidden + 4 * hidden
+    layer = attention + 2 * hidden * inner + inner + hidden + 4 * hidden
+    tables = (told["vocab_size"] + context) * hidden
+    return ModelShape(
+        hidden=hidden,
+        layers=layers,
+        intermediate=inner,
+        heads=heads,
+        kv_heads=heads,
+        head_size=hidden // heads,
+        vocabulary=told["vocab_size"],
+        context=context,
+        tied=True,
+        parameters=tables + layers * layer + 2 * hidden,
+    )
 
 
 def _read_config(model: ModelConfig) -> dict[str, Any]:

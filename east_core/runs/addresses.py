@@ -4,6 +4,7 @@
     {run}/rounds/0005                  written when the run was extended to 5 rounds
     {run}/questions                    the training questions, frozen at the run's start
     {run}/benchmarks/{name}            the test questions, likewise
+    {run}/template-date                today's date, where the chat template writes one
     {run}/base-model                   which files the base model consists of (not the weights)
     {run}/round-00/scores/{name}       the base model's scores
     {run}/round-01/samples             completions of the questions by checkpoint 0
@@ -33,6 +34,7 @@ from east_core.store.manifest import LOGS
 
 # Kinds of artifacts: the last part of an address, and the name of the stage that makes it.
 CONFIG, ROUNDS, QUESTIONS, BENCHMARKS = "config", "rounds", "questions", "benchmarks"
+TEMPLATE_DATE = "template-date"
 BASE_MODEL, SAMPLES, WEIGHTS, EXAMPLES = "base-model", "samples", "weights", "examples"
 CHECKPOINT, SCORES, REPORT = "checkpoint", "scores", "report"
 NOTHING_KEPT = "nothing-kept"
@@ -52,7 +54,14 @@ ARRIVALS_FILE = "arrivals.parquet"
 REPORT_PAGE, CHAMPION_FILE = "report.html", "champion.json"
 
 _ROUND = re.compile(r"round-(\d{2,})")
-_START = {CONFIG: False, QUESTIONS: False, BASE_MODEL: False, BENCHMARKS: True, ROUNDS: True}
+_START = {
+    TEMPLATE_DATE: False,
+    CONFIG: False,
+    QUESTIONS: False,
+    BASE_MODEL: False,
+    BENCHMARKS: True,
+    ROUNDS: True,
+}
 _SHARD = re.compile(rf"/{SAMPLES}/(\d+)-(\d+)$")
 
 
@@ -83,6 +92,11 @@ class RunAddresses:
     def questions(self) -> str:
         """The training questions."""
         return f"{self.run}/{QUESTIONS}"
+
+    @property
+    def template_date(self) -> str:
+        """Today's date at the run's first start, where its chat template writes one."""
+        return f"{self.run}/{TEMPLATE_DATE}"
 
     @property
     def report_page(self) -> str:

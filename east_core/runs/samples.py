@@ -18,6 +18,7 @@ from east_core.records import Question, SampledQuestion
 from east_core.runs import addresses
 from east_core.runs.adaptive import AdaptiveSampling
 from east_core.runs.addresses import SAMPLES_FILE, SHARDS_FILE
+from east_core.runs.prompts import engine_recipe, prompt_format, with_room
 from east_core.runs.reading import reading_identity, thinking_of
 from east_core.runs.run import Run, checkpoint, checkpoint_record
 from east_core.runs.shards import questions_by_shard, shard_bounds
@@ -65,7 +66,9 @@ def sampling_stage(run: Run, number: int) -> Stage:
     return Stage(
         run.at.samples(number),
         addresses.SAMPLES,
-        recipe=sampling_settings(run, number).identity() | _adaptive_identity(run),
+        recipe=sampling_settings(run, number).identity()
+        | _adaptive_identity(run)
+        | engine_recipe(run),
         inputs={
             "questions": run.record(run.at.questions),
             "model": checkpoint_record(run, number - 1),
@@ -106,6 +109,7 @@ def sampling_settings(run: Run, number: int) -> GenerationSettings:
         repetition_penalty=recipe.repetition_penalty,
         stop_token_ids=recipe.stop_token_ids,
         max_context=recipe.max_context,
+        prompt=prompt_format(run),
     )
 
 
@@ -128,7 +132,7 @@ def _sampled_shards(
 ) -> Iterator[list[SampledQuestion]]:
     """Each shard's completions in order, in one go, or in steps where sampling is adaptive."""
     shards = questions_by_shard(run, run.record(run.at.questions), bounds)
-    model, settings = checkpoint(run, number - 1), sampling_settings(run, number)
+    model, settings = checkpoint(run, number - 1), with_room(run, sampling_settings(run, number))
     recipe, resources = run.config.sampling.adaptive, run.config.resources
     if recipe is None:
         yield from sampler.sample(model, shards, settings, sum(map(len, bounds)))

@@ -13,6 +13,7 @@ from east_core.protocols import GenerationSettings, Sampler
 from east_core.records import AnswerClusters, Prediction, SampledQuestion
 from east_core.runs import addresses
 from east_core.runs.addresses import PREDICTIONS_FILE, SAMPLES_FILE, VOTES_FILE
+from east_core.runs.prompts import engine_recipe, prompt_format, with_room
 from east_core.runs.reading import thinking_identity, thinking_of
 from east_core.runs.run import Run, checkpoint, checkpoint_record
 from east_core.runs.shards import questions_by_shard, shard_bounds
@@ -34,7 +35,7 @@ def score(run: Run, number: int, benchmark: str, sampler: Sampler) -> ArtifactRe
     def answers(settings: GenerationSettings) -> Iterator[SampledQuestion]:
         bounds = shard_bounds(run, questions)
         shards, total = questions_by_shard(run, questions, bounds), sum(map(len, bounds))
-        answered = sampler.sample(checkpoint(run, number), shards, settings, total)
+        answered = sampler.sample(checkpoint(run, number), shards, with_room(run, settings), total)
         return itertools.chain.from_iterable(answered)
 
     def build(folder: Path) -> dict[str, Any]:
@@ -65,6 +66,8 @@ def scoring_stage(run: Run, number: int, benchmark: str) -> Stage:
             "stop": list(greedy.stop),
             "samples_seed": None if extra is None else extra.seed,
             **thinking_identity(run),
+            **_used(greedy, "stop_token_ids", "max_context", "prompt"),
+            **engine_recipe(run),
         },
         inputs={
             "model": checkpoint_record(run, number),
@@ -72,6 +75,12 @@ def scoring_stage(run: Run, number: int, benchmark: str) -> Stage:
         },
         revision=3,  # which answers are equal
     )
+
+
+def _used(settings: GenerationSettings, *names: str) -> dict[str, Any]:
+    """Those of the settings that are used: a recipe without them stays what it was."""
+    told = settings.identity()
+    return {name: told[name] for name in names if name in told}
 
 
 def _scoring_settings(
@@ -87,6 +96,9 @@ def _scoring_settings(
         system_prompt=run.config.sampling.system_prompt,
         stop=run.config.sampling.stop,
         seed=0,
+        stop_token_ids=run.config.sampling.stop_token_ids,
+        max_context=run.config.sampling.max_context,
+        prompt=prompt_format(run),
     )
     if not recipe.samples_per_question:
         return greedy, None

@@ -1,6 +1,7 @@
 """What a run starts with: its claimed address, its frozen questions, its base model."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,17 @@ def _freeze(run: Run, address: str, config: DatasetConfig) -> ArtifactRecord:
 
     def build(folder: Path) -> dict[str, Any]:
         rows = WithGold(config)
-        count = write_table(folder / addresses.QUESTIONS_FILE, Question, rows)
-        return {"questions": count, "without_gold_answer": rows.without}
+        longest = 0
+
+        def seen() -> Iterator[Question]:
+            nonlocal longest
+            for question in rows:
+                longest = max(longest, len(question.prompt.encode()))
+                yield question
+
+        count = write_table(folder / addresses.QUESTIONS_FILE, Question, seen())
+        told = {"questions": count, "without_gold_answer": rows.without}
+        return {**told, "longest_bytes": longest}
 
     recipe = config.model_dump(mode="json", exclude={"path"})
     stage = Stage(address, addresses.QUESTIONS, recipe=recipe)
@@ -86,7 +96,7 @@ def register_base_model(run: Run) -> ArtifactRecord:
     """Record which files the base model consists of; another model under its name is refused."""
     config = run.config.model
     folder = base_model.locate_model(config, run.store.cache)
-    base_model.check_model_folder(folder, config.name)
+    base_model.check_model_folder(folder, config)
     files = base_model.fingerprint_files(folder)
 
     def build(folder: Path) -> None:

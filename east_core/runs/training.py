@@ -9,6 +9,7 @@ from east_core.errors import NothingToLearn
 from east_core.protocols import Sampler, Trainer, TrainingJob
 from east_core.runs import addresses
 from east_core.runs.addresses import EXAMPLES_FILE
+from east_core.runs.prompts import prompt_format
 from east_core.runs.run import Run, checkpoint, checkpoint_record
 from east_core.seeds import derive_seed
 from east_core.store import (
@@ -32,7 +33,7 @@ def train(run: Run, number: int, sampler: Sampler, trainer: Trainer) -> Artifact
     reference = _reference_number(config.training, number)
     if reference is not None:
         inputs["reference"] = checkpoint_record(run, reference)
-    seed = derive_seed(config.seed, "train", number)
+    seed, form = derive_seed(config.seed, "train", number), prompt_format(run)
 
     def build(folder: Path) -> dict[str, Any]:
         job = TrainingJob(
@@ -41,6 +42,7 @@ def train(run: Run, number: int, sampler: Sampler, trainer: Trainer) -> Artifact
             examples=[run.store.fetch(examples) / EXAMPLES_FILE],
             recipe=config.training,
             system_prompt=config.sampling.system_prompt,
+            prompt=form,
             seed=seed,
             resources=config.resources,
             scratch=work_folder(folder),
@@ -56,6 +58,7 @@ def train(run: Run, number: int, sampler: Sampler, trainer: Trainer) -> Artifact
             "training": config.training.identity(),
             "system_prompt": config.sampling.system_prompt,
             "seed": seed,
+            **({"prompt": form.identity()} if form.identity() else {}),
         },
         inputs=inputs,
     )

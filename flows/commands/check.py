@@ -1,15 +1,26 @@
 """`east check`: everything about a run that can be verified without computing."""
 
+import dataclasses
 import os
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from east_core.answers.grading import Grader
-from east_core.config import DatasetConfig, RunConfig
+from east_core.config import DatasetConfig, RunConfig, SamplingRecipe
 from east_core.engines.devices import require_means
 from east_core.errors import ConfigError
 from east_core.inputs import base_models as base_model
-from east_core.inputs.questions import WithGold
+from east_core.inputs.context import context_needed
+from east_core.inputs.questions import WithGold, load_questions
+from east_core.inputs.templates import asks_for_date, template_of
+from east_core.protocols import PromptFormat
+from east_core.runs.prompts import prompt_format, today
+from east_core.runs.run import Run
 from east_core.store import Store
+
+if TYPE_CHECKING:
+    from east_core.inputs.inspection import InspectedModel, ModelFacts
 
 LISTED = 5
 
@@ -24,12 +35,18 @@ def check_run(config: RunConfig) -> Iterator[str]:
         yield f"cluster    ok: {cluster_facts(config.resources.ray)}"
     store = Store(config.store)
     yield f"store      ok: {store.check_writable()}"
-    yield f"model      ok: {_check_model(config, store)}"
+    folder = base_model.locate_model(config.model, store.cache)
+    base_model.check_model_folder(folder, config.model)
+    model = _inspected(config, store, folder)
+    yield from _check_model(config, model.facts)
+    if asks_for_date(template_of(folder, config.model.chat_template)):
+        yield f"date       ok: the template writes today's date; prompts say {_date(config, store)}"
     with Grader(processes=config.resources.grader_processes) as grader:
         count, line = _check_questions(config.questions, grader)
         yield f"questions  ok: {line}"
         for name, benchmark in config.benchmarks.items():
             yield f"benchmark  ok: {name}: {_check_questions(benchmark, grader)[1]}"
+    yield f"context    ok: {_check_context(config, store, model)}"
     _check_sizes(config, count)
     yield f"sizes      ok: {count} questions x {config.sampling.samples_per_question} samples"
 
@@ -42,21 +59,81 @@ def _batch(config: RunConfig) -> str:
     )
 
 
-def _check_model(config: RunConfig, store: Store) -> str:
+def _inspected(config: RunConfig, store: Store, folder: Path) -> "InspectedModel":
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    folder = base_model.locate_model(config.model, store.cache)
-    base_model.check_model_folder(folder, config.model.name)
     from east_core.inputs.inspection import inspect_model
 
-    facts = inspect_model(
-        folder, config.model.name, config.sampling.system_prompt, config.model.trust_remote_code
-    )
-    if facts.context is not None and config.sampling.max_tokens >= facts.context:
+    return inspect_model(folder, config.model, config.sampling.system_prompt, _form(config, store))
+
+
+def _form(config: RunConfig, store: Store) -> PromptFormat:
+    """How prompts are rendered by the run, or would be if it began today."""
+    return dataclasses.replace(prompt_format(Run(config, store)), date=_date(config, store))
+
+
+def _date(config: RunConfig, store: Store) -> str:
+    """The date that the run began with, or would begin with today."""
+    pinned = prompt_format(Run(config, store)).date
+    return pinned or config.model.template_date or today().isoformat()
+
+
+def _check_model(config: RunConfig, facts: "ModelFacts") -> Iterator[str]:
+    """What is told of the model; raises ConfigError where it would not stop, or not fit."""
+    yield f"model      ok: {config.model.name}: {facts.architecture}, {_rendering(config)}"
+    yield f"tokenizer  ok: {facts.vocabulary} tokens; text comes back, ids are tokenizer.json's"
+    yield f"turn       ok: {_turn(config, facts)}"
+    yield f"generation ok: {_generation(config.sampling, facts)}"
+
+
+def _rendering(config: RunConfig) -> str:
+    """How the system prompt is given."""
+    if config.sampling.system_prompt is None:
+        return "no system prompt"
+    if config.model.system_prompt_in == "user":
+        return "system prompt in front of the question"
+    return "system prompt in its system role"
+
+
+def _turn(config: RunConfig, facts: "ModelFacts") -> str:
+    """What ends an answer; raises ConfigError where the engine would go on behind it."""
+    sampling, stops = config.sampling, ", ".join(facts.stops.values())
+    if facts.turn_end is None:
+        return f"the template ends no turn; sampling stops at {stops}"
+    end, token = facts.turn_end
+    if not (end in facts.stops or end in sampling.stop_token_ids or token in sampling.stop):
         raise ConfigError(
-            f"sampling.max_tokens {config.sampling.max_tokens} leaves no room for a prompt in "
-            f"the model's {facts.context} tokens; lower it"
+            f"model {config.model.name}: its template ends a turn with {token}, at which sampling "
+            f"does not stop (it stops at {stops}); set sampling.stop_token_ids to [{end}]"
         )
-    return f"{config.model.name}: {facts.architecture}, {facts.vocabulary} tokens, chat template"
+    return f"ends in {token}; sampling stops at {stops}"
+
+
+def _generation(sampling: SamplingRecipe, facts: "ModelFacts") -> str:
+    """Our settings beside the makers': theirs are a choice, and never mixed in."""
+    ours = {name: getattr(sampling, name) for name in facts.recommended}
+    if ours == facts.recommended:
+        return "as the model's makers recommend" if ours else "the makers recommend nothing"
+    theirs = ", ".join(f"{name} = {value:g}" for name, value in facts.recommended.items())
+    told = ", ".join(f"{name} = {value:g}" for name, value in ours.items())
+    is_open = not sampling.model_fields_set & set(facts.recommended)
+    cure = "; to sample as they do, set it under sampling" if is_open else ""
+    return f"{told} (ours); the model's makers recommend {theirs}{cure}"
+
+
+def _check_context(config: RunConfig, store: Store, model: "InspectedModel") -> str:
+    """What the longest prompt needs, and how many prompts leave no room for max_tokens."""
+    sampling, form = config.sampling, _form(config, store)
+    sets = [config.questions, *config.benchmarks.values()]
+    prompts = (question.prompt for each in sets for question in load_questions(each))
+    lengths = list(model.prompt_lengths(prompts, sampling.system_prompt, form))
+    most = max(sampling.max_tokens, config.evaluation.max_tokens)
+    told = context_needed(lengths, most, sampling.max_context, model.facts.context)
+    if told.is_full:
+        raise ConfigError(
+            f"all {len(lengths)} prompts leave no room for {most} tokens in a context of "
+            f"{told.limit}; lower sampling.max_tokens, or raise sampling.max_context"
+        )
+    return told.line
 
 
 def _check_questions(config: DatasetConfig, grader: Grader) -> tuple[int, str]:

@@ -67,6 +67,7 @@ def training_arguments(job: RankJob, steps: int) -> TrainingArguments:
         "router_aux_loss_coef": 0.0,
         "max_length": recipe.max_length,
     }
+    common |= recipe.trainer_options
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(job.tensorboard)
     match recipe:
         case SftRecipe():

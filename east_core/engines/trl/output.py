@@ -18,6 +18,7 @@ from east_core.store.manifest import LOGS
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".index.json")
 _OF_THE_MODEL = ("config.json", "README.md", ".gitattributes")
+_GENERATION = "generation_config.json"
 _ADAPTED = ".base_layer.weight"
 
 
@@ -35,6 +36,7 @@ def save_checkpoint(trainer: Any, tokenizer: PreTrainedTokenizerBase, job: RankJ
         state, model = merge_lora(state, job.recipe.lora), model.get_base_model()
     untied = {name: t for name, t in state.items() if name not in model.all_tied_weights_keys}
     model.save_pretrained(job.out, state_dict=untied)
+    _keep_configs(job, _dtype_of(state))
     for file in job.model.folder.iterdir():
         if file.is_file() and not file.name.endswith(_WEIGHTS) and file.name not in _OF_THE_MODEL:
             shutil.copyfile(file, job.out / file.name)
@@ -43,6 +45,29 @@ def save_checkpoint(trainer: Any, tokenizer: PreTrainedTokenizerBase, job: RankJ
     (job.out / TRAINING_LOG).write_text("".join(log))
     if job.tensorboard.exists():
         shutil.copytree(job.tensorboard, job.out / LOGS / "tensorboard", dirs_exist_ok=True)
+
+
+def _keep_configs(job: RankJob, dtype: str) -> None:
+    """Put the model's own config.json back, which training changes in passing (pad_token_id,
+    use_cache): an engine can then take the new weights in place, and a user finds it as it came.
+
+    Where the weights have another type than the model's had (a bf16 model trained in fp32, whose
+    small steps bf16 would lose), its entry alone is changed.
+    """
+    theirs = job.model.folder / "config.json"
+    told = json.loads(theirs.read_text("utf-8"))
+    if told.get("dtype", told.get("torch_dtype")) == dtype:
+        shutil.copyfile(theirs, job.out / "config.json")
+    else:
+        told.pop("torch_dtype", None)
+        (job.out / "config.json").write_text(json.dumps({**told, "dtype": dtype}, indent=2) + "\n")
+    if not (job.model.folder / _GENERATION).is_file():
+        (job.out / _GENERATION).unlink(missing_ok=True)
+
+
+def _dtype_of(state: dict[str, Tensor]) -> str:
+    """The type of the weights as config.json spells it: "float32"."""
+    return str(next(iter(state.values())).dtype).removeprefix("torch.")
 
 
 @torch.no_grad()

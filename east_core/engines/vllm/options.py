@@ -1,6 +1,7 @@
 """How a vLLM engine is built, on both sides of the process border; imports no engine."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from east_core.config import Resources
@@ -19,10 +20,15 @@ class EngineOptions:
     may_sleep: bool
     trust_remote_code: bool
     context: int | None = None  # tokens of prompt and completion; None: all that the model has
+    passed_on: Mapping[str, Any] = field(default_factory=dict)
 
     def llm_arguments(self) -> dict[str, Any]:
         """Arguments of vllm.LLM for this device."""
-        shared = {
+        return {**self._ours(), **self.passed_on}
+
+    def _ours(self) -> dict[str, Any]:
+        context = {} if self.context is None else {"max_model_len": self.context}
+        shared = context | {
             "max_num_seqs": self.max_sequences,
             "trust_remote_code": self.trust_remote_code,
             "disable_log_stats": True,
@@ -58,4 +64,5 @@ class EngineOptions:
             may_sleep=resources.sleeping_engines,
             trust_remote_code=trust_remote_code,
             context=context,
+            passed_on=resources.engine_options,
         )

@@ -103,12 +103,12 @@ def test_a_server_that_is_not_there_is_one_line(tmp_path: Path) -> None:
 
 def test_weights_that_were_cut_off_are_refused_by_the_check(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "model", b"0" * 300)
-    check_model_folder(folder, "m")
+    check_model_folder(folder, ModelConfig(name="m"))
     path = folder / "model.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * 2 // 3])
     with pytest.raises(DataError, match=f"where its header says {len(whole)}"):
-        check_model_folder(folder, "m")
+        check_model_folder(folder, ModelConfig(name="m"))
 
 
 def test_the_demos_own_weights_are_whole() -> None:

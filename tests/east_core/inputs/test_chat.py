@@ -3,7 +3,14 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from east_core.errors import DataError
-from east_core.inputs.chat import check_tokenizer, completion_token_ids, prompt_token_ids
+from east_core.inputs.chat import (
+    check_tokenizer,
+    completion_token_ids,
+    prompt_text,
+    prompt_token_ids,
+)
+from east_core.inputs.turns import ids_behind_answer
+from east_core.protocols import PromptFormat
 
 LLAMA = (
     "{{ bos_token }}{% for m in messages %}<|start|>{{ m.role }}<|end|>\n{{ m.content }}"
@@ -103,3 +110,85 @@ def test_bad_tokenizers_are_refused_in_one_line(tokenizer, message):
     with pytest.raises(DataError, match=message) as caught:
         check_tokenizer(tokenizer, "Think.", "base")
     assert "\n" not in str(caught.value)
+
+
+GRANITE = (
+    "{{ '<|role|>today: ' + strftime_now('%d %b %Y') + '<|end|>' }}{% for m in messages %}"
+    "{{ '<|role|>' + m.role + ': ' + m.content + '<|end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|role|>assistant' }}{% endif %}"
+)
+DEAF = "{{ messages[-1].content }}"
+
+
+def smollm2_like():
+    special = ["<|im_start|>", "<|im_end|>"]
+    return byte_tokenizer(CHATML, special, bos_token="<|im_start|>", eos_token="<|im_end|>")
+
+
+def granite_like():
+    special = ["<|role|>", "<|end|>"]
+    return byte_tokenizer(GRANITE, special, bos_token="<|end|>", eos_token="<|end|>")
+
+
+@pytest.mark.parametrize("style", [smollm2_like, granite_like])
+def test_a_bos_that_is_part_of_every_turn_is_no_fault(style):
+    check_tokenizer(style(), "Think.", "model")
+
+
+def prompt(tokenizer, **options):
+    form = PromptFormat(**options)
+    return prompt_text(tokenizer, system_prompt="Think.", question="1+1?", form=form)
+
+
+def test_the_date_is_the_one_that_is_given_whatever_the_day():
+    dated = prompt(granite_like(), date="2026-11-25")
+    assert dated.startswith("<|role|>today: 25 Nov 2026<|end|>")
+    assert dated.replace("25 Nov", "26 Nov") == prompt(granite_like(), date="2026-11-26")
+
+
+def test_a_template_without_a_date_does_not_care_for_one():
+    assert prompt(chatml(), date="2026-11-25") == prompt(chatml())
+
+
+def test_the_system_prompt_may_stand_before_the_question():
+    merged = prompt(chatml(), system_prompt_in="user")
+    assert merged == "<|im_start|>user\nThink.\n\n1+1?<|im_end|>\n<|im_start|>assistant\n"
+    refusing = byte_tokenizer(NO_SYSTEM + "{{ messages[0].content }}", ["<|e|>"], eos_token="<|e|>")
+    check_tokenizer(refusing, "Think.", "model", PromptFormat(system_prompt_in="user"))
+
+
+def test_an_answers_prefix_ends_the_prompt():
+    tokenizer = chatml()
+    form = PromptFormat(assistant_prefix="<think>\n")
+    ids = prompt_token_ids(tokenizer, system_prompt=None, question="1+1?", form=form)
+    assert tokenizer.decode(ids).endswith("<|im_start|>assistant\n<think>\n")
+
+
+def test_a_template_of_ones_own_and_what_it_is_given():
+    own = "{{ messages[-1].content }} {{ effort }}"
+    assert prompt(chatml(), chat_template=own, options={"effort": "low"}) == "1+1? low"
+    base = byte_tokenizer(None, ["<|e|>"], eos_token="<|e|>")
+    form = PromptFormat(chat_template="{{ messages[0].content }} {{ messages[-1].content }}")
+    check_tokenizer(base, "Think.", "base", form)
+
+
+def test_what_ends_a_turn_is_what_the_template_writes_behind_an_answer():
+    tokenizer = llama_like()
+    assert ids_behind_answer(tokenizer) == [tokenizer.convert_tokens_to_ids("<|eot|>")]
+    assert ids_behind_answer(chatml())[0] == chatml().convert_tokens_to_ids("<|im_end|>")
+    form = PromptFormat(chat_template="{{ messages[0].content }}")
+    assert ids_behind_answer(chatml(), form) == []
+
+
+def test_a_template_that_leaves_something_out_is_refused():
+    with pytest.raises(DataError, match="leaves the system prompt out"):
+        check_tokenizer(byte_tokenizer(DEAF, ["<|e|>"], eos_token="<|e|>"), "Think.", "m")
+    with pytest.raises(DataError, match="leaves the question out"):
+        check_tokenizer(byte_tokenizer("{{ 'hi' }}", ["<|e|>"], eos_token="<|e|>"), None, "m")
+
+
+def test_a_tokenizer_that_loses_spaces_is_refused_with_the_cure():
+    broken = chatml()
+    broken.backend_tokenizer.decoder = decoders.Fuse()
+    with pytest.raises(DataError, match="tokenizer_class to PreTrainedTokenizerFast"):
+        check_tokenizer(broken, "Think.", "m")

@@ -44,9 +44,67 @@ QWEN2_HALF_B = {
 }
 
 
+# As they stand on the hub: entries that are the class's defaults are left out.
+GEMMA_2_9B = {
+    "model_type": "gemma2",
+    "hidden_size": 3584,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 42,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 8,
+    "head_dim": 256,
+    "vocab_size": 256000,
+}
+GEMMA_3_1B = {
+    "model_type": "gemma3_text",
+    "hidden_size": 1152,
+    "intermediate_size": 6912,
+    "num_hidden_layers": 26,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 1,
+    "head_dim": 256,
+    "vocab_size": 262144,
+}
+GEMMA_3_4B = {
+    "model_type": "gemma3",
+    "text_config": {
+        "model_type": "gemma3_text",
+        "hidden_size": 2560,
+        "intermediate_size": 10240,
+        "num_hidden_layers": 34,
+    },
+}
+QWEN3_30B_A3B = {
+    "model_type": "qwen3_moe",
+    "hidden_size": 2048,
+    "intermediate_size": 6144,
+    "moe_intermediate_size": 768,
+    "num_experts": 128,
+    "num_hidden_layers": 48,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 4,
+    "head_dim": 128,
+    "vocab_size": 151936,
+    "tie_word_embeddings": False,
+}
+GPT_2 = {
+    "model_type": "gpt2",
+    "n_embd": 768,
+    "n_layer": 12,
+    "n_head": 12,
+    "n_positions": 1024,
+    "vocab_size": 50257,
+}
+
+
 @pytest.mark.parametrize(
     ("config", "parameters"),
     [
+        (GEMMA_2_9B, 9_241_705_984),  # Gemma-2-9B's safetensors
+        (GEMMA_3_1B, 999_885_952),  # Gemma-3-1B
+        (GEMMA_3_4B, 3_880_263_168),  # Gemma-3-4B without its vision tower and projector
+        (QWEN3_30B_A3B, 30_532_122_624),  # Qwen3-30B-A3B
+        (GPT_2, 124_439_808),  # GPT-2
         (LLAMA_8B, 8_030_261_248),  # Llama-3.1-8B's safetensors
         (LLAMA_1B, 1_235_814_400),  # Llama-3.2-1B
         (LLAMA_70B, 70_553_706_496),  # Llama-3.1-70B
@@ -88,6 +146,6 @@ def test_what_can_not_be_planned_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"config\.json can't be read"):
         shape_of(ModelConfig(name=str(tmp_path / "absent")))
     with pytest.raises(ConfigError, match="mixture of experts"):
-        parse_shape({**LLAMA_8B, "num_local_experts": 8}, "mixtral")
+        parse_shape({**LLAMA_8B, "num_local_experts": 8}, "unheard-of")
     with pytest.raises(ConfigError, match="too few"):
         shape_of_size(1e8, 8192, 80)

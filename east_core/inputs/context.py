@@ -1,0 +1,69 @@
+"""How much room prompts and completions need: an engine keeps no more than that."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+BLOCK = 64  # tokens; a multiple of the blocks in which engines keep their cache
+
+
+@dataclass(frozen=True)
+class ContextNeed:
+    """What the prompts of a run need of an engine's context, in tokens.
+
+    `limit` is the context that they get. `cut` prompts leave less than `completion` tokens for
+    their answer, and of these `empty` leave nothing at all.
+    """
+
+    longest_prompt: int
+    completion: int
+    limit: int
+    prompts: int
+    cut: int
+    empty: int
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no prompt leaves the room that was asked for."""
+        return self.cut == self.prompts
+
+    @property
+    def line(self) -> str:
+        """What is told of it."""
+        told = (
+            f"the longest of {self.prompts} prompts has {self.longest_prompt} tokens; with "
+            f"{self.completion} for an answer, the engine keeps {self.limit}"
+        )
+        if not self.cut:
+            return told
+        empty = f", and {self.empty} for none" if self.empty else ""
+        return f"{told}; {self.cut} prompts leave no room for a full answer{empty}"
+
+
+def context_needed(
+    prompt_lengths: Sequence[int], completion: int, most: int | None, own: int | None
+) -> ContextNeed:
+    """The context for prompts of these lengths, each with `completion` tokens behind it.
+
+    `most` is the user's limit, `own` the model's; None: there is none.
+    """
+    longest = max(prompt_lengths, default=0)
+    asked = most or -(-(longest + completion) // BLOCK) * BLOCK
+    limit = min(asked, own) if own else asked
+    return ContextNeed(
+        longest_prompt=longest,
+        completion=completion,
+        limit=limit,
+        prompts=len(prompt_lengths),
+        cut=sum(length + completion > limit for length in prompt_lengths),
+        empty=sum(length >= limit for length in prompt_lengths),
+    )
+
+
+def context_bound(longest_question: int, fixed: Sequence[str | None], completion: int) -> int:
+    """A context that surely suffices, without a tokenizer: a token stands for a byte or more.
+
+    `longest_question` in bytes of UTF-8; `fixed` are the texts around it (system prompt, template,
+    prefix). `east check` tells what is needed to the token.
+    """
+    around = sum(len((text or "").encode()) for text in fixed)
+    return -(-(longest_question + around + completion) // BLOCK) * BLOCK
