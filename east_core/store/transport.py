@@ -185,7 +185,7 @@ class Transport:
         with self.fs.open(name, "rb") as file:
             file.seek(start)
             if hasattr(file, "prefetch"):  # paramiko asks for 32 KiB at a time otherwise
-                file.prefetch(end)
+                file.prefetch(min(end, file.stat().st_size))  # beyond the end it waits for ever
             return bytes(file.read(end - start))
 
     def _find(self, prefix: str) -> dict[str, int]:
