@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
 
 DEPLOYED = "east_deployed"  # the variable: what each deployment was last deployed with
+ROOMS = ("flows", "tasks", "east_core")  # the packages of a checkout
 Settings = Mapping[str, Any]  # a person's part of a deployment: parameters, schedules, paused
 
 
@@ -117,11 +118,15 @@ def _prefect_deploy(document: Mapping[str, Any], deployments: Path, version: str
         raise EngineError(f"the deployments of {deployments} can't be made: {words}")
 
 
-def _version(deployments: Path) -> str:
-    """What a deployment is made from: the file, the folder of its runs, and the code's forms."""
+def code_files() -> list[Path]:
+    """The modules that a deployment runs: every one of flows, tasks and east_core."""
     root = Path(__file__).parents[2]
-    sources = sorted([*root.glob("flows/**/*.py"), *root.glob("east_core/**/*.py")])
+    return sorted(path for room in ROOMS for path in (root / room).rglob("*.py"))
+
+
+def _version(deployments: Path) -> str:
+    """What a deployment is made from: the file, the folder of its runs, and the code."""
     digest = hashlib.sha256(os.environ["EAST_WORKDIR"].encode())
-    for path in (deployments, *sources):
+    for path in (deployments, *code_files()):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

@@ -1,5 +1,6 @@
 """Deploying anew keeps what a person set in the UI, and renews what the code determines."""
 
+import subprocess
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 
-from flows.server.deployments import deploy
+from flows.server.deployments import code_files, deploy
 from flows.server.setup import ensure_pool
 
 FORM: dict[str, Any] = {"form": {"name": "line", "rounds": 1}}
@@ -98,3 +99,14 @@ def test_schedules_that_a_person_deleted_stay_deleted(
     with get_client(sync_client=True) as client:
         client.delete_deployment_schedule(first.id, first.schedules[0].id)
     assert put(description="second").schedules == []
+
+
+def test_a_deployment_is_made_anew_when_any_module_changes() -> None:
+    root = Path(__file__).parents[3]
+    listed = subprocess.run(
+        ["git", "ls-files", "flows/*.py", "tasks/*.py", "east_core/*.py"],
+        cwd=root, capture_output=True, text=True, check=False,
+    ).stdout.split()  # fmt: skip
+    if not listed:
+        pytest.skip("not in a git checkout, so what the project's modules are is not known")
+    assert {root / path for path in listed} <= set(code_files())
