@@ -1,8 +1,9 @@
 """The scores of a checkpoint on a benchmark."""
 
 import dataclasses
+import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from east_core.answers.clustering import cluster_all
 from east_core.answers.grading import Grader
 from east_core.evaluation.scores import Tally, grade, scores_as_facts
 from east_core.protocols import GenerationSettings, Sampler
-from east_core.records import AnswerClusters, Prediction, SampledQuestion
+from east_core.records import AnswerClusters, Completion, Prediction, Question, SampledQuestion
 from east_core.runs import addresses
-from east_core.runs.addresses import PREDICTIONS_FILE, SAMPLES_FILE, VOTES_FILE
+from east_core.runs.addresses import PREDICTIONS_FILE, QUESTIONS_FILE, SAMPLES_FILE, VOTES_FILE
+from east_core.runs.earlier import earlier_with_same_outcome, scores_outcome
 from east_core.runs.prompts import engine_recipe, prompt_format, with_room
 from east_core.runs.reading import thinking_identity, thinking_of
 from east_core.runs.run import Run, checkpoint, checkpoint_record
@@ -28,7 +30,6 @@ from east_core.tables import read_table, write_table
 
 def score(run: Run, number: int, benchmark: str, sampler: Sampler) -> ArtifactRecord:
     """Score checkpoint `number` on a benchmark, by greedy completions and any extra samples."""
-    evaluation = run.config.evaluation
     questions = run.record(run.at.benchmark(benchmark))
     greedy, extra = _scoring_settings(run, number, benchmark)
 
@@ -39,19 +40,48 @@ def score(run: Run, number: int, benchmark: str, sampler: Sampler) -> ArtifactRe
         return itertools.chain.from_iterable(answered)
 
     def build(folder: Path) -> dict[str, Any]:
-        tally, policy, thinking = Tally(), evaluation.answer_policy, thinking_of(run)
-        with Grader(processes=run.config.resources.grader_processes) as grader:
-            rows = tally.counting(grade(answers(greedy), grader, policy, thinking))
-            write_table(folder / PREDICTIONS_FILE, Prediction, rows)
-            if extra is not None:
-                write_table(folder / SAMPLES_FILE, SampledQuestion, answers(extra))
-                sampled, copies = itertools.tee(read_table(folder / SAMPLES_FILE, SampledQuestion))
-                clusters = cluster_all(copies, grader, policy, thinking)
-                votes = tally.voting(zip((s.question for s in sampled), clusters, strict=True))
-                write_table(folder / VOTES_FILE, AnswerClusters, votes)
-        return scores_as_facts(tally.scores(evaluation.confidence))
+        return _graded(
+            run, folder, answers(greedy), None if extra is None else lambda: answers(extra)
+        )
 
-    return materialize(run.store, scoring_stage(run, number, benchmark), build)
+    def again(record: ArtifactRecord, folder: Path) -> dict[str, Any]:
+        made = run.store.fetch(record)
+        samples = functools.partial(read_table, made / SAMPLES_FILE, SampledQuestion)
+        answered = _answered(run, questions, made)
+        return _graded(run, folder, answered, None if extra is None else samples)
+
+    stage = scoring_stage(run, number, benchmark)
+    earlier = earlier_with_same_outcome(run, stage, 2, again, scores_outcome)
+    return earlier or materialize(run.store, stage, build)
+
+
+def _answered(run: Run, questions: ArtifactRecord, made: Path) -> Iterator[SampledQuestion]:
+    """The greedy completions of scores that are there already."""
+    asked = read_table(run.store.fetch(questions) / QUESTIONS_FILE, Question)
+    for question, given in zip(asked, read_table(made / PREDICTIONS_FILE, Prediction), strict=True):
+        completion = Completion(given.completion, given.finish_reason, given.token_count)
+        yield SampledQuestion(question, (completion,))
+
+
+def _graded(
+    run: Run,
+    folder: Path,
+    greedy: Iterable[SampledQuestion],
+    extra: Callable[[], Iterable[SampledQuestion]] | None,
+) -> dict[str, Any]:
+    """Grade the completions into `folder`, and return the scores as facts."""
+    evaluation = run.config.evaluation
+    tally, policy, thinking = Tally(), evaluation.answer_policy, thinking_of(run)
+    with Grader(processes=run.config.resources.grader_processes) as grader:
+        rows = tally.counting(grade(greedy, grader, policy, thinking))
+        write_table(folder / PREDICTIONS_FILE, Prediction, rows)
+        if extra is not None:
+            write_table(folder / SAMPLES_FILE, SampledQuestion, extra())
+            sampled, copies = itertools.tee(read_table(folder / SAMPLES_FILE, SampledQuestion))
+            clusters = cluster_all(copies, grader, policy, thinking)
+            votes = tally.voting(zip((s.question for s in sampled), clusters, strict=True))
+            write_table(folder / VOTES_FILE, AnswerClusters, votes)
+    return scores_as_facts(tally.scores(evaluation.confidence))
 
 
 def scoring_stage(run: Run, number: int, benchmark: str) -> Stage:

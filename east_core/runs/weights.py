@@ -1,6 +1,7 @@
 """The weights of a round: clusters, entropy and weight of every question."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from east_core.answers.grading import Grader
 from east_core.errors import NothingToLearn
 from east_core.runs import addresses
 from east_core.runs.addresses import WEIGHTS_FOLDER
+from east_core.runs.earlier import earlier_with_same_outcome, weights_outcome
 from east_core.runs.reading import reading_identity, thinking_of
 from east_core.runs.run import Run
 from east_core.runs.samples import sample_files
@@ -50,10 +52,17 @@ def weigh(run: Run, number: int, judge: Judge = judge_here) -> ArtifactRecord:
         revision=2,  # which answers are equal
     )
     try:
-        return materialize(run.store, stage, build)
+        return _made_earlier(run, stage, build) or materialize(run.store, stage, build)
     except NothingToLearn as error:
         _record_why(run, number, stage, f"round {number}: {error}")
         raise
+
+
+def _made_earlier(run: Run, stage: Stage, build: Callable[[Path], object]) -> ArtifactRecord | None:
+    """Weights of the first revision, by whose rules other answers were equal."""
+    return earlier_with_same_outcome(
+        run, stage, 1, lambda _, folder: build(folder), weights_outcome
+    )
 
 
 def _record_why(run: Run, number: int, weights: Stage, message: str) -> None:

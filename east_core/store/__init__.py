@@ -4,7 +4,7 @@ A stage goes through `materialize`; `Store` finds, fetches and lists what was ma
 """
 
 from east_core.store.manifest import ArtifactFile, ArtifactRecord, Json
-from east_core.store.materialize import Stage, existing, materialize, reuse
+from east_core.store.materialize import Stage, existing, made_by_revision, materialize, reuse
 from east_core.store.scratch import work_folder
 from east_core.store.store import Store, StoreCheck
 
@@ -16,6 +16,7 @@ __all__ = [
     "Store",
     "StoreCheck",
     "existing",
+    "made_by_revision",
     "materialize",
     "reuse",
     "work_folder",

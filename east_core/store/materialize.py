@@ -117,6 +117,13 @@ def existing(store: Store, stage: Stage) -> ArtifactRecord | None:
     return _found(store, stage.wanted())
 
 
+def made_by_revision(store: Store, stage: Stage, revision: int) -> ArtifactRecord | None:
+    """The record at the stage's address that an earlier revision of it made, all else equal."""
+    record = store.record(stage.address)
+    wanted = dataclasses.replace(stage, revision=revision).wanted()
+    return record if record is not None and record.fingerprint == wanted.fingerprint else None
+
+
 def reuse(store: Store, source: ArtifactRecord, stage: Stage) -> ArtifactRecord | None:
     """Publish a copy of `source` as `stage`, if it is what `materialize` would make there.
 
