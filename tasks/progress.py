@@ -15,10 +15,12 @@ from prefect.logging import get_run_logger
 
 from east_core.engines.trl.messages import TrainingStep
 from east_core.protocols import SamplingProgress
+from east_core.reports.text import told_facts
 from east_core.store import ArtifactRecord
 from tasks.context import current_run
 
 SECONDS_BETWEEN_LINES = 5.0
+LEAST_SECONDS = 0.05  # what was built in less lists or links the work of others
 BAR_WIDTH = 24
 
 
@@ -96,21 +98,17 @@ def report_engine(line: str) -> None:
 
 def log_record(record: ArtifactRecord) -> ArtifactRecord:
     """Log what a stage recorded, where, and how long it took to build; return the record."""
-    get_run_logger().info(
-        "%s (built in %.1f s): %s", record.address, record.seconds, summary(record)
-    )
+    took = f" (built in {record.seconds:.1f} s)" if record.seconds >= LEAST_SECONDS else ""
+    get_run_logger().info("%s%s: %s", record.address, took, summary(record))
     return record
 
 
 def summary(record: ArtifactRecord) -> str:
-    """A record's scalar facts and estimates on one line."""
-    values = (
-        (name, fact.get("value") if isinstance(fact, dict) else fact)
-        for name, fact in record.facts.items()
-    )
-    scalars = (
-        f"{name.replace('_', ' ')} {value:.4g}"
-        for name, value in values
-        if isinstance(value, int | float)
-    )
-    return ", ".join(scalars) or "recorded"
+    """A record's numbers, estimates and switches on one line."""
+    scalars = {name: fact for name, fact in record.facts.items() if _is_scalar(fact)}
+    told = (f"{label} {value}" for label, value in told_facts(scalars))
+    return ", ".join(told) or "recorded"
+
+
+def _is_scalar(fact: object) -> bool:
+    return isinstance(fact, int | float) or (isinstance(fact, dict) and "value" in fact)

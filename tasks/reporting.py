@@ -148,9 +148,7 @@ def weights_page(run: Run, number: int) -> str:
     ]
     drawn = figures.png(figures.weight_histograms(kept, f"{run.config.name}, round {number}"))
     facts = "\n".join(
-        f"| {name.replace('_', ' ')} | {_fact(value)} |"
-        for name, value in sorted(record.facts.items())
-        if not isinstance(value, list)
+        f"| {label} | {value} |" for label, value in sorted(text.told_facts(record.facts))
     )
     return f"{image('weights', drawn)}\n\n| | |\n|---|---|\n{facts}\n"
 
@@ -209,9 +207,3 @@ def _row(summary: RoundSummary) -> str:
     entropy = text.number(summary.mean_entropy_bits, ".2f")
     kept, dropped = text.number(summary.kept), text.number(summary.dropped)
     return f"| {summary.round} | {accuracy} | {kept} | {dropped} | {entropy} |"
-
-
-def _fact(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_fact(inner)}" for name, inner in value.items())
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

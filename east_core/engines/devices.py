@@ -56,7 +56,8 @@ def _require_gpus(resources: Resources) -> None:
         raise ConfigError(
             f"resources.processes {resources.processes} and resources.engines "
             f"{resources.engines} x tensor_parallel {resources.tensor_parallel} need {wanted} "
-            f"GPUs, and {here} are visible here; lower them, or name a cluster in resources.ray"
+            f"GPUs, and {here} are visible here; lower them, name a cluster in resources.ray, or "
+            "set resources.device to 'cpu'"
         )
 
 

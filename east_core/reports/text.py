@@ -1,6 +1,53 @@
 """How numbers are written for people: in the terminal, in Markdown and in HTML alike."""
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from east_core.evaluation.estimates import Estimate
+
+# Facts of records whose names say too little; the others are told by their names.
+LABELS = {
+    "accuracy": "accuracy",
+    "completions": "completions",
+    "dropped": "dropped questions",
+    "effective_sample_size": "effective sample size",
+    "kept": "kept questions",
+    "label_free": "trained without gold answers",
+    "mean_entropy_bits": "mean entropy (bits)",
+    "no_answer_share": "share without an answer",
+    "pass_at_n": "share of questions answered at least once",
+    "questions": "questions",
+    "truncated_share": "share cut off at max_tokens",
+    "unboxed_correct_share": "share that is right outside of a box",
+    "unboxed_share": "share answered outside of a box",
+    "undecided": "undecided comparisons",
+    "weight_quantiles": "weights by percentile",
+}
+# Facts that programs draw with, of no use to a reader.
+FOR_PROGRAMS = frozenset({"entropy_histogram", "histogram_bin_bits"})
+
+
+def told_facts(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a record states, as label and text; an estimate by its value, lists left out."""
+    for name, fact in facts.items():
+        value = fact["value"] if isinstance(fact, Mapping) and "value" in fact else fact
+        if name not in FOR_PROGRAMS and not isinstance(value, list | tuple):
+            yield LABELS.get(name, name.replace("_", " ")), _told(value)
+
+
+def _told(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        inner = sorted(value.items(), key=lambda item: _percentile(item[0]))
+        return ", ".join(f"{name.replace('_', ' ')} {_told(part)}" for name, part in inner)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _percentile(name: str) -> tuple[float, str]:
+    """Sorts "p5" before "p25" and "p100"; records keep them in the order of their letters."""
+    digits = name.removeprefix("p")
+    return (float(digits), "") if digits.replace(".", "", 1).isdigit() else (-1.0, name)
 
 
 def percent(share: float) -> str:

@@ -52,6 +52,7 @@ ARRIVALS_FILE = "arrivals.parquet"
 
 # Files for people and programs, which are no artifacts.
 REPORT_PAGE, CHAMPION_FILE = "report.html", "champion.json"
+VIEWS = (REPORT_PAGE, CHAMPION_FILE)
 
 _ROUND = re.compile(r"round-(\d{2,})")
 _START = {

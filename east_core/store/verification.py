@@ -1,10 +1,10 @@
 """Re-read and re-hash everything that a run's records list, and name what is not as recorded."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from east_core.errors import ArtifactDamaged
+from east_core.errors import ArtifactDamaged, DataError
 from east_core.store.manifest import LOGS, RECORD_NAME, ArtifactFile, ArtifactRecord, is_address
 from east_core.store.store import PRUNED_NAME, Store
 
@@ -42,17 +42,24 @@ class Verification:
         return all(finding.problem == "unrecorded" for finding in self.findings)
 
 
-def verify(store: Store, prefix: str) -> Verification:
+def verify(store: Store, prefix: str, views: Collection[str] = ()) -> Verification:
     """Check every artifact at and below an address, byte by byte.
 
-    Records have a checksum of their own, so one flipped byte anywhere is found.
+    Records have a checksum of their own, so one flipped byte anywhere is found. `views` names
+    files right below the address that are no artifacts and belong there all the same.
+    Raises DataError where nothing stands there.
     """
     sizes = dict(store.place.sizes(prefix))
+    if not sizes:
+        raise DataError(
+            f"{store.root} holds no run or artifact {prefix!r}; east runs lists its runs"
+        )
     records, findings = _read_records(store, prefix)
     for record in records.values():
         findings += _check_inputs(store, record, records)
         findings += _check_files(store, record, sizes)
     claimed = {record.path_of(file.path) for record in records.values() for file in record.files}
+    claimed |= {f"{prefix}/{view}" for view in views}
     findings += _unrecorded(sizes, claimed)
     files = [file for record in records.values() for file in record.files]
     total = sum(file.size for file in files)

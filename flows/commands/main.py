@@ -27,6 +27,23 @@ app = typer.Typer(
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        say(f"east {version('east-self-training')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print it.")
+    ] = False,
+) -> None:
+    """What `east` takes before a command."""
+
+
 @app.command()
 def demo(
     store: Annotated[str, typer.Option(help="Where the artifacts go.")] = ".east/store",

@@ -56,11 +56,12 @@ def verify(run_url: RunUrl, as_json: AsJson = False) -> None:
     """Re-read and re-hash every file of a run; name what is damaged or missing (exit code 1)."""
     from dataclasses import asdict
 
+    from east_core.runs.addresses import VIEWS
     from east_core.store import verification
     from flows.commands.launch import open_run
 
     store, name = open_run(run_url)
-    result = verification.verify(store, name)
+    result = verification.verify(store, name, VIEWS)
     if as_json:
         say(json.dumps({"is_sound": result.is_sound, **asdict(result)}, indent=2))
     else:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from east_core.errors import DataError
 from flows.commands.options import LineUrl
 from flows.commands.say import say
 
@@ -55,7 +56,13 @@ def champions(line: LineUrl) -> None:
     from flows.commands.launch import open_run
 
     store, name = open_run(line)
-    for entry in history(store, name):
+    entries = history(store, name)
+    if not entries:
+        raise DataError(
+            f"{store.root} holds no decisions of a line {name!r}; name the folder STORE/LINE of a "
+            "retraining that has come to its end"
+        )
+    for entry in entries:
         champion = entry.champion or "base model"
         say(f"{entry.number:4}  {entry.decided_at}  {entry.action:11}  {champion}")
         say(f"      {entry.run}: {entry.reason}")

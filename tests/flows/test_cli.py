@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,10 @@ def test_help_teaches_and_imports_nothing_heavy() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert loaded.stdout.strip() == "[]"
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert east("--version").stdout == f"east {version('east-self-training')}\n"
 
 
 def test_check_passes_a_sound_config(tmp_path: Path) -> None:

@@ -48,7 +48,10 @@ def test_more_gpus_than_there_are_is_refused(
     monkeypatch: pytest.MonkeyPatch, asked: dict[str, int], wanted: int
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    with pytest.raises(ConfigError, match=f"need {wanted} GPUs, and 2 are visible here"):
+    with pytest.raises(
+        ConfigError,
+        match=f"need {wanted} GPUs, and 2 are visible here; .* resources.device to 'cpu'",
+    ):
         require_means(Resources(device="cuda", **asked))
     require_means(Resources(device="cuda", processes=2, engines=2))
     require_means(Resources(device="cpu", **asked))

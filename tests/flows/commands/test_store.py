@@ -7,6 +7,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from east_core.errors import DataError
+from east_core.runs.addresses import VIEWS
 from east_core.store import Stage, Store, materialize
 from flows.commands import store as store_commands
 
@@ -69,6 +71,20 @@ def test_verify_exits_with_1_on_damage(store: Store) -> None:
     output = east("verify", f"{store.root}/demo", code=1)
     assert "damaged    demo/round-01/checkpoint/model.safetensors" in output
     assert not json.loads(east("verify", f"{store.root}/demo", "--json", code=1))["is_sound"]
+
+
+def test_verify_of_a_run_that_is_not_there_is_an_error(store: Store) -> None:
+    result = CliRunner().invoke(app, ["verify", f"{store.root}/dema"])
+    assert isinstance(result.exception, DataError)
+    assert "no run or artifact 'dema'" in str(result.exception)
+
+
+def test_verify_knows_the_files_that_east_itself_puts_beside_artifacts(store: Store) -> None:
+    for view in VIEWS:
+        (Path(store.root) / "demo" / view).write_text("for people and programs")
+    assert "unrecorded" not in east("verify", f"{store.root}/demo")
+    (Path(store.root) / "demo" / "round-01" / VIEWS[0]).write_text("of somebody else")
+    assert "unrecorded demo/round-01" in east("verify", f"{store.root}/demo")
 
 
 def test_prune_dry_run_deletes_nothing(store: Store) -> None:

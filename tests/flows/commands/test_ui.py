@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from east_core.errors import ConfigError
+from east_core.errors import ConfigError, EastError
 from east_core.store import Stage, Store, materialize
 from east_core.studies.promotion import Entry, record_entry
 from flows.commands.main import app
@@ -39,6 +39,13 @@ def test_a_rollback_names_the_champion_and_stays_in_the_history(line: str) -> No
 def test_a_second_rollback_says_that_there_is_nothing_left(line: str) -> None:
     runner.invoke(app, ["rollback", line])
     assert isinstance(runner.invoke(app, ["rollback", line]).exception, ConfigError)
+
+
+def test_a_line_that_is_not_there_is_an_error(line: str) -> None:
+    for command in ("champions", "rollback"):
+        done = runner.invoke(app, [command, line + "-of-another-name"])
+        assert isinstance(done.exception, EastError)
+        assert "line-of-another-name" in str(done.exception)
 
 
 def test_a_taken_port_is_told_before_anything_starts(line: str) -> None:
