@@ -117,6 +117,9 @@ def _interchangeable(gold: Form, answer: Form) -> bool:
     names = gold.label, answer.label
     if names[0] in _letters(answer.items[0]) or names[1] in _letters(gold.items[0]):
         return False
+    arguments = {name.partition("(")[2] for name in names}
+    if len(arguments) > 1 and "" not in arguments:
+        return False  # f(2) is not f(3)
     return not any(_is_unknown(name) for name in names) or _is_function(gold, answer)
 
 

@@ -1,4 +1,7 @@
-"""Sets of real numbers as unions of intervals: what "and" and "or" make of conditions."""
+"""Sets of real numbers as unions of intervals and points.
+
+What "and" and "or" make of conditions, and union and intersection of sets: one form for one set.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +29,11 @@ class Interval:
     def upper(self) -> tuple[float, bool]:
         """Sorts by where the interval ends."""
         return self.high, self.brackets[1] == "]"
+
+    @property
+    def is_point(self) -> bool:
+        """Whether one number lies in it."""
+        return self.low == self.high and self.brackets == "[]"
 
     @property
     def is_empty(self) -> bool:
@@ -60,12 +68,16 @@ def united(regions: Sequence[Form]) -> Form | None:
 def _intervals(region: Form) -> list[Interval] | None:
     if region.key == EMPTY.key:
         return []
-    pieces = region.items if region.brackets == UNION else (region,)
+    pieces = region.items if region.brackets in (UNION, "{}") else (region,)
     intervals = [_interval(piece) for piece in pieces]
     return None if None in intervals else [piece for piece in intervals if piece is not None]
 
 
 def _interval(piece: Form) -> Interval | None:
+    """An interval or point; None for what is neither, as one that is written with nothing in it."""
+    if piece.kind in ("number", "expression"):
+        at = _position(piece)
+        return None if at is None else Interval(at, at, (piece, piece), "[]")
     if piece.kind != "sequence" or piece.brackets not in ("()", "[]", "(]", "[)"):
         return None
     if len(piece.items) != 2:
@@ -73,7 +85,8 @@ def _interval(piece: Form) -> Interval | None:
     low, high = map(_position, piece.items)
     if low is None or high is None:
         return None
-    return Interval(low, high, (piece.items[0], piece.items[1]), piece.brackets)
+    interval = Interval(low, high, (piece.items[0], piece.items[1]), piece.brackets)
+    return None if interval.is_empty else interval
 
 
 def _position(end: Form) -> float | None:
@@ -108,9 +121,15 @@ def _touch(a: Interval, b: Interval) -> bool:
 def _form(intervals: list[Interval]) -> Form:
     if not intervals:
         return EMPTY
-    pieces = [bracketed(i.brackets, i.ends, "") for i in intervals]
-    latex = r"\cup".join(
-        f"{piece.brackets[0]}{','.join(end.latex for end in piece.items)}{piece.brackets[1]}"
-        for piece in pieces
-    )
-    return bracketed(UNION, pieces, latex)
+    pieces = [_piece(interval) for interval in intervals]
+    if all(interval.is_point for interval in intervals):
+        return bracketed("{}", pieces, ",".join(piece.latex for piece in pieces))
+    return bracketed(UNION, pieces, r"\cup".join(piece.latex for piece in pieces))
+
+
+def _piece(interval: Interval) -> Form:
+    if interval.is_point:
+        return interval.ends[0]
+    ends = ",".join(end.latex for end in interval.ends)
+    latex = f"{interval.brackets[0]}{ends}{interval.brackets[1]}"
+    return bracketed(interval.brackets, interval.ends, latex)

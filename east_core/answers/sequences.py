@@ -8,6 +8,7 @@ from dataclasses import replace
 from east_core.answers.brackets import closes_at_end, split
 from east_core.answers.form import EMPTY, INFINITY, MINUS_INFINITY, UNION, Form, bracketed, solved
 from east_core.answers.numbers import form_of_value
+from east_core.answers.regions import intersected, united
 from east_core.answers.spelling import squeeze
 
 Read = Callable[[str], Form]
@@ -118,21 +119,51 @@ def ratio_form(latex: str, read: Read) -> Form | None:
 
 
 def union_form(latex: str, read: Read) -> Form | None:
-    r"""Intervals and sets joined by \cup; \mathbb{R} \setminus \{3\} is the union of two."""
+    r"""Intervals and sets joined by \cup; \mathbb{R} \setminus \{3\} is the union of two.
+
+    Sets of numbers whose ends are known are one form, however they are written; others are
+    compared part by part.
+    """
     parts = split(latex, r"\\cup(?![A-Za-z])")
     if not 2 <= len(parts) <= MAX_ITEMS:
-        return _complement_form(latex, read)
-    items = [read(part) if part.startswith(("(", "[", r"\{", "{")) else None for part in parts]
-    flat = [item for item in items if item is not None]
-    return bracketed(UNION, flat, squeeze(latex)) if len(flat) == len(items) else None
+        return _intersection_form(latex, read) or _complement_form(latex, read)
+    items = _set_forms(parts, read)
+    if items is None:
+        return None
+    region = united(items) if _hold_numbers(parts, items) else None
+    return bracketed(UNION, items, squeeze(latex)) if region is None else region
+
+
+def _set_forms(parts: Sequence[str], read: Read) -> list[Form] | None:
+    """The forms of parts that are all written as sets or intervals."""
+    written = all(part.startswith(("(", "[", r"\{", "{")) for part in parts)
+    return [read(part) for part in parts] if written else None
+
+
+def _hold_numbers(parts: Sequence[str], items: Sequence[Form]) -> bool:
+    r"""Whether no set holds a point: \{(1, 2)\} reads as (1, 2), and is no interval."""
+    return all(
+        part.startswith(("(", "[")) or item.kind != "sequence" or item.brackets in ("{}", UNION)
+        for part, item in zip(parts, items, strict=True)
+    )
+
+
+def _intersection_form(latex: str, read: Read) -> Form | None:
+    parts = split(latex, r"\\cap(?![A-Za-z])")
+    items = _set_forms(parts, read) if 2 <= len(parts) <= MAX_ITEMS else None
+    return intersected(items) if items and _hold_numbers(parts, items) else None
 
 
 def _complement_form(latex: str, read: Read) -> Form | None:
     parts = split(latex, r"\\setminus(?![A-Za-z])|\\backslash(?![A-Za-z])")
-    if len(parts) != 2 or not _REALS.fullmatch(parts[0]):
+    if len(parts) != 2 or not parts[1].startswith((r"\{", "{")):
         return None
     left_out = read(parts[1])
-    return punctured((left_out,) if left_out.kind == "number" else left_out.items, latex)
+    line = punctured((left_out,) if left_out.kind == "number" else left_out.items, latex)
+    if line is None or _REALS.fullmatch(parts[0]):
+        return line
+    sets = _set_forms(parts[:1], read)
+    return intersected([*sets, line]) if sets and _hold_numbers(parts[:1], sets) else None
 
 
 def punctured(points: Sequence[Form], latex: str) -> Form | None:

@@ -55,6 +55,9 @@ _ENDS = (
     r"Here(?:'s| is) my response:",
 )
 _MARK = re.compile(f"(?P<start>{'|'.join(_STARTS)})|(?P<end>{'|'.join(_ENDS)})")
+_IN_MARKS = ("think", "THINK", "thought", "reasoning", "|>", "<|", "to=", "analysis", "final",
+             "my response:")  # fmt: skip
+"""Every mark holds one of these: a text without any, the usual case, is searched no further."""
 _WRAPPER = re.compile(
     r"</?response>|<\|(?:begin|end)_of_solution\|>|<\|(?:START|END)_RESPONSE\|>"
     r"|<\|(?:open|close)\|>(?:response|message)<\|sep\|>|<\|(?:end|return|eot|eom)\|>|<turn\|>"
@@ -84,7 +87,7 @@ def answering_part(text: str, thinking: Thinking = MARKS_ALONE) -> str | None:
     if thinking.end is not None:
         _, mark, rest = text.rpartition(thinking.end)
         return rest if mark else None
-    marks = list(_MARK.finditer(text))
+    marks = list(_MARK.finditer(text)) if any(part in text for part in _IN_MARKS) else []
     if not marks:
         return None if thinking.is_open else text
     last = marks[-1]
