@@ -1,8 +1,9 @@
 """Training checkpoints that can be trusted: bound to their job, whole, and never half-written.
 
 A checkpoint counts only once its manifest stands in it: the size and SHA-256 of every file, and
-the identity of the job it belongs to. Resuming takes the newest checkpoint whose files still match;
-a damaged one is reported and the one before it is used. Copies in a store go by the same rules.
+the identity of the job and of the tokens it was trained on. Resuming takes the newest checkpoint
+whose files still match; a damaged one is reported and the one before it is used. Copies in a store
+go by the same rules.
 """
 
 import hashlib
@@ -23,14 +24,27 @@ CHECKPOINTS_KEPT = 2  # the newest may be damaged; the one before it is the way 
 _BLOCK = 1 << 20
 
 
+def bound_identity(job: str, rows: str) -> str:
+    """The identity of what a job trains on rows of this digest.
+
+    The same examples may become other ids: under another version, or where a file of the model
+    that no fingerprint covers names another end of turn.
+    """
+    return hashlib.sha256(f"{job} {rows}".encode()).hexdigest()
+
+
 def seal_checkpoint(checkpoint: Path, identity: str) -> None:
     """Write the manifest, last and atomically: from now on the checkpoint counts."""
     files = {str(file.relative_to(checkpoint)): _digest(file) for file in _files(checkpoint)}
-    temporary = checkpoint / f"{MANIFEST}.part"
-    temporary.write_text(json.dumps({"identity": identity, "files": files}, indent=1))
-    with temporary.open("rb") as written:
-        os.fsync(written.fileno())
-    temporary.replace(checkpoint / MANIFEST)
+    _write_manifest(checkpoint, {"identity": identity, "files": files})
+
+
+def bind_earlier(folder: Path, job: str, rows: str) -> None:
+    """Bind checkpoints of versions that named their job alone to the rows beside them."""
+    for checkpoint in _newest_first(folder):
+        if checkpoint_fault(checkpoint, job) is None:
+            told = json.loads((checkpoint / MANIFEST).read_text())
+            _write_manifest(checkpoint, {**told, "identity": bound_identity(job, rows)})
 
 
 def discard_damaged(folder: Path, identity: str) -> None:
@@ -59,7 +73,7 @@ def checkpoint_fault(checkpoint: Path, identity: str) -> str | None:
     except (ValueError, KeyError, TypeError):
         return "its manifest can't be read"
     if of_job != identity:
-        return "it belongs to another job"
+        return "it belongs to another job, or was trained on other tokens"
     damaged = (name for name, told in files.items() if not _matches(checkpoint / name, told))
     name = next(damaged, None)
     return f"{name} is missing or damaged" if name else None
@@ -87,6 +101,14 @@ def copy_from_store(folder: Path, url: str, identity: str) -> Path | None:
         emit(SkippedCheckpoint(f"{url} {name}", fault))
         shutil.rmtree(folder / name)
     return None
+
+
+def _write_manifest(checkpoint: Path, manifest: dict[str, Any]) -> None:
+    temporary = checkpoint / f"{MANIFEST}.part"
+    temporary.write_text(json.dumps(manifest, indent=1))
+    with temporary.open("rb") as written:
+        os.fsync(written.fileno())
+    temporary.replace(checkpoint / MANIFEST)
 
 
 def _stored(store: Any, root: str) -> list[str]:

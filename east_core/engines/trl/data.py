@@ -6,7 +6,9 @@ allows, and writes one Arrow file that all ranks map into memory. The last row i
 completes a ragged last batch and counts for nothing.
 """
 
+import dataclasses
 import functools
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -50,7 +52,8 @@ Source = Literal["sampled", "ended", "encoded", "drifted"]
 class TrainingData:
     """What was prepared. `examples` counts rows trained on, without the filler.
 
-    `ids` tells where the ids of their completions came from.
+    `ids` tells where the ids of their completions came from, `digest` what all rows hold
+    (`rows_digest`).
 
     `weight_scale` brings the mean weight back to 1 where examples were too long; it is exactly 1
     where none was.
@@ -60,6 +63,7 @@ class TrainingData:
     dropped_too_long: int
     weight_scale: float
     ids: IdSources = NO_IDS
+    digest: str = ""
 
 
 @dataclass
@@ -141,6 +145,7 @@ def prepare_data(job: TrainingJob, tokenizer: ChatTokenizer, path: Path) -> Trai
     data = _summary(job, tally)
     if isinstance(job.recipe, KtoRecipe):
         _add_kl_completions(path, _kl_partners(job, data.examples, tally.longest_run))
+    data = dataclasses.replace(data, digest=rows_digest(path))
     path.with_suffix(".json").write_bytes(msgspec.json.encode(data))
     return data
 
@@ -148,6 +153,25 @@ def prepare_data(job: TrainingJob, tokenizer: ChatTokenizer, path: Path) -> Trai
 def read_summary(path: Path) -> TrainingData:
     """What `prepare_data` told when it wrote `path`."""
     return msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=TrainingData)
+
+
+def rows_digest(path: Path) -> str:
+    """SHA-256 of the rows of `path`: their ids, labels and weights, in order."""
+    digest = hashlib.sha256()
+    table = pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
+    for name in table.column_names:
+        digest.update(name.encode())
+        for values in _plain_values(table[name]):
+            digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+def _plain_values(column: pa.ChunkedArray) -> Iterator[npt.NDArray[Any]]:
+    """A column's numbers, for lists after the lists' lengths; the same however it is chunked."""
+    is_nested = pa.types.is_list(column.type)
+    parts = [pc.list_value_length(column), pc.list_flatten(column)] if is_nested else [column]
+    for part in parts:
+        yield from (chunk.to_numpy(zero_copy_only=False) for chunk in part.chunks)
 
 
 def row_lengths(path: Path) -> list[int]:

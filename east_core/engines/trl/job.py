@@ -2,7 +2,8 @@
 
 A job works in `scratch/<identity>`: tokenised rows, training checkpoints, TensorBoard files. The
 identity covers everything that determines the trained parameters, and the layout of ranks (a
-sharded optimizer state fits no other), so nothing of another job can ever be resumed from.
+sharded optimizer state fits no other); a checkpoint is bound to the tokenised rows as well. So
+nothing of another job can ever be resumed from.
 """
 
 import dataclasses

@@ -17,6 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import torch
 from datasets import Dataset
 from torch import distributed
@@ -42,13 +43,21 @@ from east_core.engines.trl.arguments import (
     training_arguments,
 )
 from east_core.engines.trl.checkpoints import (
+    bind_earlier,
+    bound_identity,
     copy_from_store,
     copy_to_store,
     discard_damaged,
     latest_checkpoint,
     seal_checkpoint,
 )
-from east_core.engines.trl.data import TrainingData, prepare_data, read_summary, row_lengths
+from east_core.engines.trl.data import (
+    TrainingData,
+    prepare_data,
+    read_summary,
+    row_lengths,
+    rows_digest,
+)
 from east_core.engines.trl.job import MEMORY_KNOBS, RankJob, read_job
 from east_core.engines.trl.messages import (
     Failed,
@@ -130,7 +139,7 @@ def train(job: RankJob) -> None:
     )
     data = prepared_data(job, tokenizer)
     trainer = build_trainer(job, tokenizer, data)
-    checkpoint = _resume_point(job)
+    checkpoint = _resume_point(job, bound_identity(job.identity, data.digest))
     trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
     save_checkpoint(trainer, tokenizer, job)
     if _is_first():
@@ -159,10 +168,20 @@ def start_process_group(job: RankJob) -> None:
 def prepared_data(job: RankJob, tokenizer: PreTrainedTokenizerBase) -> TrainingData:
     """The rows as ids on disk, written by the first rank."""
     if _is_first():
+        _bind_earlier_checkpoints(job)
         data = prepare_data(job, tokenizer, job.data_file)
         emit(Prepared(data))
     distributed.barrier()
     return read_summary(job.data_file)
+
+
+def _bind_earlier_checkpoints(job: RankJob) -> None:
+    """Bind them to the rows of the attempt that left them, before these are written anew."""
+    try:
+        rows = rows_digest(job.data_file)
+    except (FileNotFoundError, pa.ArrowInvalid):  # no attempt before, or one killed as it wrote
+        return
+    bind_earlier(job.checkpoints, job.identity, rows)
 
 
 def build_trainer(job: RankJob, tokenizer: PreTrainedTokenizerBase, data: TrainingData) -> Any:
@@ -186,7 +205,7 @@ def build_trainer(job: RankJob, tokenizer: PreTrainedTokenizerBase, data: Traini
         "recipe": recipe,
         "train_dataset": Dataset.from_file(str(job.data_file)),
         "processing_class": tokenizer,
-        "callbacks": [ProgressCallback(job)],
+        "callbacks": [ProgressCallback(job, bound_identity(job.identity, data.digest))],
         "peft_config": peft_config(job),
         "data_collator": WeightedCollator(collator(job, int(pad)), data.weight_scale),
     }
@@ -214,13 +233,13 @@ def load_model(job: RankJob, folder: Path) -> PreTrainedModel:
     return model
 
 
-def _resume_point(job: RankJob) -> Path | None:
+def _resume_point(job: RankJob, identity: str) -> Path | None:
     """The checkpoint to go on from, the same on every rank."""
     if _is_first():
-        discard_damaged(job.checkpoints, job.identity)
+        discard_damaged(job.checkpoints, identity)
         store = job.resources.checkpoint_store
         if store and latest_checkpoint(job.checkpoints) is None:
-            copy_from_store(job.checkpoints, store, job.identity)
+            copy_from_store(job.checkpoints, store, identity)
     distributed.barrier()
     checkpoint = latest_checkpoint(job.checkpoints)
     if checkpoint and _is_first():
@@ -231,8 +250,8 @@ def _resume_point(job: RankJob) -> Path | None:
 class ProgressCallback(TrainerCallback):
     """Tells every step to the parent, stops at a broken loss, seals checkpoints."""
 
-    def __init__(self, job: RankJob) -> None:
-        self.job = job
+    def __init__(self, job: RankJob, identity: str) -> None:
+        self.job, self.identity = job, identity
         self.step_started = self.last_save = time.monotonic()
 
     def on_log(
@@ -288,9 +307,9 @@ class ProgressCallback(TrainerCallback):
         self.last_save = time.monotonic()
         if state.is_world_process_zero:
             checkpoint = self.job.checkpoints / f"checkpoint-{state.global_step}"
-            seal_checkpoint(checkpoint, self.job.identity)
+            seal_checkpoint(checkpoint, self.identity)
             if store := self.job.resources.checkpoint_store:
-                copy_to_store(checkpoint, store, self.job.identity)
+                copy_to_store(checkpoint, store, self.identity)
             emit(SavedCheckpoint(checkpoint.name))
 
 

@@ -1,6 +1,8 @@
 import pytest
 
 from east_core.engines.trl.checkpoints import (
+    bind_earlier,
+    bound_identity,
     checkpoint_fault,
     copy_from_store,
     copy_to_store,
@@ -59,9 +61,24 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, capsys
 
 def test_another_jobs_checkpoint_is_never_used(tmp_path):
     other = checkpoint(tmp_path, 4, identity="other")
-    assert checkpoint_fault(other, "job") == "it belongs to another job"
+    assert (
+        checkpoint_fault(other, "job")
+        == "it belongs to another job, or was trained on other tokens"
+    )
     discard_damaged(tmp_path, "job")
     assert latest_checkpoint(tmp_path) is None
+
+
+def test_checkpoints_that_named_their_job_alone_count_for_the_rows_beside_them(tmp_path):
+    """What the commit before left goes on where it trains the same tokens, and only there."""
+    whole, bad = checkpoint(tmp_path, 4), checkpoint(tmp_path, 8)
+    flip_a_byte(bad)
+    bind_earlier(tmp_path, "job", "rows")
+    assert checkpoint_fault(whole, bound_identity("job", "rows")) is None
+    assert "other tokens" in checkpoint_fault(whole, bound_identity("job", "other rows"))
+    bind_earlier(tmp_path, "job", "other rows")  # once is for all
+    assert checkpoint_fault(whole, bound_identity("job", "rows")) is None
+    assert checkpoint_fault(bad, bound_identity("job", "rows")) is not None
 
 
 def test_another_machine_goes_on_from_the_copy_in_a_store(tmp_path):

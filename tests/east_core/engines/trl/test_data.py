@@ -6,7 +6,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from east_core.config import DpoRecipe, KtoRecipe, Resources, SftRecipe
-from east_core.engines.trl.data import prepare_data, read_summary, row_lengths
+from east_core.engines.trl.data import prepare_data, read_summary, row_lengths, rows_digest
 from east_core.errors import DataError, NothingToLearn
 from east_core.inputs.questions import builtin_path
 from east_core.protocols import IdSources, ModelSource, TrainingJob, example_type
@@ -203,6 +203,29 @@ def test_what_a_stop_string_ended_gets_the_templates_end_of_turn(tmp_path):
     data = prepare_data(job, TurnsEndIn7(), tmp_path / "data.arrow")
     assert labels_of(tmp_path)[0] == [-100, -100, 906, END]
     assert data.ids == IdSources(ended=1)
+
+
+def test_rows_are_the_same_only_where_their_tokens_and_weights_are(tmp_path):
+    rows = sft_rows(0.5, 1.5)
+    recipe = SftRecipe(global_batch_size=1)
+    same = prepared(tmp_path, recipe, rows)[0].digest
+    assert prepared(tmp_path, recipe, rows)[0].digest == same
+    others = [sft_rows(1.5, 0.5), sft_rows(1.0, 1.0), rows[::-1]]
+    digests = {prepared(tmp_path, recipe, other)[0].digest for other in others}
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [0, 7]}')
+    ends_elsewhere = prepare_data(
+        job_of(tmp_path, recipe, rows), TurnsEndIn7(), tmp_path / "data.arrow"
+    )
+    assert len({same, *digests, ends_elsewhere.digest}) == 5
+
+
+def test_a_digest_is_of_the_rows_and_not_of_their_groups(tmp_path):
+    data, _ = prepared(tmp_path, SftRecipe(global_batch_size=1), sft_rows(0.5, 1.5))
+    table = pa.ipc.open_stream((tmp_path / "data.arrow").read_bytes()).read_all()
+    for rows in (1, 2):
+        with pa.ipc.new_stream(tmp_path / "other.arrow", table.schema) as writer:
+            writer.write_table(table, max_chunksize=rows)
+        assert rows_digest(tmp_path / "other.arrow") == data.digest
 
 
 def labels_of(tmp_path):
