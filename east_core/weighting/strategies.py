@@ -19,6 +19,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from east_core.errors import ConfigError, DataError
+from east_core.form_schema import fine_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class QuestionStatistics:
 class BaseWeighting(BaseModel):
     """What all strategies have in common: a cap, and what becomes of unanimous questions."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=fine_steps)
     needs_perplexity: ClassVar[bool] = False
 
     max_weight: float | None = Field(
@@ -230,7 +231,9 @@ class LabelFree(BaseModel):
     a single largest answer, or whose largest share is below `min_majority`, is dropped.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", title="Label-free")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_extra=fine_steps, title="Label-free"
+    )
 
     min_majority: float = Field(
         0.5,

@@ -1,10 +1,13 @@
 """The UI's form and the deployments' parameters describe the runs they seem to describe."""
 
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 
 from east_core.config import RunConfig
 from east_core.config.toml_file import load_config
@@ -15,6 +18,9 @@ from flows.server.forms import RunForm
 DEPLOYMENTS = yaml.safe_load(
     (Path(__file__).parents[3] / "infra" / "prefect.yaml").read_text("utf-8")
 )["deployments"]
+
+
+TYPED = (2e-6, 1.7e-7, 5e-5, 3e-4, 0.3, 0.7, 0.95, 1.1, 1e-9)
 
 
 def test_the_empty_form_is_the_default_run() -> None:
@@ -35,6 +41,38 @@ def test_every_deployment_names_a_flow_that_takes_its_parameters(entry: dict[str
     assert set(entry.get("parameters", {})) <= set(flow.parameters.properties)
     assert entry["description"]
     assert entry["tags"]
+
+
+@pytest.mark.parametrize("entry", DEPLOYMENTS, ids=lambda entry: str(entry["name"]))
+def test_every_number_of_every_form_can_be_saved(entry: dict[str, Any]) -> None:
+    """Prefect's number field steps by `multipleOf`, and the browser refuses what lies between."""
+    from prefect.flows import load_flow_from_entrypoint
+
+    fields = list(
+        number_fields(load_flow_from_entrypoint(entry["entrypoint"]).parameters.model_dump())
+    )
+    assert len(fields) > 0
+    for field in fields:
+        limits = [field[key] for key in field if "imum" in key or key == "default"]
+        step = {"type": "number", "multipleOf": field.get("multipleOf", 0.01)}
+        for value in (*TYPED, *(limit for limit in limits if limit is not None)):
+            assert Fraction(str(value)) % Fraction(str(step["multipleOf"])) == 0  # the browser
+            assert Draft202012Validator(step).is_valid(value)  # the server, in floating point
+
+
+def number_fields(schema: Any) -> Iterator[dict[str, Any]]:
+    """Every part of a schema that is a number, with the default of the field that it is in."""
+    if isinstance(schema, list):
+        for part in schema:
+            yield from number_fields(part)
+    elif isinstance(schema, dict):
+        given = {"default": schema["default"]} if "default" in schema else {}
+        for variant in (schema, *schema.get("anyOf", ())):
+            if variant.get("type") == "number":
+                yield given | variant
+        for name, part in schema.items():
+            if name != "anyOf":
+                yield from number_fields(part)
 
 
 def test_opened_groups_replace_the_short_fields() -> None:
