@@ -15,7 +15,7 @@ from flows.server.forms import RunForm
 from tasks.aws_credentials import use_aws_block
 from tasks.context import current_store, store_for
 from tasks.logging import quiet_known_errors
-from tasks.promotions import publish_history, tell_decision
+from tasks.promotions import publish_history, tag_run, tell_decision, tell_rest
 from tasks.stages import plain_task
 
 quiet_known_errors()
@@ -54,12 +54,23 @@ def retrain(form: RetrainForm) -> State[None]:
         arrivals = gather(settings, form.least_questions)
         if arrivals is None:
             least = f"fewer than {form.least_questions} new questions"
-            message = f"{least} in {settings.questions.path}"
-            return Completed(name="No new questions", message=message)
+            reason = f"{least} in {settings.questions.path}"
+            tell_rest(form.name, reason)
+            return _ended("no new questions", reason)
         run = retraining.next_run(settings, store, form.name, arrivals)
         self_training(run)
         entry = decide(settings, run, form.rule, arrivals)
-    return Completed(name=entry.action.capitalize(), message=entry.reason)
+    return _ended(entry.action, entry.reason)
+
+
+def _ended(decision: str, reason: str) -> State[None]:
+    """The run's end, with the decision in its message and as a tag of the run.
+
+    The state's name stays Completed: the UI's filters, automations and the crash detection go by
+    it, and take a run that ends in any other name for one that has not ended.
+    """
+    tag_run(decision.replace(" ", "-"))
+    return Completed(message=f"{decision.capitalize()}: {reason}")
 
 
 @plain_task("gather new questions")

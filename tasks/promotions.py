@@ -1,6 +1,8 @@
 """What the UI and automations hear of a line of retraining."""
 
 from prefect.artifacts import create_table_artifact
+from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext
 from prefect.events import emit_event
 
 from east_core.store import Store
@@ -12,6 +14,7 @@ EVENTS = {
     "kept": "east.checkpoint.kept",
     "rolled back": "east.checkpoint.rolled-back",
 }
+REST = "east.line.rested"
 
 
 def publish_history(store: Store, line: str) -> None:
@@ -37,7 +40,7 @@ def tell_decision(line: str, entry: Entry, decision: Decision | None = None) -> 
         numbers = {"gain": decision.difference.value, "p_value": decision.difference.p_value}
     emit_event(
         event=EVENTS[entry.action],
-        resource={"prefect.resource.id": f"east.line.{line}", "prefect.resource.name": line},
+        resource=_resource(line),
         payload={
             "champion": entry.champion,
             "run": entry.run,
@@ -45,3 +48,22 @@ def tell_decision(line: str, entry: Entry, decision: Decision | None = None) -> 
             **numbers,
         },
     )
+
+
+def tell_rest(line: str, reason: str) -> None:
+    """Emit that there was too little to train on this time."""
+    emit_event(event=REST, resource=_resource(line), payload={"reason": reason})
+
+
+def tag_run(decision: str) -> None:
+    """Tag the flow run with what was decided, beside the tags that it has."""
+    context = FlowRunContext.get()
+    assert context is not None, "only a flow decides"
+    assert context.flow_run is not None, "a flow that runs has a run"
+    tags = {*context.flow_run.tags, decision}
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(context.flow_run.id, tags=sorted(tags))
+
+
+def _resource(line: str) -> dict[str, str]:
+    return {"prefect.resource.id": f"east.line.{line}", "prefect.resource.name": line}
