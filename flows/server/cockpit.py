@@ -5,14 +5,12 @@ uses without a server, so earlier runs and those before a restart stay in the UI
 """
 
 import contextlib
-import json
 import os
 import signal
 import socket
 import subprocess
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +25,11 @@ from flows.server.connection import (
     server_command,
     service_log,
     start_service,
+    told_address,
     use_project_settings,
     wait_for_server,
 )
-from flows.server.setup import POOL, prepare_server
+from flows.server.setup import POOL, pool_is_ready, prepare_server
 
 WORKER_SECONDS = 120.0
 # Time for a flow to report its end, which includes ending its engines.
@@ -71,9 +70,12 @@ class Cockpit:
 def cockpit(port: int, deployments: Path = DEPLOYMENTS) -> Iterator[Cockpit]:
     """Server, pool, limits, automations, deployments and worker; ended in order on leaving.
 
-    Raises ConfigError where the port is taken or the file of deployments is missing, EngineError
-    where the server does not start.
+    Raises ConfigError where one is running in this folder, the port is taken or the file of
+    deployments is missing, EngineError where the server does not start.
     """
+    if running_here := told_address():
+        ui = running_here.removesuffix("/api")
+        raise ConfigError(f"already running at {ui}; open that, or end it first (Ctrl-C there)")
     use_project_settings()
     _require_free(port)
     _require_file(deployments)
@@ -114,9 +116,8 @@ def _wait_for_worker(running: Cockpit) -> None:
     """Return when the pool is Ready: before that the UI calls every deployment Not Ready."""
     deadline = time.monotonic() + WORKER_SECONDS
     while time.monotonic() < deadline and running.worker.poll() is None:
-        with urllib.request.urlopen(f"{running.url}/api/work_pools/{POOL}", timeout=30) as answer:  # noqa: S310
-            if json.load(answer)["status"] == "READY":
-                return
+        if pool_is_ready():
+            return
         time.sleep(0.5)
     raise EngineError(f"Prefect's worker did not come up; see {service_log('worker')}")
 
@@ -129,7 +130,8 @@ def _address_told(api_url: str) -> Iterator[None]:
     try:
         yield
     finally:
-        file.unlink(missing_ok=True)
+        if file.is_file() and file.read_text() == api_url:
+            file.unlink()
 
 
 def _require_free(port: int) -> None:

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from east_core.engines.supervise import die_with_parent
-from east_core.errors import EngineError
+from east_core.errors import ConfigError, EngineError
 
 HOST = "127.0.0.1"
 ADDRESS_FILE = "api-url"  # in PREFECT_HOME, while `east up` is running
+_REFUSED = (401, 403)
 START_SECONDS, END_SECONDS = 180.0, 15.0
 LEASES_ON_DISK = "prefect.server.concurrency.lease_storage.filesystem"
 # Nothing phones home, and the server's history stays beside the store.
@@ -48,11 +49,14 @@ def use_project_settings() -> None:
 def prefect_api() -> Iterator[None]:
     """A Prefect API to report to: the one of the user's settings, of an `east up` in this folder,
     or a server of our own for as long as this lasts, with the same history.
+
+    Raises EngineError or ConfigError where the server of the settings can't be used.
     """
     use_project_settings()
     from prefect import settings
 
     if settings.PREFECT_API_URL.value():
+        require_server()
         yield
         return
     with own_server() as url:
@@ -139,9 +143,43 @@ def service_log(name: str) -> Path:
 
 def _join_running_server() -> None:
     """Report to this folder's `east up`, if it is running, so that its UI shows the run live."""
-    file = Path(os.environ["PREFECT_HOME"]) / ADDRESS_FILE
-    if "PREFECT_API_URL" in os.environ or not file.is_file():
-        return
+    if "PREFECT_API_URL" not in os.environ and (url := told_address()):
+        os.environ["PREFECT_API_URL"] = url
+
+
+def told_address() -> str | None:
+    """The API of this folder's `east up`; None where none is running."""
+    home = os.environ.get("PREFECT_HOME", PREFECT_SETTINGS["PREFECT_HOME"])
+    file = Path(home) / ADDRESS_FILE
+    if not file.is_file():
+        return None
     url = file.read_text()
     with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=5):  # noqa: S310
-        os.environ["PREFECT_API_URL"] = url
+        return url
+    return None
+
+
+def require_server() -> None:
+    """Ask the server of Prefect's settings whether it is there and lets us in.
+
+    Raises EngineError where it does not answer, ConfigError where it refuses the password.
+    """
+    import httpx
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        url = client.api_url
+        try:
+            client.hello()
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code not in _REFUSED:
+                raise
+            raise ConfigError(
+                f"Prefect's server at {url} refuses the password; set PREFECT_API_AUTH_STRING to "
+                "the server's PREFECT_SERVER_API_AUTH_STRING, or PREFECT_API_KEY for Prefect Cloud"
+            ) from None
+        except httpx.TransportError as error:
+            raise EngineError(
+                f"Prefect's server at {url} does not answer ({error}); start it, or correct "
+                "PREFECT_API_URL"
+            ) from None

@@ -6,6 +6,7 @@ What a person has changed on the server stays.
 from datetime import timedelta
 from pathlib import Path
 
+from flows.server.connection import require_server
 from flows.server.deployments import deploy
 
 POOL = "east"
@@ -18,8 +19,10 @@ ENDS = ("Completed", "Failed", "Cancelled", "Crashed", "Paused", "Suspended")
 def prepare_server(deployments: Path) -> None:
     """Create what is missing on the server that PREFECT_API_URL names, and deploy everything.
 
-    Raises EngineError, with Prefect's last words, where a deployment fails.
+    Raises EngineError where the server does not answer or, with Prefect's last words, where a
+    deployment fails; ConfigError where the server refuses the password.
     """
+    require_server()
     ensure_pool()
     detect_crashes()
     deploy(deployments)
@@ -37,6 +40,15 @@ def ensure_pool() -> None:
         except ObjectNotFound:
             about = "Runs on this machine, each in a process of its own."
             client.create_work_pool(WorkPoolCreate(name=POOL, type="process", description=about))
+
+
+def pool_is_ready() -> bool:
+    """Whether a worker serves the pool."""
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        status = client.read_work_pool(POOL).status
+    return status is not None and status.value == "READY"
 
 
 def detect_crashes(silence: timedelta = SILENCE) -> None:
