@@ -4,6 +4,8 @@ Time and memory are bounded: a value that would need more steps or longer number
 like one that does not exist.
 """
 
+import functools
+import itertools
 import math
 import zlib
 from collections.abc import Mapping
@@ -20,6 +22,9 @@ _MOST_STEPS = 20_000
 _LARGEST_FACTORIAL = 2000
 _LARGEST_ARGUMENT_BITS = 200
 _EDGE = 1e-20
+_MOST_TERMS = 64
+_QUADRATURE_LOSS = 15
+"""The digits that quadrature may lose: far from what parts two values (`numeric.py`)."""
 _NO_BASE = Fraction(7919, 1000)
 
 
@@ -56,6 +61,8 @@ class Evaluation:
             return point[node.name]
         if node.op in ("sum", "prod"):
             return self._big(node, point)
+        if node.op == "int":
+            return self._bounded(self._integral(node, point))
         values = [self.value(child, point) for child in node.args]
         operation = _OPERATIONS.get(node.op)
         if operation is None:
@@ -235,6 +242,66 @@ class Evaluation:
             x, y = self._both(total, term)
             total = self._bounded(x + y if node.op == "sum" else x * y)
         return total
+
+    def _integral(self, node: Node, point: Point) -> Value:
+        """Exact for a polynomial, else by quadrature, where that reaches the precision."""
+        low, high = (self.value(bound, point) for bound in node.args[:2])
+        if imaginary(low) or imaginary(high):
+            raise Undefined
+        terms = polynomial(node.args[2], node.name, point)
+        if terms is not None:
+            x, y = self._both(low, high)
+            parts = [(y ** (n + 1) - x ** (n + 1)) * t / (n + 1) for n, t in enumerate(terms)]
+            return self._sum(*parts)
+        ends = [self._real(low), self._real(high)]
+
+        def integrand(x: Value) -> Value:
+            return self._real(self.value(node.args[2], {**point, node.name: x}))
+
+        for end in ends:
+            integrand(end)  # where it has no value at an end, digits are lost unseen
+        value, error = self._context.quad(integrand, ends, error=True)
+        if error > self._context.mpf(10) ** -(self._digits - _QUADRATURE_LOSS):
+            raise Undefined
+        return value
+
+
+def polynomial(node: Node, name: str, point: Point) -> list[Fraction] | None:
+    """The coefficients of a polynomial in `name`, from the constant; None for anything else."""
+    if node.op == "number":
+        return [node.value]
+    if node.op == "variable":
+        return [Fraction(0), Fraction(1)] if node.name == name else [point[node.name]]
+    if node.op not in ("+", "-", "*", "/", "^"):
+        return None
+    parts = [polynomial(child, name, point) for child in node.args]
+    if any(part is None or len(part) > _MOST_TERMS for part in parts):
+        return None
+    known = [part for part in parts if part is not None]
+    if node.op == "-":
+        return [-term for term in known[0]]
+    if node.op == "+":
+        return [sum(terms, Fraction(0)) for terms in itertools.zip_longest(*known, fillvalue=0)]
+    if node.op == "*":
+        return _multiplied(*known)
+    return _divided_or_raised(node.op, *known)
+
+
+def _divided_or_raised(op: str, base: list[Fraction], by: list[Fraction]) -> list[Fraction] | None:
+    if len(by) != 1:
+        return None
+    if op == "/":
+        return [term / by[0] for term in base] if by[0] else None
+    if by[0].denominator != 1 or not 0 < by[0] * len(base) <= _MOST_TERMS:
+        return None
+    return functools.reduce(_multiplied, [base] * int(by[0]))
+
+
+def _multiplied(a: list[Fraction], b: list[Fraction]) -> list[Fraction]:
+    product = [Fraction(0)] * (len(a) + len(b) - 1)
+    for (i, x), (j, y) in itertools.product(enumerate(a), enumerate(b)):
+        product[i + j] += x * y
+    return product
 
 
 _MPMATH = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "arccot": "acot"}

@@ -9,6 +9,7 @@ ever skipped.
     factor   = atom { ! | ^\circ } [ ^ exponent ]
     atom     = number | symbol | (sum) | |sum| | \frac{sum}{sum} | \sqrt[sum]{sum} | function
              | \binom{sum}{sum} | \sum_{k=sum}^{sum} product | \prod_{k=sum}^{sum} product
+             | \int_{sum}^{sum} sum dx
     function = \sin^{2} x | \log_{2} (x) | \gcd(sum, sum) | f(sum) ...
 """
 
@@ -41,7 +42,8 @@ _GREEK = frozenset(
 )  # fmt: skip
 _BRACKETS = {"(": ")", "[": "]", "{": "}", r"\lfloor": r"\rfloor", r"\lceil": r"\rceil"}
 _BARS = {r"\lvert": r"\rvert", "|": "|", r"\vert": r"\vert"}
-_BIG = {r"\sum": "sum", r"\prod": "prod"}
+_INTEGRAL = r"\int"
+_BIG = {r"\sum": "sum", r"\prod": "prod", _INTEGRAL: "int"}
 _TIMES = ("*", r"\cdot", r"\times")
 _OVER = ("/", r"\div")
 _UNKNOWN_FUNCTIONS = frozenset("fg")
@@ -219,7 +221,7 @@ class _Reader:
             op = "/" if symbol == r"\frac" else "binom"
             return Node(op, (self._part(), self._part()))
         if symbol in _BIG:
-            return self._big(_BIG[symbol])
+            return self._integral() if symbol == _INTEGRAL else self._big(_BIG[symbol])
         name = symbol.removeprefix("\\")
         if name == "sqrt":
             return self._root()
@@ -335,6 +337,41 @@ class _Reader:
         body = self._product()
         self._bound.pop()
         return Node(op, (low, high, body), name=index)
+
+    def _integral(self) -> Node:
+        r"""\int_{0}^{1} x^2 dx: its body ends at the one "dx"; a double integral is not read."""
+        self._take("_")
+        low = self._exponent()
+        self._take("^")
+        high = self._exponent()
+        start = self._next
+        ends = self._differentials(start)
+        if len(ends) != 1:
+            raise Unread
+        name = self._tokens[ends[0] + 1]
+        reader = _Reader(self._tokens[start : ends[0]] or ["1"])
+        reader._depth, reader._bound = self._depth, [*self._bound, name]
+        body = reader.sum()
+        self._next = ends[0] + 2
+        follows = self._peek()
+        if not reader.is_done or follows in ("!", "^", "_", *_TIMES, *_OVER):
+            raise Unread
+        if self._opens_atom(follows) or name in variables(low) | variables(high):
+            raise Unread
+        return Node("int", (low, high, body), name=name)
+
+    def _differentials(self, start: int) -> list[int]:
+        """Where "dx" stands behind `start`, outside of brackets."""
+        depth, found = 0, []
+        for index in range(start, len(self._tokens) - 1):
+            symbol, following = self._tokens[index : index + 2]
+            depth += (symbol in _BRACKETS) - (symbol in _BRACKETS.values())
+            if depth < 0:
+                break
+            is_name = following in _GREEK or (len(following) == 1 and following.isalpha())
+            if depth == 0 and symbol == "d" and is_name:
+                found.append(index)
+        return found
 
     def _opens_function(self, token: str) -> bool:
         return token.removeprefix("\\") in FUNCTIONS | LISTS or token in _BIG

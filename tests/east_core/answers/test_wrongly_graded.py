@@ -32,6 +32,12 @@ KINDS = {
         (r"\sum_{k=1}^{n} k^2", [r"\frac{n(n+1)(2n+1)}{6}"], [r"\sum_{k=1}^{n} k", r"k^2", "n"]),
         (r"\prod_{k=1}^{5} k", ["120", "5!"], ["15", r"\sum_{k=1}^{5} k"]),
         (r"\int_0^1 x\,dx", [r"\frac12", r"\int_0^1 t\,dt"], [r"\int_0^2 x\,dx", "x", "1"]),
+        (r"\int_1^3 (2u^2-1)\,du+1", [r"\frac{49}{3}", "1+\\int_{1}^{3}(2x^2-1)dx"],
+         [r"\int_1^3 (2u^2-1+1)\,du", r"\int_1^3 (2u^2-x)\,du+1"]),
+        (r"\int_0^{\pi} \sin x\,dx", ["2", r"\int_0^\pi \sin(t)dt"],
+         ["1", r"\int_0^\pi \cos x\,dx"]),
+        ("7", [r"\int_0^7 dx", r"\int_{2}^{9}\mathrm{d}x"], [r"\int_0^6 dx"]),
+        (r"\int_0^b e^{x}\,dx", ["e^b-1", r"\int_0^b e^t dt"], ["e^b", r"\int_0^b e^{x}\,db"]),
     ],
     "upright letters": [
         ("3e", [r"3\mathrm{e}"], ["3", "e"]),
