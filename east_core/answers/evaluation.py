@@ -281,7 +281,8 @@ def polynomial(node: Node, name: str, point: Point) -> list[Fraction] | None:
     if node.op == "-":
         return [-term for term in known[0]]
     if node.op == "+":
-        return [sum(terms, Fraction(0)) for terms in itertools.zip_longest(*known, fillvalue=0)]
+        columns = itertools.zip_longest(*known, fillvalue=Fraction(0))
+        return [sum(terms, Fraction(0)) for terms in columns]
     if node.op == "*":
         return _multiplied(*known)
     return _divided_or_raised(node.op, *known)

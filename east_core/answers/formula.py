@@ -79,10 +79,12 @@ def read_formula(latex: str) -> Node | None:
 
 def variables(node: Node) -> frozenset[str]:
     """The names that the value of a formula depends on."""
-    below = frozenset[str]().union(*map(variables, node.args)) if node.args else frozenset[str]()
     if node.op == "variable":
         return frozenset((node.name,))
-    return below - {node.name} if node.op in _BIG.values() else below
+    below = list(map(variables, node.args))
+    if node.op in _BIG.values():
+        below[-1] -= {node.name}  # only the body is bound: \int_0^x x dx depends on x
+    return frozenset[str]().union(*below)
 
 
 class _Reader:
@@ -356,7 +358,7 @@ class _Reader:
         follows = self._peek()
         if not reader.is_done or follows in ("!", "^", "_", *_TIMES, *_OVER):
             raise Unread
-        if self._opens_atom(follows) or name in variables(low) | variables(high):
+        if self._opens_atom(follows):
             raise Unread
         return Node("int", (low, high, body), name=name)
 

@@ -36,6 +36,7 @@ KINDS = {
          [r"\int_1^3 (2u^2-1+1)\,du", r"\int_1^3 (2u^2-x)\,du+1"]),
         (r"\int_0^{\pi} \sin x\,dx", ["2", r"\int_0^\pi \sin(t)dt"],
          ["1", r"\int_0^\pi \cos x\,dx"]),
+        (r"\frac{x^2}{2}", [r"\int_0^x x\,dx"], [r"\int_0^x x^2\,dx"]),
         ("7", [r"\int_0^7 dx", r"\int_{2}^{9}\mathrm{d}x"], [r"\int_0^6 dx"]),
         (r"\int_0^b e^{x}\,dx", ["e^b-1", r"\int_0^b e^t dt"], ["e^b", r"\int_0^b e^{x}\,db"]),
     ],
