@@ -6,6 +6,8 @@ name that the library does not have, with the nearest that it has. The libraries
 from their source, without importing them: the flow's process has no engine, and may not even have
 them installed.
 
+ENGINE_OPEN and TRAINER_OPEN are the few that we set and that a user's own may replace.
+
 What changes samples or weights is part of what identifies them. ENGINE_SPEED and TRAINER_SPEED list
 what only changes speed or memory; every other name counts.
 """
@@ -39,6 +41,16 @@ ENGINE_OURS = {
     "enable_lora": "checkpoints are merged: adapters are never served",
     "show_hidden_metrics_for_version": "nobody reads the metrics",
 }
+ENGINE_OPEN = frozenset(
+    {
+        "dtype",
+        "enforce_eager",
+        "kv_cache_memory_bytes",
+        "block_size",
+        "enable_prefix_caching",
+        "enable_chunked_prefill",
+    }
+)
 ENGINE_SPEED = frozenset(
     {
         "async_scheduling",
@@ -70,6 +82,16 @@ ENGINE_SPEED = frozenset(
 _STEPS = "the trainer takes as many steps as training.epochs gives"
 _LAYOUT = "the batch's layout comes from resources"
 _EXACT = "it would break the exact weighting of examples"
+_LOSS = "the weighted loss is computed by us, without TRL's; it would change nothing"
+_TOKENS = "rows are tokenised before TRL sees them: the sampled ids are the labels"
+_EVALUATION = "checkpoints are evaluated by the run; set benchmarks"
+_LOGGING = "every step is logged as it is"
+_CHECKPOINTS = "set resources.checkpoint_every_steps; the run keeps and resumes checkpoints itself"
+_ORDER = "the order of examples comes from the run's seed"
+_RANKS = "ranks are started by the run; set resources.processes and resources.zero_stage"
+_UPLOADS = "checkpoints go to the run's store"
+_REFERENCE = "set training.reference"
+TRAINER_OPEN = frozenset({"optim", "dataloader_pin_memory"})
 TRAINER_OURS = {
     "output_dir": "the run knows where its checkpoints go",
     "num_train_epochs": "set training.epochs",
@@ -91,6 +113,11 @@ TRAINER_OURS = {
     "gradient_checkpointing": "set resources.gradient_checkpointing",
     "deepspeed": "set resources.zero_stage and resources.offload",
     "fsdp": "ranks are sharded by DeepSpeed; set resources.zero_stage",
+    "fsdp_config": "ranks are sharded by DeepSpeed; set resources.zero_stage",
+    "accelerator_config": _RANKS,
+    "parallelism_config": _RANKS,
+    "local_rank": _RANKS,
+    "ddp_find_unused_parameters": "every parameter that is trained has a gradient in every step",
     "report_to": "set resources.trackers",
     "save_strategy": "set resources.checkpoint_every_steps",
     "save_steps": "set resources.checkpoint_every_steps",
@@ -100,8 +127,84 @@ TRAINER_OURS = {
     "desirable_weight": "set training.desirable_weight",
     "undesirable_weight": "set training.undesirable_weight",
     "precompute_ref_log_probs": "the reference's log-probabilities are always computed beforehand",
-    "resume_from_checkpoint": "the run resumes by itself",
-    "logging_steps": "every step is logged",
+    **dict.fromkeys(
+        (
+            "resume_from_checkpoint",
+            "ignore_data_skip",
+            "restore_callback_states_from_checkpoint",
+            "save_only_model",
+            "save_on_each_node",
+            "load_best_model_at_end",
+            "enable_jit_checkpoint",
+        ),
+        _CHECKPOINTS,
+    ),
+    **dict.fromkeys(
+        ("logging_steps", "logging_strategy", "logging_first_step", "logging_nan_inf_filter"),
+        _LOGGING,
+    ),
+    **dict.fromkeys(
+        (
+            "do_train",
+            "do_eval",
+            "do_predict",
+            "eval_strategy",
+            "eval_steps",
+            "eval_delay",
+            "eval_on_start",
+            "eval_packing",
+            "eval_accumulation_steps",
+            "eval_do_concat_batches",
+            "eval_use_gather_object",
+            "batch_eval_metrics",
+            "per_device_eval_batch_size",
+            "prediction_loss_only",
+            "bf16_full_eval",
+            "fp16_full_eval",
+            "metric_for_best_model",
+            "greater_is_better",
+            "include_for_metrics",
+        ),
+        _EVALUATION,
+    ),
+    **dict.fromkeys(
+        (
+            "chat_template_path",
+            "dataset_kwargs",
+            "dataset_text_field",
+            "eos_token",
+            "pad_token",
+            "truncation_mode",
+            "label_names",
+            "length_column_name",
+        ),
+        _TOKENS,
+    ),
+    **dict.fromkeys(
+        (
+            "loss_weights",
+            "ld_alpha",
+            "f_divergence_type",
+            "f_alpha_divergence_coef",
+            "discopop_tau",
+        ),
+        _LOSS,
+    ),
+    **dict.fromkeys(
+        ("sync_ref_model", "ref_model_mixup_alpha", "ref_model_sync_steps"), _REFERENCE
+    ),
+    **dict.fromkeys(
+        (
+            "push_to_hub",
+            "hub_model_id",
+            "hub_strategy",
+            "hub_token",
+            "hub_private_repo",
+            "hub_always_push",
+            "hub_revision",
+        ),
+        _UPLOADS,
+    ),
     "disable_tqdm": "progress goes to the flow",
     "packing": f"{_EXACT}: TRL's packing drops the weights",
     "padding_free": f"{_EXACT}: TRL's batches without padding drop the weights",
@@ -118,9 +221,11 @@ TRAINER_OURS = {
     "remove_unused_columns": f"{_EXACT}: the weights are a column",
     "model_init_kwargs": "the model is loaded before TRL sees it",
     "trust_remote_code": "set model.trust_remote_code",
-    "push_to_hub": "checkpoints go to the run's store",
     "use_cache": "the model's config.json stays as it came",
-    "sync_ref_model": "set training.reference",
+    "router_aux_loss_coef": "the loss is the examples' own; a mixture's router loss is 0",
+    "shuffle_dataset": _ORDER,
+    "dataloader_in_order": _ORDER,
+    "packing_strategy": f"{_EXACT}: TRL's packing drops the weights",
 }
 TRAINER_SPEED = frozenset(
     {

@@ -1,9 +1,14 @@
 """How much room prompts and completions need: an engine keeps no more than that."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 BLOCK = 64  # tokens; a multiple of the blocks in which engines keep their cache
+# How config.json names the longest sequence: nearly all families, GPT-2's, MPT's, Falcon's and
+# ChatGLM's.
+_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,14 @@ class ContextNeed:
             return told
         empty = f", and {self.empty} for none" if self.empty else ""
         return f"{told}; {self.cut} prompts leave no room for a full answer{empty}"
+
+
+def own_context(folder: Path) -> int | None:
+    """The longest sequence of a model in tokens, by its config.json; None where it tells none."""
+    config = folder / "config.json"
+    told = json.loads(config.read_text("utf-8")) if config.is_file() else {}
+    told = told.get("text_config") or told
+    return next((int(told[name]) for name in _NAMES if told.get(name)), None)
 
 
 def context_needed(

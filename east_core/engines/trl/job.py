@@ -21,6 +21,7 @@ from east_core.config import DpoRecipe, KtoRecipe, Resources, SftRecipe, Trainin
 from east_core.engines.devices import Device
 from east_core.engines.trl.deepspeed import deepspeed_config
 from east_core.errors import ConfigError
+from east_core.inputs.context import own_context
 from east_core.protocols import ModelSource, PromptFormat, TrainingJob
 
 JOB_FILE = "job.json"
@@ -119,10 +120,7 @@ def read_job(path: Path) -> RankJob:
 
 def longest_sequence(job: TrainingJob) -> int:
     """Most tokens that an example may have: the recipe's max_length or the model's context."""
-    config = job.model.folder / "config.json"
-    told = json.loads(config.read_text()) if config.exists() else {}
-    told = told.get("text_config", told)
-    return min(job.recipe.max_length, int(told.get("max_position_embeddings", sys.maxsize)))
+    return min(job.recipe.max_length, own_context(job.model.folder) or sys.maxsize)
 
 
 def _identity(job: TrainingJob, device: Device) -> str:

@@ -32,7 +32,6 @@ class EngineOptions:
             "trust_remote_code": self.trust_remote_code,
             "disable_log_stats": True,
             "enable_prefix_caching": True,
-            **({} if self.context is None else {"max_model_len": self.context}),
         }
         if self.device == "cuda":
             return shared | {

@@ -41,6 +41,7 @@ from east_core.engines.vllm.messages import (
 )
 from east_core.engines.vllm.options import EngineOptions
 from east_core.errors import EngineError
+from east_core.inputs.context import own_context
 from east_core.protocols import GenerationSettings, ModelSource, SamplingProgress
 from east_core.records import Question, SampledQuestion
 
@@ -360,8 +361,7 @@ def context_for(model: ModelSource, settings: GenerationSettings) -> int | None:
     None: all that the model has, where nothing less is asked for.
     """
     asked = settings.max_context or settings.needed_context
-    told = json.loads((model.folder / "config.json").read_text("utf-8"))
-    own = told.get("text_config", told).get("max_position_embeddings")
+    own = own_context(model.folder)
     return None if asked is None or (own is not None and asked >= own) else asked
 
 

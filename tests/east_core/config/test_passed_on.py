@@ -1,12 +1,17 @@
 """Options passed on to vLLM and TRL by their own names."""
 
+import dataclasses
+from typing import Literal
+
 import pytest
 from pydantic import ValidationError
 
 from east_core.config import DpoRecipe, Resources, SftRecipe
 from east_core.config.passed_on import (
+    ENGINE_OPEN,
     ENGINE_OURS,
     ENGINE_SPEED,
+    TRAINER_OPEN,
     TRAINER_OURS,
     TRAINER_SPEED,
     engine_identity,
@@ -19,10 +24,20 @@ from east_core.engines.vllm.options import EngineOptions
 def test_what_the_tables_name_are_the_libraries_own_names() -> None:
     """A library that renames one fails here."""
     assert {*ENGINE_OURS, *ENGINE_SPEED} <= engine_names()
+    assert engine_names() >= ENGINE_OPEN
     known = frozenset().union(*(trainer_names(loss) for loss in ("sft", "dpo", "kto")))
-    assert {*TRAINER_OURS, *TRAINER_SPEED} <= known
+    assert {*TRAINER_OURS, *TRAINER_SPEED, *TRAINER_OPEN} <= known
+    assert not ENGINE_OPEN & set(ENGINE_OURS)
+    assert not TRAINER_OPEN & set(TRAINER_OURS)
     assert not ENGINE_SPEED & set(ENGINE_OURS)
     assert not TRAINER_SPEED & set(TRAINER_OURS)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_we_set_of_the_engine_is_refused_or_open(device: Literal["cpu", "cuda"]) -> None:
+    options = EngineOptions.from_resources(Resources(device="cpu"), False, 512)
+    ours = dataclasses.replace(options, device=device).llm_arguments()
+    assert set(ours) <= {*ENGINE_OURS, *ENGINE_OPEN}
 
 
 def test_an_option_reaches_the_engine() -> None:
@@ -47,9 +62,10 @@ def test_a_typo_and_what_is_ours_do_not_pass(options: dict[str, int], message: s
 
 
 def test_the_trainer_takes_its_losss_options() -> None:
-    assert DpoRecipe(trainer_options={"ld_alpha": 0.5}).trainer_options == {"ld_alpha": 0.5}
+    asked = {"precompute_ref_batch_size": 4}
+    assert DpoRecipe(trainer_options=asked).trainer_options == asked
     with pytest.raises(ValidationError, match="no setting of TRL's SFTConfig"):
-        SftRecipe(trainer_options={"ld_alpha": 0.5})
+        SftRecipe(trainer_options=asked)
     with pytest.raises(ValidationError, match="exact weighting"):
         SftRecipe(trainer_options={"packing": True})
 

@@ -8,6 +8,7 @@ import pytest
 from east_core.config import Resources
 from east_core.engines.vllm.options import EngineOptions
 from east_core.engines.vllm.sampler import context_for
+from east_core.inputs.context import own_context
 from east_core.protocols import GenerationSettings, ModelSource
 
 
@@ -32,3 +33,22 @@ def test_an_engine_has_room_for_what_is_needed(
     assert context_for(ModelSource(tmp_path, "m"), settings) == context
     options = EngineOptions.from_resources(Resources(device="cpu"), False, context)
     assert options.llm_arguments().get("max_model_len") == context
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"max_position_embeddings": 1024},
+        {"text_config": {"max_position_embeddings": 1024}},
+        {"n_positions": 1024},  # GPT-2's name
+        {"max_seq_len": 1024},  # MPT's
+    ],
+)
+def test_the_models_own_context_is_found_by_each_familys_name(
+    tmp_path: Path, config: dict[str, object]
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    settings = GenerationSettings(8, 1.0, 1.0, 64, None, (), 0, needed_context=2048)
+    assert own_context(tmp_path) == 1024
+    assert context_for(ModelSource(tmp_path, "m"), settings) is None
+    assert own_context(tmp_path / "nothing") is None
