@@ -27,7 +27,8 @@ class EngineOptions:
         return {**self._ours(), **self.passed_on}
 
     def _ours(self) -> dict[str, Any]:
-        shared = {
+        context = {} if self.context is None else {"max_model_len": self.context}
+        shared = context | {
             "max_num_seqs": self.max_sequences,
             "trust_remote_code": self.trust_remote_code,
             "disable_log_stats": True,
