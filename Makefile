@@ -7,8 +7,16 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-PYTHON ?= python3.11
+# The newest Python that pyproject.toml takes, that starts (a shim of pyenv's may not) and can make
+# a .venv (Debian and Ubuntu have that in a package of its own). PYTHON=... names another.
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	if $$python -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
+		2>/dev/null; then echo $$python; break; fi; done)
+NO_PYTHON := no Python 3.11, 3.12 or 3.13 that can make a .venv is in PATH: install one \
+	(Debian, Ubuntu: apt-get install python3 python3-venv; Fedora: dnf install python3.13; \
+	anywhere: uv python install 3.13), or name it: make PYTHON=/path/to/python3
 EXTRA ?= cpu
+PYTHONS ?= 3.11 3.12 3.13
 BIN := .venv/bin
 STAMP := .venv/.installed-$(EXTRA)
 # uv knows find-links by another name than pip; without any, it takes torch's own CPU builds.
@@ -17,7 +25,7 @@ ifeq ($(EXTRA)-$(UV_FIND_LINKS),cpu-)
 TORCH_BACKEND := --torch-backend=cpu
 endif
 
-.PHONY: help install demo test test-slow lint format docs coverage ui bench answers exactness faults requirements clean
+.PHONY: help install demo test test-slow lint format docs coverage ui bench answers exactness faults requirements resolve clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -25,6 +33,7 @@ help:  ## List the targets.
 install: $(STAMP)  ## Install the project and its pinned requirements into .venv.
 
 $(STAMP): requirements/$(EXTRA).txt pyproject.toml
+	@test -x $(BIN)/python || test -n "$(PYTHON)" || { echo "$(NO_PYTHON)" >&2; exit 1; }
 	@echo "installing into .venv ($(EXTRA) builds; one to three minutes) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
@@ -73,16 +82,11 @@ exactness: install  ## Prove the training weights: docs/exactness.md (a quarter 
 faults: install  ## Disturb runs in every way: docs/reliability.md (goes on if stopped).
 	$(BIN)/python -m pytest -m faults --write-pages tests/integration/faults
 
-requirements:  ## Resolve pyproject.toml into requirements/*.txt, without download addresses.
-	@# CUDA's torch comes from the index alone: a folder of wheels may hold the CPU's, without NCCL.
-	@for extra in cpu gpu; do \
-		if [ $$extra = gpu ]; then unset UV_FIND_LINKS; fi; \
-		VIRTUAL_ENV=.venv $(BIN)/uv pip compile --quiet --no-header --no-annotate --no-emit-index-url \
-			--no-emit-find-links --extra $$extra --extra dev \
-			--override requirements/overrides-$$extra.txt \
-			--python-version 3.11 pyproject.toml -o requirements/$$extra.txt; \
-		sed -i -E 's/^(torch==[0-9.]+)\+[a-z0-9]+/\1/' requirements/$$extra.txt; \
-	done
+requirements:  ## Resolve pyproject.toml into requirements/*.txt; known pins stay.
+	requirements/resolve
+
+resolve: install  ## Check that the pins are a whole solution on each Python (PYTHONS="3.12").
+	requirements/resolve $(PYTHONS)
 
 clean:  ## Remove .venv and caches (never .east, where your runs are).
 	rm -rf .venv site .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

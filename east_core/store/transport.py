@@ -117,7 +117,7 @@ class Transport:
 
     def sizes(self, prefix: str) -> dict[str, int]:
         """Every file under a folder, with its size in bytes; empty where there is none."""
-        listed = self._try(lambda: self._find(self.at(prefix)), f"list {prefix}")
+        listed = self._try(lambda: self._find(self.at(prefix)), f"list {prefix or 'what is'}")
         root = self.at("") + "/"
         return {name.removeprefix(root): size for name, size in listed.items()}
 

@@ -294,7 +294,8 @@ def test_the_gpu_requirements_hold_cudas_torch() -> None:
 
 
 def test_shell_scripts_pass_shellcheck() -> None:
-    scripts = [*sorted((ROOT / "infra" / "slurm").glob("*.sbatch")), ROOT / ".ci" / "run"]
+    scripts = sorted((ROOT / "infra" / "slurm").glob("*.sbatch"))
+    scripts += [ROOT / ".ci" / "run", ROOT / "requirements" / "resolve"]
     done = check("shellcheck", *scripts)
     assert done.returncode == 0, done.stdout
 

@@ -1,15 +1,16 @@
 """What a store must do, shown on each kind that docs/artifacts.md calls supported.
 
 One suite for all: publish, race, resume after every crash point, verify, prune, list, ranged reads,
-a missing package, wrong credentials. `EAST_STORE_TABLE=FILE` writes the table of docs/artifacts.md.
+a hostile record, a missing package, wrong credentials. With --write-pages its seconds go into
+docs/artifacts.md, once every kind was tested whole.
 """
 
 import contextlib
+import dataclasses
 import importlib.util
 import os
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +18,10 @@ from typing import Any
 
 import pytest
 
-from east_core.errors import ArtifactConflict, StoreError
-from east_core.store import ArtifactRecord, Stage, Store, materialize
+from east_core.errors import ArtifactConflict, ArtifactDamaged, StoreError
+from east_core.store import ArtifactFile, ArtifactRecord, Stage, Store, materialize
 from east_core.store.filesystem import Transfer
+from east_core.store.manifest import encode_record
 from east_core.store.verification import verify
 from east_core.testing.radosgw import radosgw_server, why_not
 from east_core.testing.s3_servers import BUCKET, S3Server, moto_server
@@ -30,6 +32,7 @@ from east_core.testing.store_servers import (
     gcs_emulator,
     sftp_server,
 )
+from tests.integration.pages import write_table
 
 pytestmark = pytest.mark.slow
 QUICK = Transfer(attempts=2, request_attempts=2, backoff_s=0.05, part_bytes=5 * 2**20, parallel=3)
@@ -38,7 +41,7 @@ NO_EXCLUSIVE_WRITE = {"gcs": "the emulator ignores ifGenerationMatch, which gcsf
 ADDRESS = "demo/round-01/checkpoint"
 RACERS = 16
 WEIGHTS = os.urandom(1 << 20) * 12  # three parts
-seconds: dict[tuple[str, str], str] = {}
+PAGE = Path(__file__).parents[2] / "docs" / "artifacts.md"
 
 
 @contextlib.contextmanager
@@ -104,30 +107,41 @@ def _environment(server: StoreServer, tmp_path: Path, monkeypatch: pytest.Monkey
         monkeypatch.setenv(name, value)
 
 
-@pytest.fixture(autouse=True)
-def _timed(kind: str, request: pytest.FixtureRequest) -> Iterator[None]:
-    """Seconds of each test that passed, for the table."""
-    failed, began = request.session.testsfailed, time.monotonic()
-    yield
-    name = request.node.originalname.removeprefix("test_").replace("_", " ")
-    took = f"{time.monotonic() - began:.1f}"
-    seconds[name, kind] = took if request.session.testsfailed == failed else "failed"
+class Seconds:
+    """A pytest plugin that notes the seconds of each fact on each kind, without skipped ones."""
+
+    def __init__(self) -> None:
+        self.took: dict[tuple[str, str], float] = {}
+        self.failed = False
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.failed |= report.failed
+        if report.when == "call" and report.passed:
+            fact, kind = report.location[2].removesuffix("]").split("[", 1)
+            self.took[fact.removeprefix("test_").replace("_", " "), kind] = report.duration
+
+    def whole(self) -> bool:
+        return not self.failed and {kind for _, kind in self.took} == set(KINDS)
+
+    def table(self) -> str:
+        """A row a fact, a column a kind: seconds, or a dash where that can't be asked."""
+        rows = [f"| seconds | {' | '.join(KINDS)} |", "|---" * (len(KINDS) + 1) + "|"]
+        for fact in dict.fromkeys(fact for fact, _ in self.took):
+            cells = (self.took.get((fact, kind)) for kind in KINDS)
+            told = ("-" if cell is None else f"{cell:.1f}" for cell in cells)
+            rows.append(f"| {fact} | {' | '.join(told)} |")
+        return "\n".join(rows)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _table() -> Iterator[None]:
+def _seconds(pytestconfig: pytest.Config) -> Iterator[None]:
+    """With --write-pages the table of docs/artifacts.md, once it is whole."""
+    seconds = Seconds()
+    pytestconfig.pluginmanager.register(seconds)
     yield
-    if path := os.environ.get("EAST_STORE_TABLE"):
-        Path(path).write_text(table())
-
-
-def table() -> str:
-    """The table of docs/artifacts.md: a row a fact, a column a store, seconds or a dash."""
-    kinds = [kind for kind in KINDS if any(key[1] == kind for key in seconds)]
-    rows = [f"| | {' | '.join(kinds)} |", "|---" * (len(kinds) + 1) + "|"]
-    facts = dict.fromkeys(fact for fact, _ in seconds)
-    rows += [f"| {f} | {' | '.join(seconds.get((f, k), '-') for k in kinds)} |" for f in facts]
-    return "\n".join(rows) + "\n"
+    pytestconfig.pluginmanager.unregister(seconds)
+    if pytestconfig.getoption("--write-pages") and seconds.whole():
+        write_table(PAGE, "stores", seconds.table())
 
 
 def opened(server: StoreServer, url: str, *cache: Path) -> Store:
@@ -273,6 +287,21 @@ def test_verify_finds_damage(server: StoreServer, store: Store) -> None:
     store.place.delete([path])
     found = verify(opened(server, store.root), "demo")
     assert [finding.problem for finding in found.findings] == ["missing"]
+
+
+def test_a_hostile_record_writes_nothing_outside(store: Store, tmp_path: Path) -> None:
+    record = publish(store, lambda folder: None)
+    outside = tmp_path / "outside"
+    for name in ("../../../outside", str(outside)):
+        hostile = dataclasses.replace(record, files=(ArtifactFile(name, 5, "0" * 64),))
+        path = f"{ADDRESS}/_record.json"
+        if store.is_local:
+            (Path(store.root) / path).write_bytes(encode_record(hostile))
+        else:
+            store.write(path, encode_record(hostile))
+        with pytest.raises(ArtifactDamaged, match="file name of an artifact"):
+            store.fetch(store.require(ADDRESS))
+    assert not list(tmp_path.parent.rglob("outside"))
 
 
 def test_list_and_prune(store: Store) -> None:

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from east_core.store.manifest import (
     decode_record,
     encode_record,
 )
+from east_core.testing.s3_servers import BUCKET, S3Server, moto_server
 
 HASH = hashlib.sha256(b"hello").hexdigest()
 SOUND = ArtifactRecord(
@@ -113,16 +114,31 @@ def test_deep_nesting_is_one_line() -> None:
             decode_record(raw, "there")
 
 
-@pytest.fixture(params=["local", "memory"])
-def put(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[ArtifactRecord], Store]:
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[S3Server]:
+    with moto_server() as server:
+        server.create_bucket()
+        yield server
+
+
+@pytest.fixture(params=["local", "memory", "s3"])
+def put(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[ArtifactRecord], Store]:
     """Put a record into a store as whoever may write there could."""
+    url = f"memory://{tmp_path.name}"
+    if request.param == "s3":
+        url = f"s3://{BUCKET}/{tmp_path.name}"
+        monkeypatch.delenv("AWS_PROFILE", raising=False)
+        for name, value in request.getfixturevalue("bucket").environment().items():
+            monkeypatch.setenv(name, value)
 
     def into(record: ArtifactRecord) -> Store:
         if request.param == "local":
             store = Store(str(tmp_path / "store"))
             (tmp_path / "store" / record.address).mkdir(parents=True)
         else:
-            store = Store(f"memory://{tmp_path.name}", tmp_path / "cache")
+            store = Store(url, tmp_path / "cache")
         store.write(f"{record.address}/_record.json", encode_record(record))
         return store
 

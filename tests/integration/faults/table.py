@@ -2,11 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from tests.integration.faults.scene import Records, Row
-
-BEGIN, END = "<!-- faults:begin -->", "<!-- faults:end -->"
 
 
 @dataclass(frozen=True)
@@ -67,10 +64,3 @@ def _cells(row: Row, result: Result) -> tuple[str, ...]:
         f"finishes; {again}" if result.finished else "DOES NOT FINISH",
         "equal" if not result.differing else f"{len(result.differing)} DIFFER",
     )
-
-
-def write_table(page: Path, text: str) -> None:
-    """Put the table between the page's markers."""
-    before, rest = page.read_text("utf-8").split(BEGIN)
-    after = rest.split(END)[1]
-    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", "utf-8")

@@ -20,17 +20,11 @@ from east_core.store.provenance import code_version
 from tests.integration.faults import kills, store_faults
 from tests.integration.faults.bench import Bench
 from tests.integration.faults.scene import STAGES, Engines, Row, Scene
-from tests.integration.faults.table import (
-    BEGIN,
-    END,
-    Result,
-    differing,
-    repeated,
-    table,
-    write_table,
-)
+from tests.integration.faults.table import Result, differing, repeated, table
+from tests.integration.pages import markers, write_table
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "reliability.md"
+BEGIN, END = markers("faults")
 ROWS = (*kills.ROWS, *store_faults.ROWS)
 GOOD = Result("flow-start", "killed", True, 4, [], [], "0.1.0")
 Baseline = Callable[[Engines], dict[str, str]]
@@ -70,7 +64,7 @@ def results(pytestconfig: pytest.Config) -> Iterator[dict[str, Result]]:
     for name, result in found.items():
         cache.set(f"faults/{name}", asdict(result))
     if writes:
-        write_table(PAGE, table(ROWS, found))
+        write_table(PAGE, "faults", table(ROWS, found))
 
 
 @pytest.mark.faults
@@ -146,7 +140,7 @@ def test_the_table_is_put_between_the_markers_and_nothing_else_changes(tmp_path:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     text = table(ROWS, {"flow-start": GOOD})
-    write_table(page, text)
+    write_table(page, "faults", text)
     assert page.read_text() == f"before\n{BEGIN}\n{text}\n{END}\nafter\n"
     assert "| finishes; 0 of 4 repeated | equal |" in text
     assert "Not carried out yet: flow-sampling, " in text
