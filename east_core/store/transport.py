@@ -239,6 +239,8 @@ class Transport:
     def _require_bucket(self, why: str) -> None:
         """Raises StoreError where the bucket (container) is not there: some list that as empty."""
         root = self.at("")
+        if "://" in root:
+            return  # names are whole URLs, as with http: there is no bucket
         bucket = "/" if root.startswith("/") else root.split("/")[0]
         if not self._bucket_seen and not self.fs.exists(bucket):
             raise bucket_gone(why)

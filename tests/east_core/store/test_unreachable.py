@@ -41,17 +41,17 @@ def test_where_nothing_listens_nothing_is_listed(nowhere: str, tmp_path: Path) -
 
 
 @pytest.fixture
-def refusing(request: pytest.FixtureRequest) -> Iterator[str]:
+def answering(request: pytest.FixtureRequest) -> Iterator[str]:
     """A web server that answers everything with one status."""
 
-    class Refusal(http.server.BaseHTTPRequestHandler):
+    class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_error(request.param)
 
         def log_message(self, *told: object) -> None:
             """Nothing."""
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as server:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}/runs"
@@ -59,10 +59,16 @@ def refusing(request: pytest.FixtureRequest) -> Iterator[str]:
         thread.join()
 
 
-@pytest.mark.parametrize("refusing", [401, 403, 500, 503], indirect=True)
-def test_what_a_server_refuses_is_no_empty_list(refusing: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("answering", [401, 403, 500, 503], indirect=True)
+def test_what_a_server_refuses_is_no_empty_list(answering: str, tmp_path: Path) -> None:
     pytest.importorskip("aiohttp")
-    store = opened(refusing, tmp_path)
+    store = opened(answering, tmp_path)
     for asked in (store.addresses, lambda: store.record("demo/config")):
         with pytest.raises(StoreError, match=r"can't (list|read)"):
             asked()
+
+
+@pytest.mark.parametrize("answering", [200, 404], indirect=True)
+def test_an_empty_page_and_none_are_an_empty_list(answering: str, tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp")
+    assert opened(answering, tmp_path).addresses() == []
