@@ -25,7 +25,7 @@ class LoraRecipe(Frozen):
 class TrainingRecipe(Frozen):
     """What SFT, DPO and KTO have in common."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"targets", "trainer_options"})
+    later: ClassVar[frozenset[str]] = frozenset({"router_loss", "targets", "trainer_options"})
     loss: str
 
     learning_rate: float = Field(2e-6, gt=0, le=1, description="Peak learning rate.")
@@ -48,6 +48,14 @@ class TrainingRecipe(Frozen):
         ge=2,
         description="Longest prompt plus completion in tokens; longer examples are dropped and "
         "counted, never cut.",
+    )
+    router_loss: float = Field(
+        0.0,
+        ge=0,
+        description="Mixtures of experts: coefficient of the loss that spreads tokens over the "
+        "experts (Transformers' router_aux_loss_coef; the makers' own is in the model's "
+        "config.json). It is a mean over micro-batches, without the examples' weights, so it "
+        "depends on the batch's layout; 0 leaves it out.",
     )
     lora: LoraRecipe | None = Field(None, description="Train adapters instead of all parameters.")
     targets: Literal["boxed", "any"] = Field(

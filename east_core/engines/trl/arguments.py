@@ -64,7 +64,7 @@ def training_arguments(job: RankJob, steps: int) -> TrainingArguments:
         "save_steps": resources.checkpoint_every_steps or 500,
         "save_total_limit": CHECKPOINTS_KEPT,
         "dataloader_pin_memory": job.device == "cuda",
-        "router_aux_loss_coef": 0.0,
+        "router_aux_loss_coef": recipe.router_loss,
         "max_length": recipe.max_length,
     }
     common |= recipe.trainer_options

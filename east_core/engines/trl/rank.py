@@ -77,7 +77,7 @@ from east_core.engines.trl.trainers import (
     WeightedKTOTrainer,
     WeightedSFTTrainer,
 )
-from east_core.errors import EastError, EngineError, StoreError, TrainingDiverged
+from east_core.errors import ConfigError, EastError, EngineError, StoreError, TrainingDiverged
 from east_core.protocols import TrainingResult
 
 
@@ -199,7 +199,7 @@ def build_trainer(job: RankJob, tokenizer: PreTrainedTokenizerBase, data: Traini
     arguments = training_arguments(job, sampler.steps)  # before the model: ZeRO-3 reads them
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     options: dict[str, Any] = {
-        "model": load_model(job, job.model.folder),
+        "model": with_router(job, load_model(job, job.model.folder)),
         "args": arguments,
         "sampler": sampler,
         "recipe": recipe,
@@ -230,6 +230,17 @@ def load_model(job: RankJob, folder: Path) -> PreTrainedModel:
         dtype=torch.bfloat16 if half else torch.float32,
         trust_remote_code=job.model.trust_remote_code,
     )
+    return model
+
+
+def with_router(job: RankJob, model: PreTrainedModel) -> PreTrainedModel:
+    """The model; raises ConfigError where the recipe asks for the loss of a router it has not."""
+    has_router = hasattr(model.config.get_text_config(), "output_router_logits")
+    if job.recipe.router_loss and not has_router:
+        raise ConfigError(
+            f"training.router_loss is {job.recipe.router_loss}, but {type(model).__name__} has no "
+            "router whose loss Transformers knows; leave it at 0"
+        )
     return model
 
 

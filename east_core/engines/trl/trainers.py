@@ -9,6 +9,7 @@ What is changed, and why:
   DeepSpeed bf16 run to bf16);
 - a ragged last batch is completed by filler rows that count for nothing (accelerate would repeat
   examples);
+- a router's loss (mixtures of experts) counts a micro-batch by its share of the step, as all else;
 - the reference log-probabilities are bound to the reference checkpoint's fingerprint (TRL hashes
   the model in memory, which under ZeRO-3 is an empty shard).
 """
@@ -152,6 +153,8 @@ class _Weighted(PreparedRows):
     """What the three trainers share; stands before a TRL trainer in the bases."""
 
     accelerator: Any
+    aux_loss_enabled: bool
+    router_aux_loss_coef: float
     loss_is_scaled_for_ga = True  # our losses are shares of the whole step
 
     def __init__(self, *, sampler: GlobalBatchSampler, recipe: Any, **options: Any) -> None:
@@ -194,6 +197,21 @@ class _Weighted(PreparedRows):
     def _share(self, model: Any, inputs: Batch, step_count: Tensor) -> Tensor:
         """The weighted loss of one micro-batch, divided by the whole step's count."""
 
+    def _forward(self, model: Any, inputs: Batch, labels: Tensor) -> Any:
+        """Log-probabilities of the labels, and the router's loss where one is asked for."""
+        asked = {"output_router_logits": True} if self.aux_loss_enabled else {}
+        given = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+        return model(**given, **asked, labels=labels, fused_lm_head=True)
+
+    def _with_router(
+        self, share: Tensor, outputs: Any, units: Tensor, step_count: Tensor
+    ) -> Tensor:
+        """The share with the router's loss, which counts for the micro-batch's part of the step."""
+        if not self.aux_loss_enabled:
+            return share
+        router: Tensor = outputs.aux_loss * units / step_count.clamp(min=1)
+        return share + self.router_aux_loss_coef * router
+
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Write none: the artifact's record tells how a checkpoint was made."""
 
@@ -229,14 +247,15 @@ class WeightedSFTTrainer(_Weighted, SFTTrainer):  # type: ignore[misc]
         return self._total(labels.to(device))
 
     def _share(self, model: Any, inputs: Batch, step_count: Tensor) -> Tensor:
-        outputs = model(**_model_inputs(inputs), labels=inputs["labels"], fused_lm_head=True)
+        outputs = self._forward(model, inputs, inputs["labels"])
         token_logps, counts = outputs.log_probs, outputs.label_mask.sum(1)
         normalisation = self.recipe.normalisation
         losses, units = -token_logps.sum(1), counts
         if normalisation == "example":
             losses, units = losses / counts.clamp(min=1), torch.ones_like(counts)
         self._sums.add(losses, units, inputs["attention_mask"].sum(), inputs)
-        return sft_loss(token_logps, inputs["weights"], counts, step_count, normalisation)
+        share = sft_loss(token_logps, inputs["weights"], counts, step_count, normalisation)
+        return self._with_router(share, outputs, (units * inputs["is_counted"]).sum(), step_count)
 
 
 class _Preference(BoundReference, _Weighted):
@@ -246,6 +265,9 @@ class _Preference(BoundReference, _Weighted):
         self._reference_fingerprint = reference_fingerprint
         super().__init__(**options)
 
+    def _forward_completions(self, model: Any, inputs: Batch) -> Any:
+        return self._forward(model, inputs, _completion_labels(inputs))
+
 
 class WeightedDPOTrainer(_Preference, DPOTrainer):  # type: ignore[misc]
     """Weighted DPO or IPO; see losses.dpo_losses."""
@@ -253,7 +275,8 @@ class WeightedDPOTrainer(_Preference, DPOTrainer):  # type: ignore[misc]
     recipe: DpoRecipe
 
     def _share(self, model: Any, inputs: Batch, step_count: Tensor) -> Tensor:
-        chosen, rejected = _sequence_logps(model, inputs).chunk(2)
+        outputs = self._forward_completions(model, inputs)
+        chosen, rejected = outputs.log_probs.sum(1).chunk(2)
         losses = dpo_losses(
             chosen - inputs["ref_chosen_logps"],
             rejected - inputs["ref_rejected_logps"],
@@ -262,7 +285,8 @@ class WeightedDPOTrainer(_Preference, DPOTrainer):  # type: ignore[misc]
             inputs["completion_mask"].sum(1).chunk(2),
         )
         self._sums.add(losses, torch.ones_like(losses), inputs["attention_mask"].sum(), inputs)
-        return weighted_mean(losses, inputs["weights"], step_count)
+        share = weighted_mean(losses, inputs["weights"], step_count)
+        return self._with_router(share, outputs, inputs["is_counted"].sum(), step_count)
 
 
 class WeightedKTOTrainer(_Preference, KTOTrainer):  # type: ignore[misc]
@@ -291,8 +315,9 @@ class WeightedKTOTrainer(_Preference, KTOTrainer):  # type: ignore[misc]
     def _share(self, model: Any, inputs: Batch, step_count: Tensor) -> Tensor:
         kl = self._step_kl if self.recipe.kl == "invariant" else self._micro_batch_kl(inputs)
         assert kl is not None
+        outputs = self._forward_completions(model, inputs)
         losses = kto_losses(
-            _sequence_logps(model, inputs) - inputs["ref_logps"],
+            outputs.log_probs.sum(1) - inputs["ref_logps"],
             inputs["label"],
             kl,
             self.recipe.beta,
@@ -300,7 +325,8 @@ class WeightedKTOTrainer(_Preference, KTOTrainer):  # type: ignore[misc]
             self.recipe.undesirable_weight,
         )
         self._sums.add(losses, torch.ones_like(losses), inputs["attention_mask"].sum(), inputs)
-        return weighted_mean(losses, inputs["weights"], step_count)
+        share = weighted_mean(losses, inputs["weights"], step_count)
+        return self._with_router(share, outputs, inputs["is_counted"].sum(), step_count)
 
     def _kl_logratios(self, inputs: Batch) -> Tensor:
         """log pi - log pi_ref of the mismatched completions, (B,), 0 for filler rows."""
@@ -314,12 +340,7 @@ class WeightedKTOTrainer(_Preference, KTOTrainer):  # type: ignore[misc]
         return kl_estimate(total, self._count([inputs]))
 
 
-def _sequence_logps(model: Any, inputs: Batch) -> Tensor:
-    """Log-probability of each row's completion, (rows,)."""
-    labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
-    outputs = model(**_model_inputs(inputs), labels=labels, fused_lm_head=True)
-    return outputs.log_probs.sum(1)  # type: ignore[no-any-return]
-
-
-def _model_inputs(inputs: Batch) -> Batch:
-    return {name: inputs[name] for name in ("input_ids", "attention_mask")}
+def _completion_labels(inputs: Batch) -> Tensor:
+    """The completions' ids, and the label that is left out elsewhere."""
+    ids: Tensor = inputs["input_ids"]
+    return ids.masked_fill(inputs["completion_mask"] == 0, -100)

@@ -2,11 +2,15 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
+from trl.trainer.utils import add_fused_lm_head
 
+from east_core.engines.trl.rank import with_router
 from east_core.engines.trl.trainers import (
     GlobalBatchSampler,
     StepSums,
     WeightedCollator,
+    _Weighted,
     refuse_packing,
 )
 from east_core.errors import ConfigError
@@ -83,3 +87,51 @@ def test_merged_rows_are_refused(name):
     refuse_packing(SimpleNamespace(**{name: False}))
     with pytest.raises(ConfigError, match=f"{name} merges examples"):
         refuse_packing(SimpleNamespace(**{name: True}))
+
+
+class Mixture(_Weighted):
+    """What the trainers add to a trainer of TRL's, without one."""
+
+    def __init__(self, coefficient: float) -> None:
+        self.aux_loss_enabled, self.router_aux_loss_coef = coefficient > 0, coefficient
+
+
+def mixture_of_experts():
+    config = Qwen3MoeConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=32, moe_intermediate_size=16,
+        num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=16,
+        num_experts=4, num_experts_per_tok=2,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = Qwen3MoeForCausalLM(config)
+    add_fused_lm_head(model)
+    return model
+
+
+def test_the_routers_loss_is_a_mean_over_the_steps_micro_batches_by_their_units():
+    model, ids = mixture_of_experts(), torch.randint(1, 64, (4, 9))
+    labels = ids.clone()
+    labels[:2, :6] = -100
+    parts = [slice(0, 2), slice(2, 4)]  # 2 x 3 and 2 x 8 labels: the first of a row is given
+    shares, aux = [], []
+    for part in parts:
+        batch = {"input_ids": ids[part], "attention_mask": torch.ones_like(ids[part])}
+        outputs = Mixture(0.5)._forward(model, batch, labels[part])
+        units, share = outputs.label_mask.sum(), torch.tensor(1.0)
+        shares.append(Mixture(0.5)._with_router(share, outputs, units, torch.tensor(22)) - share)
+        aux.append(model(**batch, output_router_logits=True).aux_loss)
+        assert Mixture(0.0)._with_router(share, outputs, units, torch.tensor(22)) is share
+        assert Mixture(0.0)._forward(model, batch, labels[part]).aux_loss is None
+    expected = 0.5 * (aux[0] * 6 + aux[1] * 16) / 22
+    assert sum(shares).item() == pytest.approx(expected.item(), rel=1e-5)
+    sum(shares).backward()
+    assert model.model.layers[0].mlp.gate.weight.grad.abs().sum() > 0
+
+
+def test_a_model_without_experts_has_no_routers_loss():
+    job = SimpleNamespace(recipe=SimpleNamespace(router_loss=0.01))
+    config = LlamaConfig(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=1)
+    with pytest.raises(ConfigError, match=r"router_loss is 0.01, but LlamaForCausalLM has no"):
+        with_router(job, LlamaForCausalLM(config))
+    job.recipe.router_loss = 0
+    assert with_router(job, mixture_of_experts())
