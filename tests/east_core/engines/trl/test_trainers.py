@@ -5,11 +5,15 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 from trl.trainer.utils import add_fused_lm_head
 
+from east_core.config import DpoRecipe, KtoRecipe, SftRecipe
 from east_core.engines.trl.rank import with_router
 from east_core.engines.trl.trainers import (
     GlobalBatchSampler,
     StepSums,
     WeightedCollator,
+    WeightedDPOTrainer,
+    WeightedKTOTrainer,
+    WeightedSFTTrainer,
     _Weighted,
     refuse_packing,
 )
@@ -135,3 +139,44 @@ def test_a_model_without_experts_has_no_routers_loss():
         with_router(job, LlamaForCausalLM(config))
     job.recipe.router_loss = 0
     assert with_router(job, mixture_of_experts())
+
+
+def bare(trainer, recipe, coefficient):
+    """A trainer of TRL's without what it is made of: enough for the share of a micro-batch."""
+    made = object.__new__(trainer)
+    made.recipe, made._sums, made._step_kl = recipe, StepSums(), torch.tensor(0.0)
+    made.aux_loss_enabled, made.router_aux_loss_coef = coefficient > 0, coefficient
+    return made
+
+
+@pytest.mark.parametrize(
+    ("trainer", "recipe", "part"),
+    [
+        (WeightedSFTTrainer, SftRecipe(), 12 / 24),
+        (WeightedSFTTrainer, SftRecipe(normalisation="example"), 4 / 24),
+        (WeightedDPOTrainer, DpoRecipe(), 2 / 24),
+        (WeightedKTOTrainer, KtoRecipe(), 4 / 24),
+    ],
+)
+def test_every_loss_adds_the_routers_to_its_share(trainer, recipe, part):
+    model, ids = mixture_of_experts(), torch.randint(1, 64, (4, 9))
+    pairs = 2 if trainer is WeightedDPOTrainer else 4
+    mask = torch.ones_like(ids)
+    mask[:, :6] = 0
+    batch = {
+        "input_ids": ids,
+        "attention_mask": torch.ones_like(ids),
+        "completion_mask": mask,
+        "labels": ids.masked_fill(mask == 0, -100),
+        "label": torch.tensor([True, False] * 2),
+        "weights": torch.ones(pairs),
+        "is_counted": torch.ones(pairs, dtype=torch.bool),
+        **{f"ref_{name}logps": torch.zeros(pairs) for name in ("", "chosen_", "rejected_")},
+    }
+    plain, routed = (
+        bare(trainer, recipe, coefficient)._share(model, batch, torch.tensor(24))
+        for coefficient in (0.0, 0.5)
+    )
+    given = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    router = model(**given, output_router_logits=True).aux_loss
+    assert (routed - plain).item() == pytest.approx(0.5 * router.item() * part, rel=1e-4)
