@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from east_core.errors import ArtifactDamaged
+from east_core.store.environment import number
 from east_core.store.files import known_hash, remember_hash
 from east_core.store.manifest import ArtifactFile, ArtifactRecord
 
@@ -34,7 +35,7 @@ class DownloadCache:
 
     def __init__(self, root: Path, limit: int | None = None) -> None:
         self.root = root
-        gib = float(os.environ.get("EAST_CACHE_GIB", DEFAULT_LIMIT_GIB))
+        gib = number("EAST_CACHE_GIB", DEFAULT_LIMIT_GIB)
         self.limit = int(gib * 2**30) if limit is None else limit
         self._pins: OrderedDict[str, int] = OrderedDict()
         self._mutex = threading.RLock()

@@ -27,6 +27,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from east_core.errors import ArtifactConflict
+from east_core.store.environment import number
 from east_core.store.faults import disk_fault
 from east_core.store.files import file_hash
 from east_core.store.manifest import FOLDER_DIGITS, ArtifactFile, Json, check_name
@@ -136,7 +137,7 @@ def sweep_scratch(base: Path, days: float | None = None, now: float | None = Non
     `days` is $EAST_SCRATCH_DAYS, 14 where that is not set. A run that was stopped for longer
     starts its unfinished stage anew; what it had published is not touched.
     """
-    limit = float(os.environ.get("EAST_SCRATCH_DAYS", DEFAULT_DAYS)) if days is None else days
+    limit = number("EAST_SCRATCH_DAYS", DEFAULT_DAYS) if days is None else days
     oldest = (time.time() if now is None else now) - limit * 86_400
     gone = []
     for root in sorted(path for path in base.glob("*") if path.is_dir()):
