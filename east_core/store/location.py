@@ -9,6 +9,8 @@ from east_core.errors import StoreError
 _BUCKETS = {"s3", "s3a", "gs", "gcs"}
 # What stands before the host is a key or a token, never the mere name of a user.
 _NO_USER = {*_BUCKETS, "http", "https", "webdav", "webdavs"}
+# Here the first part is made beforehand, by its owner: a bucket, or a container.
+BUCKETED = {*_BUCKETS, "abfs", "abfss", "az"}
 # What the conformance suite runs against (docs/artifacts.md has its table).
 SUPPORTED = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "sftp", "ssh", "memory"}
 # These have no write that is refused where a file is, or none at all.

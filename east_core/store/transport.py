@@ -37,7 +37,7 @@ from east_core.store.faults import (
     told,
 )
 from east_core.store.filesystem import Transfer, is_s3, open_filesystem
-from east_core.store.location import scheme_of
+from east_core.store.location import BUCKETED, scheme_of
 from east_core.store.redaction import redact
 
 log = logging.getLogger(__name__)
@@ -238,10 +238,9 @@ class Transport:
 
     def _require_bucket(self, why: str) -> None:
         """Raises StoreError where the bucket (container) is not there: some list that as empty."""
-        root = self.at("")
-        if "://" in root:
-            return  # names are whole URLs, as with http: there is no bucket
-        bucket = "/" if root.startswith("/") else root.split("/")[0]
+        if scheme_of(self.url) not in BUCKETED:
+            return  # folders appear with their first file
+        bucket = self.at("").split("/")[0]
         if not self._bucket_seen and not self.fs.exists(bucket):
             raise bucket_gone(why)
         self._bucket_seen = True

@@ -67,9 +67,9 @@ def test_extra_samples_are_scored_and_kept(fake_run):
     run = fake_run(rounds=1, evaluation=EvaluationRecipe(samples_per_question=4))
     record = run.record(run.at.scores(1, "sums"))
     folder = run.store.fetch(record)
-    assert sum(1 for _ in read_table(folder / addresses.PREDICTIONS, Prediction)) == 40
-    sampled = list(read_table(folder / addresses.SAMPLES, SampledQuestion))
-    votes = list(read_table(folder / addresses.VOTES, AnswerClusters))
+    assert sum(1 for _ in read_table(folder / addresses.PREDICTIONS_FILE, Prediction)) == 40
+    sampled = list(read_table(folder / addresses.SAMPLES_FILE, SampledQuestion))
+    votes = list(read_table(folder / addresses.VOTES_FILE, AnswerClusters))
     assert [len(item.completions) for item in sampled] == [4] * 40
     assert [item.question.id for item in sampled] == [row.question_id for row in votes]
     scores = scores_from_facts(record.facts)
