@@ -10,56 +10,42 @@ from pathlib import Path
 from typing import Any
 
 from east_core.answers.thinking import opens_thinking
+from east_core.inputs.chat import messages, template_options
+from east_core.inputs.templates import template_of
+from east_core.protocols import PromptFormat
 
 _PROBE = "1 + 1 = ?"
 _TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
-def template_opens_thinking(folder: Path, system_prompt: str | None, prefix: str | None) -> bool:
-    """Whether the model's prompts end inside the thinking; False where it has no chat template.
+def template_opens_thinking(folder: Path, system_prompt: str | None, form: PromptFormat) -> bool:
+    """Whether a run's prompts end inside the thinking; False where there is no chat template.
 
-    `prefix` is what every answer begins with, part of the prompt.
+    `form` is how they are rendered, by sampler and trainer alike.
     """
-    settings = _tokenizer_settings(folder)
-    template = _template(folder, settings)
-    asked = _asking_part(template, settings, system_prompt) if template else ""
-    return opens_thinking(asked + (prefix or ""))
+    template = form.chat_template or template_of(folder, None)
+    asked = _asking_part(template, folder, system_prompt, form) if template else ""
+    return opens_thinking(asked + (form.assistant_prefix or ""))
 
 
-def _tokenizer_settings(folder: Path) -> dict[str, Any]:
-    path = folder / "tokenizer_config.json"
-    settings: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    return settings
-
-
-def _template(folder: Path, settings: dict[str, Any]) -> str | None:
-    path = folder / "chat_template.jinja"
-    if path.is_file():
-        return path.read_text("utf-8")
-    named = settings.get("chat_template")
-    if isinstance(named, list):
-        return next((one["template"] for one in named if one["name"] == "default"), None)
-    return named
-
-
-def _asking_part(template: str, settings: dict[str, Any], system_prompt: str | None) -> str:
+def _asking_part(template: str, folder: Path, system_prompt: str | None, form: PromptFormat) -> str:
     """What stands behind the question in a prompt: where the model is asked to go on."""
-    system = [{"role": "system", "content": system_prompt}] if system_prompt else []
-    user = {"role": "user", "content": _PROBE}
-    for messages in ([*system, user], [user]):
+    given = {**_special_tokens(folder), **template_options(form)}
+    for system in (system_prompt, None):
+        asked = messages(system, _PROBE, form)
         try:
-            rendered = _environment().from_string(template)
-            prompt = rendered.render(
-                messages=messages, add_generation_prompt=True, **_special_tokens(settings)
-            )
+            program = _environment().from_string(template)
+            prompt = program.render(messages=asked, add_generation_prompt=True, **given)
         except Exception:  # noqa: S112 templates are programs and raise what they like; one that refuses our prompt is told where prompts are made
             continue
         return str(prompt.rpartition(_PROBE)[2])
     return ""
 
 
-def _special_tokens(settings: dict[str, Any]) -> dict[str, str]:
+def _special_tokens(folder: Path) -> dict[str, str]:
     """The tokens that templates write, as texts."""
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     given = {name: settings.get(name) for name in _TOKENS}
     texts = {
         name: one.get("content") if isinstance(one, dict) else one for name, one in given.items()

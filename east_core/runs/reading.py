@@ -6,18 +6,19 @@ from typing import Any
 from east_core.answers.thinking import MARKS_ALONE, Thinking
 from east_core.inputs import base_models
 from east_core.inputs.thinking import template_opens_thinking
+from east_core.runs.prompts import prompt_format
 from east_core.runs.run import Run
 
 AUTO = "auto"
 
 
 def thinking_of(run: Run) -> Thinking:
-    """How thinking is told from answers: as set, or as the base model's chat template has it."""
+    """How thinking is told from answers: as set, or as the run's own prompts begin it."""
     sampling = run.config.sampling
     if sampling.thinking_end != AUTO:
         return Thinking(end=sampling.thinking_end)
     folder = base_models.locate_model(run.config.model, run.store.cache)
-    is_open = template_opens_thinking(folder, sampling.system_prompt, sampling.assistant_prefix)
+    is_open = template_opens_thinking(folder, sampling.system_prompt, prompt_format(run))
     return Thinking(is_open=is_open)
 
 

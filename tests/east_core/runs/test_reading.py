@@ -59,6 +59,22 @@ def test_thinking_identifies_what_it_changes_and_only_where_it_does(tmp_path, fa
     assert samples.sampling_stage(marked, 1) == samples.sampling_stage(plain, 1)
 
 
+def test_thinking_is_told_by_the_prompts_of_the_run(tmp_path):
+    """Not by the tokenizer's own template: that one would begin the thinking here."""
+    run = open_run(tmp_path)
+    switch = "{{ messages }}<think>{% if not enable_thinking %}</think>{% endif %}"
+
+    def with_model(**changes: Any) -> Run:
+        model = run.config.model.model_copy(update={"chat_template": switch, **changes})
+        return Run(run.config.model_copy(update={"model": model}), run.store)
+
+    off = with_model(chat_template_kwargs={"enable_thinking": False})
+    assert thinking_of(off) == MARKS_ALONE
+    assert thinking_of(with_model(chat_template_kwargs={"enable_thinking": True})).is_open
+    again = replace_sampling(off, assistant_prefix="<think>\n")
+    assert thinking_of(again) == Thinking(is_open=True)
+
+
 def replace_sampling(run: Run, **changes: Any) -> Run:
     sampling = SamplingRecipe(**{**run.config.sampling.model_dump(), **changes})
     return Run(run.config.model_copy(update={"sampling": sampling}), run.store)
