@@ -222,7 +222,7 @@ TRAINER_OURS = {
     "model_init_kwargs": "the model is loaded before TRL sees it",
     "trust_remote_code": "set model.trust_remote_code",
     "use_cache": "the model's config.json stays as it came",
-    "router_aux_loss_coef": "the loss is the examples' own; a mixture's router loss is 0",
+    "router_aux_loss_coef": "set training.router_loss",
     "shuffle_dataset": _ORDER,
     "dataloader_in_order": _ORDER,
     "packing_strategy": f"{_EXACT}: TRL's packing drops the weights",

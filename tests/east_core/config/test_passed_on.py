@@ -68,6 +68,8 @@ def test_the_trainer_takes_its_losss_options() -> None:
         SftRecipe(trainer_options=asked)
     with pytest.raises(ValidationError, match="exact weighting"):
         SftRecipe(trainer_options={"packing": True})
+    with pytest.raises(ValidationError, match=r"set training.router_loss"):
+        SftRecipe(trainer_options={"router_aux_loss_coef": 0.001})
 
 
 def test_only_what_changes_samples_or_weights_identifies_them() -> None:
