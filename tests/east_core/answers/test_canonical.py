@@ -79,9 +79,13 @@ def test_an_assignment_in_a_list_keeps_its_name_only_where_the_names_differ():
     assert equal("x = 1, x = 2", "1, 2")
 
 
-def test_integrals_are_left_open():
-    integral, value = canonical_form(r"\int_0^1 2x dx"), canonical_form("1")
-    assert compare(integral, value, lambda *_: None) is None
+def test_what_has_no_value_here_is_left_open():
+    limit, value = canonical_form(r"\int_0^\infty e^{-x} dx"), canonical_form("1")
+    assert compare(limit, value, lambda *_: None) is None
+
+
+def test_a_definite_integral_is_its_value():
+    assert canonical_form(r"\int_0^1 2x dx").key == canonical_form("1").key
 
 
 @pytest.mark.parametrize(
