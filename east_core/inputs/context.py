@@ -53,17 +53,15 @@ def own_context(folder: Path) -> int | None:
 
 
 def context_needed(
-    prompt_lengths: Sequence[int], completion: int, most: int | None, own: int | None
+    prompt_lengths: Sequence[int], completion: int, asked: int, own: int | None
 ) -> ContextNeed:
     """The context for prompts of these lengths, each with `completion` tokens behind it.
 
-    `most` is the user's limit, `own` the model's; None: there is none.
+    `asked` is what the run asks its engines for, `own` the model's; None: that is not known.
     """
-    longest = max(prompt_lengths, default=0)
-    asked = most or -(-(longest + completion) // BLOCK) * BLOCK
     limit = min(asked, own) if own else asked
     return ContextNeed(
-        longest_prompt=longest,
+        longest_prompt=max(prompt_lengths, default=0),
         completion=completion,
         limit=limit,
         prompts=len(prompt_lengths),

@@ -62,8 +62,11 @@ def needed_context(run: Run) -> int | None:
     records = [run.store.record(each) for each in sets]
     told = [record.facts.get("longest_bytes") for record in records if record]
     longest = [each for each in told if isinstance(each, int)]
-    if len(longest) < len(told):
-        return None
+    return None if len(longest) < len(told) else room_for(run, max(longest, default=0))
+
+
+def room_for(run: Run, longest_question: int) -> int:
+    """The same where the longest question has so many bytes: what the run asks its engines for."""
     config, model = run.config, run.config.model
     folder = base_model.locate_model(model, run.store.cache)
     fixed = [
@@ -73,7 +76,7 @@ def needed_context(run: Run) -> int | None:
         config.sampling.assistant_prefix,
     ]
     most = max(config.sampling.max_tokens, config.evaluation.max_tokens)
-    return context_bound(max(longest, default=0), fixed, most)
+    return context_bound(longest_question, fixed, most)
 
 
 def with_room(run: Run, settings: GenerationSettings) -> GenerationSettings:

@@ -12,10 +12,10 @@ from east_core.engines.devices import require_means
 from east_core.errors import ConfigError
 from east_core.inputs import base_models as base_model
 from east_core.inputs.context import context_needed
-from east_core.inputs.questions import WithGold, load_questions
+from east_core.inputs.questions import WithGold
 from east_core.inputs.templates import asks_for_date, template_of
 from east_core.protocols import PromptFormat
-from east_core.runs.prompts import prompt_format, today
+from east_core.runs.prompts import prompt_format, room_for, today
 from east_core.runs.run import Run
 from east_core.store import Store
 
@@ -123,17 +123,28 @@ def _generation(sampling: SamplingRecipe, facts: "ModelFacts") -> str:
 def _check_context(config: RunConfig, store: Store, model: "InspectedModel") -> str:
     """What the longest prompt needs, and how many prompts leave no room for max_tokens."""
     sampling, form = config.sampling, _form(config, store)
-    sets = [config.questions, *config.benchmarks.values()]
-    prompts = (question.prompt for each in sets for question in load_questions(each))
-    lengths = list(model.prompt_lengths(prompts, sampling.system_prompt, form))
+    lengths = list(model.prompt_lengths(_prompts(config), sampling.system_prompt, form))
     most = max(sampling.max_tokens, config.evaluation.max_tokens)
-    told = context_needed(lengths, most, sampling.max_context, model.facts.context)
+    asked = sampling.max_context or _room(config, store)
+    told = context_needed(lengths, most, asked, model.facts.context)
     if told.is_full:
         raise ConfigError(
             f"all {len(lengths)} prompts leave no room for {most} tokens in a context of "
             f"{told.limit}; lower sampling.max_tokens, or raise sampling.max_context"
         )
     return told.line
+
+
+def _room(config: RunConfig, store: Store) -> int:
+    """What the run will ask its engines for, where no limit is set."""
+    longest = max((len(prompt.encode()) for prompt in _prompts(config)), default=0)
+    return room_for(Run(config, store), longest)
+
+
+def _prompts(config: RunConfig) -> Iterator[str]:
+    """All questions that the run will sample, of training and benchmarks."""
+    for each in (config.questions, *config.benchmarks.values()):
+        yield from (question.prompt for question in WithGold(each))
 
 
 def _check_questions(config: DatasetConfig, grader: Grader) -> tuple[int, str]:

@@ -1,0 +1,39 @@
+"""`east check` tells the context that the run will ask its engines for."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from east_core.runs import start
+from east_core.runs.prompts import needed_context
+from east_core.runs.run import Run
+from flows.commands import check
+from tests.east_core.conftest import sums_config
+
+FACTS = SimpleNamespace(
+    architecture="Fake",
+    context=100_000,
+    vocabulary=300,
+    turn_end=(0, "<end>"),
+    stops={0: "<end>"},
+    recommended={},
+)
+
+
+def _bytes_of(prompts: Iterable[str], *_: object) -> Iterator[int]:
+    return (len(prompt.encode()) for prompt in prompts)
+
+
+def test_the_context_that_is_told_is_the_one_that_the_run_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = SimpleNamespace(facts=FACTS, prompt_lengths=_bytes_of)
+    monkeypatch.setattr(check, "_inspected", lambda *_: model)
+    monkeypatch.setattr("flows.commands.check.base_model.check_model_folder", lambda *_: None)
+    run = Run.open(sums_config(tmp_path, rounds=1))
+    told = [line for line in check.check_run(run.config) if line.startswith("context")]
+    start.freeze_questions(run)
+    start.freeze_benchmarks(run)
+    assert told[0].endswith(f"the engine keeps {needed_context(run)}")
