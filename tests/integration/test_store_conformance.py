@@ -107,6 +107,11 @@ def _environment(server: StoreServer, tmp_path: Path, monkeypatch: pytest.Monkey
         monkeypatch.setenv(name, value)
 
 
+def told(name: str) -> str:
+    """A test's name in the table."""
+    return name.removeprefix("test_").replace("_", " ")
+
+
 class Seconds:
     """A pytest plugin that notes the seconds of each fact on each kind, without skipped ones."""
 
@@ -118,18 +123,21 @@ class Seconds:
         self.failed |= report.failed
         if report.when == "call" and report.passed:
             fact, kind = report.location[2].removesuffix("]").split("[", 1)
-            self.took[fact.removeprefix("test_").replace("_", " "), kind] = report.duration
+            self.took[told(fact), kind] = report.duration
 
     def whole(self) -> bool:
-        return not self.failed and {kind for _, kind in self.took} == set(KINDS)
+        """Whether every kind was there, and no fact was left out by a choice of tests."""
+        facts, kinds = map(set, zip(*self.took, strict=True)) if self.took else (set(), set())
+        asked = {told(name) for name in globals() if name.startswith("test_")}
+        return not self.failed and facts == asked and kinds == set(KINDS)
 
     def table(self) -> str:
         """A row a fact, a column a kind: seconds, or a dash where that can't be asked."""
         rows = [f"| seconds | {' | '.join(KINDS)} |", "|---" * (len(KINDS) + 1) + "|"]
         for fact in dict.fromkeys(fact for fact, _ in self.took):
             cells = (self.took.get((fact, kind)) for kind in KINDS)
-            told = ("-" if cell is None else f"{cell:.1f}" for cell in cells)
-            rows.append(f"| {fact} | {' | '.join(told)} |")
+            shown = ("-" if cell is None else f"{cell:.1f}" for cell in cells)
+            rows.append(f"| {fact} | {' | '.join(shown)} |")
         return "\n".join(rows)
 
 
