@@ -26,6 +26,11 @@ from tests.integration.pages import markers, write_table
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "reliability.md"
 BEGIN, END = markers("faults")
 ROWS = (*kills.ROWS, *store_faults.ROWS)
+# What a run of the rows doesn't make: parts of a stage, and what only other settings lead to.
+SOMETIMES = {
+    "round-01/samples/{shard}", "round-01/nothing-kept", "rounds/0005", "template-date",
+    "report.html",
+}  # fmt: skip
 GOOD = Result("flow-start", "killed", True, 4, [], [], "0.1.0")
 Baseline = Callable[[Engines], dict[str, str]]
 
@@ -151,4 +156,4 @@ def test_every_stage_of_a_run_is_known() -> None:
     told = {line.split()[0].removeprefix("{run}/").removesuffix("/{name}")
             for line in addresses.__doc__.splitlines()
             if line.startswith("    {run}/")}  # fmt: skip
-    assert told - {"round-00/report"} <= set(STAGES)
+    assert told - SOMETIMES <= set(STAGES)
