@@ -168,18 +168,18 @@ def start_process_group(job: RankJob) -> None:
 def prepared_data(job: RankJob, tokenizer: PreTrainedTokenizerBase) -> TrainingData:
     """The rows as ids on disk, written by the first rank."""
     if _is_first():
-        _bind_earlier_checkpoints(job)
+        bind_earlier_checkpoints(job)
         data = prepare_data(job, tokenizer, job.data_file)
         emit(Prepared(data))
     distributed.barrier()
     return read_summary(job.data_file)
 
 
-def _bind_earlier_checkpoints(job: RankJob) -> None:
+def bind_earlier_checkpoints(job: RankJob) -> None:
     """Bind them to the rows of the attempt that left them, before these are written anew."""
     try:
         rows = rows_digest(job.data_file)
-    except (FileNotFoundError, pa.ArrowInvalid):  # no attempt before, or one killed as it wrote
+    except (OSError, pa.ArrowInvalid):  # no attempt before, or one that was killed as it wrote
         return
     bind_earlier(job.checkpoints, job.identity, rows)
 

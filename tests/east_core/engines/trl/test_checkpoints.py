@@ -1,3 +1,6 @@
+from types import SimpleNamespace
+
+import pyarrow as pa
 import pytest
 
 from east_core.engines.trl.checkpoints import (
@@ -10,6 +13,7 @@ from east_core.engines.trl.checkpoints import (
     latest_checkpoint,
     seal_checkpoint,
 )
+from east_core.engines.trl.rank import bind_earlier_checkpoints
 
 
 def checkpoint(folder, step, identity="job", content="weights"):
@@ -79,6 +83,18 @@ def test_checkpoints_that_named_their_job_alone_count_for_the_rows_beside_them(t
     bind_earlier(tmp_path, "job", "other rows")  # once is for all
     assert checkpoint_fault(whole, bound_identity("job", "rows")) is None
     assert checkpoint_fault(bad, bound_identity("job", "rows")) is not None
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
+def test_rows_that_were_cut_short_bind_nothing(tmp_path, share):
+    """An attempt that was killed as it wrote its rows must not stop the next one."""
+    whole = checkpoint(tmp_path, 4)
+    table, file = pa.table({"ids": [[1, 2], [3]] * 500}), tmp_path / "data.arrow"
+    with pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
+    bind_earlier_checkpoints(SimpleNamespace(data_file=file, checkpoints=tmp_path, identity="job"))
+    assert checkpoint_fault(whole, "job") is None
 
 
 def test_another_machine_goes_on_from_the_copy_in_a_store(tmp_path):
