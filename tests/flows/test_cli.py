@@ -64,8 +64,12 @@ def test_check_passes_a_sound_config(tmp_path: Path) -> None:
         "settings",
         "store",
         "model",
+        "tokenizer",
+        "turn",
+        "generation",
         "questions",
         "benchmark",
+        "context",
         "sizes",
     ]
     assert not (tmp_path / "store").exists() or not any((tmp_path / "store").glob("[!.]*"))
@@ -89,7 +93,10 @@ def test_check_passes_a_sound_config(tmp_path: Path) -> None:
         ({"resources.trackers": ["mlflow"]}, "names mlflow, which is not installed; pip install"),
         ({"resources.device": "cuda", "resources.engines": 4096}, "need 4096 GPUs, and "),
         ({"resources.ray": "auto", "resources.device": "auto"}, "ray needs device 'cuda' or 'cpu'"),
-        ({"sampling.max_tokens": 4096}, "sampling.max_tokens 4096 leaves no room for a prompt"),
+        (
+            {"sampling.max_tokens": 4096},
+            "leave no room for 4096 tokens in a context of 2048; lower sampling.max_tokens",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
