@@ -20,7 +20,6 @@ from east_core.answers.extraction import gold_answer, has_several_boxes
 from east_core.config import DatasetConfig
 from east_core.errors import DataError
 from east_core.records import Question
-from east_core.tables import UNREADABLE
 
 BUILTIN, HUB = "builtin:", "hub:"
 Row = Mapping[str, Any]
@@ -268,6 +267,8 @@ def _jsonl_rows(name: str, stream: Iterable[bytes]) -> Iterator[tuple[str, Row]]
 
 def _parquet_rows(name: str, stream: Any) -> Iterator[tuple[str, Row]]:
     import pyarrow.parquet as pq
+
+    from east_core.tables import UNREADABLE
 
     numbers = itertools.count()
     try:
