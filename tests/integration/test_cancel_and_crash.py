@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 ENGINE_SECONDS, END_SECONDS, RUN_SECONDS = 300, 300, 900
-SAMPLER, TRAINER = "vllm_worker", "torch.distributed.run"
+SAMPLER, TRAINER = "engines.vllm.worker", "torch.distributed.run"
 
 
 def worker(up: Any) -> psutil.Process:

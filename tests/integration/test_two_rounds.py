@@ -135,7 +135,7 @@ def test_a_run_killed_in_training_goes_on_to_the_same_table(finished: Path, tmp_
     )
     wait_until(lambda: in_training(tmp_path, run.pid), "round 2 to be in training")
     children = children_of(run.pid)
-    assert {"ui_server", "trl_trainer"} <= set(kinds(children))
+    assert {"server.application", "engines.trl.rank"} <= set(kinds(children))
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
     wait_until(lambda: not any(process.is_running() for process in children), "children to end", 30)
@@ -155,7 +155,7 @@ def in_training(folder: Path, pid: int) -> bool:
     """Whether the ranks of round 2 are at work: a training checkpoint of theirs is there."""
     scratch = folder / "store" / ".scratch"
     examples = folder / "store/two-rounds/round-02/examples/_record.json"
-    ranks = [p for p in children_of(pid) if any("trl_trainer" in part for part in p.cmdline())]
+    ranks = [p for p in children_of(pid) if any("engines.trl.rank" in part for part in p.cmdline())]
     return examples.exists() and bool(ranks) and any(scratch.glob("**/checkpoint-2"))
 
 
@@ -170,7 +170,11 @@ def children_of(pid: int) -> list[psutil.Process]:
 def kinds(processes: list[psutil.Process]) -> list[str]:
     """Which of our services and engines the processes are."""
     commands = [" ".join(process.cmdline()) for process in processes]
-    return [kind for kind in ("ui_server", "trl_trainer") if any(kind in c for c in commands)]
+    return [
+        kind
+        for kind in ("server.application", "engines.trl.rank")
+        if any(kind in c for c in commands)
+    ]
 
 
 def wait_until(is_true: object, what: str, seconds: float = 400) -> None:

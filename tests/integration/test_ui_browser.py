@@ -151,14 +151,14 @@ def test_cancelling_ends_every_process_within_30_seconds_and_the_run_can_go_on(
     page: Any, east_up: Any, small_form: Callable[..., dict[str, Any]]
 ) -> None:
     run = east_up.start("self-training", small_form("stopped"))
-    east_up.wait_until(lambda: east_up.processes("vllm_worker"), RUN_SECONDS, "the engine")
+    east_up.wait_until(lambda: east_up.processes("engines.vllm.worker"), RUN_SECONDS, "the engine")
     page.goto(f"{east_up.url}/runs/flow-run/{run}")
     page.get_by_role("button", name="Cancel").first.click()
     shoot(page, "cancel")
     page.get_by_role("button", name="Confirm").click()
     asked = time.monotonic()
     east_up.wait_until(
-        lambda: not east_up.processes("vllm_worker") and not east_up.processes("prefect.engine"),
+        lambda: not any(map(east_up.processes, ("engines.vllm.worker", "prefect.engine"))),
         30, "the end of every process",
     )  # fmt: skip
     print(f"cancelled: no process left after {time.monotonic() - asked:.1f} s")
