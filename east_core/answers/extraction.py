@@ -285,6 +285,12 @@ _FINDERS: dict[AnswerPolicy, Callable[[str], str | None]] = {
 }
 
 
+def _is_announcement(text: str) -> bool:
+    """Whether `text` ends where it has announced an answer, as "the answer is" does."""
+    announced = [match.end() for match in _ANNOUNCED.finditer(f"{text} ")]
+    return bool(announced) and announced[-1] > len(text)
+
+
 def _if_answer(text: str, words: int) -> str | None:
     """`text` if it reads as mathematics, as the choice of a letter, or as so many words."""
     answer = text.strip().strip("*`").strip()
@@ -292,7 +298,7 @@ def _if_answer(text: str, words: int) -> str | None:
     if verdict:
         return verdict[1]
     answer = answer.rstrip(".,;:").strip()
-    if not answer:
+    if not answer or _is_announcement(answer):
         return None
     if canonical_form(answer).is_mathematical or _LETTERED.fullmatch(answer):
         return answer

@@ -21,7 +21,7 @@ DATA = Path(
 )
 ENTROPY = EntropyWeighting()
 MIXED = {"id": "a", "question": "?", "gold": "72", "responses": ["#### 72", r"\boxed{70}"]}
-SPREAD = {"id": 7, "gold": 1, "responses": ["1", "2", "3", "hm"]}
+SPREAD = {"id": 7, "gold": 1, "responses": ["1", "2", "3", "I am not sure about that."]}
 KNOWN = {"id": "c", "gold": "5", "responses": ["#### 5", r"\boxed{5.0}"]}
 
 
