@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 from east_core.inputs.questions import builtin_path
 from east_core.store import Store
 
+pytestmark = pytest.mark.timeout(1800)  # whole runs, on a machine that may be busy
 CONFIG = """
 name = "round"
 store = "{store}"

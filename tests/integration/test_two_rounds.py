@@ -14,6 +14,7 @@ import pytest
 from east_core.store import Store
 from east_core.store.manifest import ArtifactRecord
 
+pytestmark = pytest.mark.timeout(1800)  # whole runs, on a machine that may be busy
 EAST = [sys.executable, "-c", "from flows.commands.main import main; main()"]
 CHILDREN = ("east_core.engines.", "east_core.engines.supervise", "flows.server.application")
 CONFIG = """
