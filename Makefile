@@ -73,7 +73,7 @@ format: install  ## Format the code.
 bench: install  ## Measure speed and memory as ratios: docs/benchmarks.md (about 25 minutes).
 	$(BIN)/python -m benchmarks.run
 
-answers: install  ## Grade 52,000 pairs of known truth: docs/answers.md (about 10 minutes).
+answers: install  ## Grade 52,000 pairs of known truth: docs/answers.md.
 	$(BIN)/python -m benchmarks.answers --out docs/answers.md
 
 exactness: install  ## Prove the training weights: docs/exactness.md (a quarter of an hour).
