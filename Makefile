@@ -18,6 +18,8 @@ NO_PYTHON := no Python 3.11, 3.12 or 3.13 that can make a .venv is in PATH: inst
 EXTRA ?= cpu
 PYTHONS ?= 3.11 3.12 3.13
 BIN := .venv/bin
+# Without bytecode on disk each process compiles torch, vLLM and TRL again: 10 s of CPU a start.
+unexport PYTHONDONTWRITEBYTECODE
 STAMP := .venv/.installed-$(EXTRA)
 # uv knows find-links by another name than pip; without any, it takes torch's own CPU builds.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)

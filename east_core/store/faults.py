@@ -69,6 +69,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 def http_status(error: BaseException) -> int | None:
     """The HTTP status that an error tells of; each service's library keeps it elsewhere."""
     for cause in _causes(error):
+        if type(cause).__module__ == "aiohttp.http_exceptions":
+            continue  # a broken answer: its "code" is what a server would say of a broken request
         response = getattr(cause, "response", None)
         if isinstance(response, dict):  # botocore
             status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
