@@ -66,20 +66,20 @@ def faults(clusters: AnswerClusters, truth: Sequence[object]) -> tuple[bool, boo
     return any(len(cluster) > 1 for cluster in found), len(values) > len(set(values))
 
 
-Tally = Counter[tuple[str, str]]
+PairCounts = Counter[tuple[str, str]]
 
 
-def grade_pairs(graded: Sequence[Pair], verdicts: Iterator[bool]) -> tuple[Tally, list[Pair]]:
+def grade_pairs(graded: Sequence[Pair], verdicts: Iterator[bool]) -> tuple[PairCounts, list[Pair]]:
     """Counts by kind of "pairs", "wrongly equal", "wrongly different", and the pairs in error."""
-    tally: Tally = Counter()
+    counts: PairCounts = Counter()
     wrong = []
     for pair, verdict in zip(graded, verdicts, strict=True):
         kind, equal = pair[0], pair[3]
-        tally[kind, "equal" if equal else "different"] += 1
+        counts[kind, "equal" if equal else "different"] += 1
         if verdict != equal:
-            tally[kind, "wrongly equal" if verdict else "wrongly different"] += 1
+            counts[kind, "wrongly equal" if verdict else "wrongly different"] += 1
             wrong.append(pair)
-    return tally, wrong
+    return counts, wrong
 
 
 def math_verify_says(graded: Sequence[Pair]) -> Iterator[bool]:
@@ -95,18 +95,18 @@ def math_verify_says(graded: Sequence[Pair]) -> Iterator[bool]:
 def grade_questions(count: int, grader: Grader) -> Counter[str]:
     """How many questions have a cluster of two values, or a value in two clusters."""
     asked = [question(number) for number in range(count)]
-    tally = Counter({"questions": count, "answers": sum(len(truth) for _, truth in asked)})
+    counts = Counter({"questions": count, "answers": sum(len(truth) for _, truth in asked)})
     graded = cluster_all((sampled for sampled, _ in asked), grader, "boxed")
     for clusters, (sampled, truth) in zip(graded, asked, strict=True):
         joined, parted = faults(clusters, truth)
-        tally.update({"wrongly joined": joined, "wrongly parted": parted})
+        counts.update({"wrongly joined": joined, "wrongly parted": parted})
         if joined or parted:
             answers = [(c.answer, len(c.members)) for c in clusters.clusters]
             print("question", sampled.question.id, sampled.question.answer, joined, parted, answers)
-    return tally
+    return counts
 
 
-def table(ours: Tally, theirs: Tally, questions: Counter[str]) -> str:
+def table(ours: PairCounts, theirs: PairCounts, questions: Counter[str]) -> str:
     """The tables for docs/answers.md."""
     head = ("kind of answer", "pairs", "wrongly equal", "wrongly different")
     lines = [f"| {' | '.join((*head, 'math-verify: pairs', *head[2:]))} |", "|---" * 7 + "|"]
@@ -121,9 +121,11 @@ def table(ours: Tally, theirs: Tally, questions: Counter[str]) -> str:
     return "\n".join(lines)
 
 
-def _cells(tally: Tally, name: str) -> str:
+def _cells(counts: PairCounts, name: str) -> str:
     def total(what: str) -> int:
-        return sum(n for (kind, told), n in tally.items() if told == what and name in (kind, "all"))
+        return sum(
+            n for (kind, told), n in counts.items() if told == what and name in (kind, "all")
+        )
 
     equal, different = total("equal"), total("different")
     shares = [

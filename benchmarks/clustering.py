@@ -148,12 +148,12 @@ def weigh_here(folder: Path) -> Row:
     """Weigh the shards of `folder` in this process and tell time and peak memory."""
     from east_core.answers.grading import Grader
     from east_core.weighting.strategies import EntropyWeighting
-    from east_core.weighting.weighing import Rules, weigh_samples
+    from east_core.weighting.weighing import WeighingRules, weigh_samples
 
     shards = sorted(folder.glob("*.parquet"))
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as out, Grader(processes=2) as grader:
-        facts = weigh_samples(shards, Path(out), Rules(EntropyWeighting()), grader)
+        facts = weigh_samples(shards, Path(out), WeighingRules(EntropyWeighting()), grader)
     usage = [resource.getrusage(who) for who in _WHO]
     peaks = [use.ru_maxrss / 1024 for use in usage]
     return {

@@ -86,9 +86,9 @@ def gather(settings: RunConfig, least: int) -> ArtifactRecord | None:
 def decide(
     settings: RunConfig, run: RunConfig, rule: PairedTest | Margin, arrivals: ArtifactRecord
 ) -> Entry:
-    """Judge the run by the rule, record what follows, and tell it."""
+    """Decide by the rule, record the decision, and publish it."""
     store, line = current_store(), settings.name
-    decision = promotion.judge(store, run.name, run.rounds, list(run.benchmarks), rule)
+    decision = promotion.decide(store, run.name, run.rounds, list(run.benchmarks), rule)
     entry = promotion.record_entry(
         store, line, promotion.next_entry(store, line, run, decision, arrivals.facts["mark"])
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from east_core.config import Resources, RunConfig
 from east_core.engines.devices import require_means
 from east_core.protocols import Sampler, Trainer
-from east_core.weighting.weighing import Judge, judge_here
+from east_core.weighting.weighing import ShardWeigher, weigh_shards
 from tasks.devices import device_slot, end_with_worker
 from tasks.progress import report_engine, report_sampling, report_training
 
@@ -22,7 +22,7 @@ class Engines:
 
     sampler: Sampler
     trainer: Trainer
-    judge: Judge = judge_here
+    weigher: ShardWeigher = weigh_shards
 
 
 _current: ContextVar[Engines | None] = ContextVar("engines", default=None)
@@ -43,34 +43,38 @@ def engines_for(config: RunConfig) -> Iterator[Engines]:
     from east_core.engines.trl.torchrun import TorchrunTrainer
 
     trainer = TorchrunTrainer(on_step=report_training, on_log=report_engine)
-    opened = _here(config.resources) if config.resources.ray is None else _there(config.resources)
-    with opened as (sampler, judge), place(Engines(sampler, trainer, judge)) as engines:
+    opened = (
+        _local_engines(config.resources)
+        if config.resources.ray is None
+        else _cluster_engines(config.resources)
+    )
+    with opened as (sampler, weigher), use_engines(Engines(sampler, trainer, weigher)) as engines:
         yield engines
 
 
 @contextmanager
-def _here(resources: Resources) -> Iterator[tuple[Sampler, Judge]]:
+def _local_engines(resources: Resources) -> Iterator[tuple[Sampler, ShardWeigher]]:
     from east_core.engines.vllm.sampler import VllmSampler
 
     with device_slot(), VllmSampler(resources, on_progress=report_sampling) as sampler:
-        yield sampler, judge_here
+        yield sampler, weigh_shards
 
 
 @contextmanager
-def _there(resources: Resources) -> Iterator[tuple[Sampler, Judge]]:
+def _cluster_engines(resources: Resources) -> Iterator[tuple[Sampler, ShardWeigher]]:
     from east_core.engines.ray.cluster import connect
     from east_core.engines.ray.sampler import RaySampler
-    from east_core.engines.ray.weighing import RayJudge
+    from east_core.engines.ray.weighing import RayShardWeigher
 
     assert resources.ray is not None
     connect(resources.ray)
     end_with_worker()
     with RaySampler(resources, on_progress=report_sampling) as sampler:
-        yield sampler, RayJudge(resources, sampler)
+        yield sampler, RayShardWeigher(resources, sampler)
 
 
 @contextmanager
-def place(engines: Engines) -> Iterator[Engines]:
+def use_engines(engines: Engines) -> Iterator[Engines]:
     """Use `engines` in every task that runs inside this context."""
     token = _current.set(engines)
     try:

@@ -94,7 +94,7 @@ def sample(number: int) -> ArtifactRecord:
 @stage_task("weigh")
 def weigh(number: int) -> ArtifactRecord:
     """Cluster the completions by final answer and weigh the questions."""
-    return weights.weigh(current_run(), number, current_engines().judge)
+    return weights.weigh(current_run(), number, current_engines().weigher)
 
 
 @stage_task("choose examples")

@@ -147,7 +147,7 @@ def _serve_steps(jobs: Connection, seconds: float, megabytes: int) -> None:
             jobs.send_bytes(f"{int(verdict)}{seconds - left:.6f}".encode())
 
 
-class Examiner:
+class PairComparer:
     """Answers jobs through a child that may die, and remembers which forms kill by themselves."""
 
     def __init__(self, seconds: float, megabytes: int, parent: Connection) -> None:
@@ -157,7 +157,9 @@ class Examiner:
         self._lethal: set[str] = set()
         self._left = 0.0  # of the job's budget, in CPU seconds
 
-    def examine(self, forms: list[str], pairs: list[Pair], budget: float) -> list[bool | None]:
+    def compare_pairs(
+        self, forms: list[str], pairs: list[Pair], budget: float
+    ) -> list[bool | None]:
         """Whether each pair of forms is equal; None where that could not be decided.
 
         Every form is read first, so that one that can't be read costs its time once. A form whose
@@ -171,7 +173,7 @@ class Examiner:
         while todo := [step for step in steps if self._is_open(forms, step, outcomes, deaths)]:
             fatal = self._work(forms, todo, outcomes)
             if fatal is not None:
-                self._bury(forms, fatal, deaths)
+                self._record_death(forms, fatal, deaths)
         return [outcomes.get(pair) for pair in pairs]
 
     def _is_open(
@@ -203,8 +205,8 @@ class Examiner:
                 return None
         return None
 
-    def _bury(self, forms: list[str], step: Pair, deaths: Counter[int]) -> None:
-        self.dismiss()
+    def _record_death(self, forms: list[str], step: Pair, deaths: Counter[int]) -> None:
+        self.end_child()
         deaths.update(set(step))
         if step[0] == step[1]:
             if len(self._lethal) >= _LETHAL_FORMS:
@@ -213,12 +215,12 @@ class Examiner:
 
     def _living_child(self) -> Child:
         if self._child is not None and self._child.steps > _STEPS_PER_CHILD:
-            self.dismiss()
+            self.end_child()
         if self._child is None:
             self._child = Child(*self._limits, self._parent)
         return self._child
 
-    def dismiss(self) -> None:
+    def end_child(self) -> None:
         """End the child, if there is one."""
         if self._child is not None:
             self._child.end()
@@ -233,15 +235,17 @@ def main() -> None:
     for latex in _WARM_UP:
         same(latex, "1")
     parent.send_bytes(b"ready")
-    examiner = Examiner(seconds, megabytes, parent)
+    comparer = PairComparer(seconds, megabytes, parent)
     while True:
         try:
             job = json.loads(parent.recv_bytes())
         except EOFError:
-            examiner.dismiss()
+            comparer.end_child()
             return
         pairs = [(i, j) for i, j in job["pairs"]]
-        parent.send_bytes(json.dumps(examiner.examine(job["forms"], pairs, job["budget"])).encode())
+        parent.send_bytes(
+            json.dumps(comparer.compare_pairs(job["forms"], pairs, job["budget"])).encode()
+        )
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ class ChildProcess:
             self._process.stdin.write(encode(message) + "\n")
             self._process.stdin.flush()
         except (BrokenPipeError, ValueError) as error:
-            raise EngineError(f"the process is gone; {self.last_words()}") from error
+            raise EngineError(f"the process is gone; {self.last_output()}") from error
 
     def lines(self) -> Iterator[str]:
         """The child's output, line by line, until it ends."""
@@ -96,7 +96,7 @@ class ChildProcess:
                 self.last_lines.append(text)
             yield text
 
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         """The child's last log lines as one readable phrase."""
         return "last output: " + (" | ".join(self.last_lines) or "(none)")
 
@@ -129,7 +129,7 @@ def run_child(
     """
     with ChildProcess(argv, env) as child:
         timed_out = threading.Event()
-        timer = threading.Timer(timeout or 0, _expire, (child, timed_out))
+        timer = threading.Timer(timeout or 0, _end_on_timeout, (child, timed_out))
         if timeout is not None:
             timer.start()
         try:
@@ -139,11 +139,11 @@ def run_child(
         finally:
             timer.cancel()
     if timed_out.is_set():
-        raise EngineError(f"{argv[0]} was ended after {timeout:.0f} s; {child.last_words()}")
+        raise EngineError(f"{argv[0]} was ended after {timeout:.0f} s; {child.last_output()}")
     if status:
-        raise EngineError(f"{argv[0]} ended with status {status}; {child.last_words()}")
+        raise EngineError(f"{argv[0]} ended with status {status}; {child.last_output()}")
 
 
-def _expire(child: ChildProcess, timed_out: threading.Event) -> None:
+def _end_on_timeout(child: ChildProcess, timed_out: threading.Event) -> None:
     timed_out.set()
     child.end()

@@ -70,7 +70,7 @@ def _prediction(item: SampledQuestion, answer: str | None, is_correct: bool) -> 
     )
 
 
-class Tally:
+class ScoreTotals:
     """Counts graded completions as they pass by, for all questions, each level and each subject.
 
     What stays in memory is 8 bytes a question and metric, for the bootstrap.

@@ -9,7 +9,7 @@ from typing import Any
 
 from east_core.answers.clustering import cluster_all
 from east_core.answers.grading import Grader
-from east_core.evaluation.scores import Tally, grade, scores_as_facts
+from east_core.evaluation.scores import ScoreTotals, grade, scores_as_facts
 from east_core.protocols import GenerationSettings, Sampler
 from east_core.records import AnswerClusters, Completion, Prediction, Question, SampledQuestion
 from east_core.runs import addresses
@@ -71,17 +71,17 @@ def _graded(
 ) -> dict[str, Any]:
     """Grade the completions into `folder`, and return the scores as facts."""
     evaluation = run.config.evaluation
-    tally, policy, thinking = Tally(), evaluation.answer_policy, thinking_of(run)
+    totals, policy, thinking = ScoreTotals(), evaluation.answer_policy, thinking_of(run)
     with Grader(processes=run.config.resources.grader_processes) as grader:
-        rows = tally.counting(grade(greedy, grader, policy, thinking))
+        rows = totals.counting(grade(greedy, grader, policy, thinking))
         write_table(folder / PREDICTIONS_FILE, Prediction, rows)
         if extra is not None:
             write_table(folder / SAMPLES_FILE, SampledQuestion, extra())
             sampled, copies = itertools.tee(read_table(folder / SAMPLES_FILE, SampledQuestion))
             clusters = cluster_all(copies, grader, policy, thinking)
-            votes = tally.voting(zip((s.question for s in sampled), clusters, strict=True))
+            votes = totals.voting(zip((s.question for s in sampled), clusters, strict=True))
             write_table(folder / VOTES_FILE, AnswerClusters, votes)
-    return scores_as_facts(tally.scores(evaluation.confidence))
+    return scores_as_facts(totals.scores(evaluation.confidence))
 
 
 def scoring_stage(run: Run, number: int, benchmark: str) -> Stage:

@@ -18,13 +18,13 @@ from east_core.store import (
     Stage,
     materialize,
 )
-from east_core.weighting.weighing import Judge, Rules, judge_here, weigh_samples
+from east_core.weighting.weighing import ShardWeigher, WeighingRules, weigh_samples, weigh_shards
 
 
-def weigh(run: Run, number: int, judge: Judge = judge_here) -> ArtifactRecord:
+def weigh(run: Run, number: int, weigher: ShardWeigher = weigh_shards) -> ArtifactRecord:
     """Cluster every question's completions by final answer and weigh the questions.
 
-    `judge` clusters them, here or elsewhere. The facts are the round's statistics
+    `weigher` clusters them, in this process or others. The facts are the round's statistics
     (`RoundStatistics`).
     """
     samples = run.record(run.at.samples(number))
@@ -34,13 +34,13 @@ def weigh(run: Run, number: int, judge: Judge = judge_here) -> ArtifactRecord:
         out = folder / WEIGHTS_FOLDER
         out.mkdir()
         with Grader(processes=config.resources.grader_processes) as grader:
-            rules = Rules(
+            rules = WeighingRules(
                 config.weighting,
                 config.training.answer_policy,
                 config.label_free,
                 thinking_of(run),
             )
-            statistics = weigh_samples(sample_files(run, samples), out, rules, grader, judge)
+            statistics = weigh_samples(sample_files(run, samples), out, rules, grader, weigher)
         return dataclasses.asdict(statistics)
 
     stage = Stage(

@@ -65,7 +65,7 @@ class Entry:
     """One decision of a line.
 
     `champion` is the address of the checkpoint in use since then (BASE: the base model), `run` the
-    run that was judged, `mark` how many rows of each file of questions have been used.
+    run that was compared, `mark` how many rows of each file of questions have been used.
     """
 
     number: int
@@ -101,7 +101,7 @@ def mark(entries: Sequence[Entry]) -> Mapping[str, int]:
     return entries[-1].mark if entries else {}
 
 
-def judge(
+def decide(
     store: Store, run: str, rounds: int, benchmarks: Sequence[str], rule: PairedTest | Margin
 ) -> Decision:
     """Compare a run's last checkpoint with the one it began from, question by question.
@@ -125,7 +125,7 @@ def judge(
 def next_entry(
     store: Store, line: str, run: RunConfig, decision: Decision, reached: Mapping[str, int]
 ) -> Entry:
-    """The entry that a judged run adds to its line; `reached` is the mark behind its questions."""
+    """The entry that a run adds to its line; `reached` is the mark after its questions."""
     entries = history(store, line)
     trained = RunAddresses(run.name).checkpoint(run.rounds)
     return Entry(

@@ -6,7 +6,7 @@ from east_core.answers.extraction import AnswerPolicy
 from east_core.answers.grading import Grader
 from east_core.records import SampledQuestion
 from east_core.weighting.strategies import LabelFree, Weighting
-from east_core.weighting.weighing import Rules, WeighedQuestion, Weigher, finish
+from east_core.weighting.weighing import WeighedQuestion, Weigher, WeighingRules, finish
 
 
 def weigh(
@@ -25,5 +25,5 @@ def weigh(
     samples lack (log-probabilities).
     """
     with Grader(processes) as grader:
-        judged = list(Weigher(Rules(weighting, policy, label_free), grader).judge(samples))
-    return list(map(finish(weighting, [row.weight for row in judged if row.kept]), judged))
+        rows = list(Weigher(WeighingRules(weighting, policy, label_free), grader).weigh(samples))
+    return list(map(finish(weighting, [row.weight for row in rows if row.kept]), rows))

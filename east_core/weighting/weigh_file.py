@@ -27,10 +27,10 @@ from east_core.tables import read_table, write_table
 from east_core.weighting.strategies import DifficultyWeighting, LabelFree, Weighting
 from east_core.weighting.weighing import (
     RoundStatistics,
-    Rules,
-    Tally,
+    RoundTotals,
     WeighedQuestion,
     Weigher,
+    WeighingRules,
     finish,
 )
 
@@ -96,16 +96,19 @@ def weigh_file(
     is_label_free = label_free is not None
     line = _line_builder(weighting, is_label_free)
     with Grader(processes) as grader, _scratch(out) as folder:
-        tally, weigher = Tally(grader), Weigher(Rules(weighting, policy, label_free), grader)
-        judged, finished = Path(folder, "judged"), Path(folder, out.name)
+        totals, weigher = (
+            RoundTotals(grader),
+            Weigher(WeighingRules(weighting, policy, label_free), grader),
+        )
+        first_pass, finished = Path(folder, "first_pass"), Path(folder, out.name)
         questions = (_question(where, row, is_label_free) for where, row in lines)
-        write_table(judged, WeighedQuestion, tally.counting(weigher.judge(questions)))
-        if not tally.questions:
+        write_table(first_pass, WeighedQuestion, totals.counting(weigher.weigh(questions)))
+        if not totals.questions:
             raise DataError(f"{source} holds no questions; {_EXPECTED}")
-        rows = map(finish(weighting, tally.raw), read_table(judged, WeighedQuestion))
-        write(finished, line.kind, map(line.build, tally.weighing(rows)))
+        rows = map(finish(weighting, totals.raw), read_table(first_pass, WeighedQuestion))
+        write(finished, line.kind, map(line.build, totals.weighing(rows)))
         finished.replace(out)
-    return tally.statistics(is_label_free)
+    return totals.statistics(is_label_free)
 
 
 _EXPECTED = 'each line must be like {"id": "q1", "gold": "72", "responses": ["... \\\\boxed{72}"]}'

@@ -110,7 +110,7 @@ class RoundStatistics:
 
 
 @dataclass(frozen=True)
-class Rules:
+class WeighingRules:
     """What makes a question's answers its weight.
 
     `policy` says which final answers count: "boxed" for what is trained on. With `label_free` the
@@ -123,66 +123,68 @@ class Rules:
     thinking: Thinking = MARKS_ALONE
 
 
-# Judges the questions of each shard (Weigher.judge), here or elsewhere; yields them by shard.
-Judge = Callable[[Sequence[Path], Rules, Grader], Iterator[Iterable["WeighedQuestion"]]]
+# Weighs the questions of each shard (Weigher.weigh), here or elsewhere; yields them by shard.
+ShardWeigher = Callable[
+    [Sequence[Path], WeighingRules, Grader], Iterator[Iterable["WeighedQuestion"]]
+]
 
 
-def judge_here(
-    shards: Sequence[Path], rules: Rules, grader: Grader
+def weigh_shards(
+    shards: Sequence[Path], rules: WeighingRules, grader: Grader
 ) -> Iterator[Iterable[WeighedQuestion]]:
-    """Judge the shards in this process, whose `grader` compares the answers."""
+    """Weigh the shards in this process, whose `grader` compares the answers."""
     weigher = Weigher(rules, grader)
     for shard in shards:
-        yield weigher.judge(read_table(shard, SampledQuestion))
+        yield weigher.weigh(read_table(shard, SampledQuestion))
 
 
 def weigh_samples(
     shards: Sequence[Path],
     out_dir: Path,
-    rules: Rules,
+    rules: WeighingRules,
     grader: Grader,
-    judge: Judge = judge_here,
+    weigher: ShardWeigher = weigh_shards,
 ) -> RoundStatistics:
     """Weigh the questions of `shards`; one shard of WeighedQuestion rows for each, in its order.
 
-    The files are named 00000.parquet, 00001.parquet, ... in the order of `shards`. `judge` does
-    what takes time. Raises NothingToLearn where no question is kept, ConfigError where the
+    The files are named 00000.parquet, 00001.parquet, ... in the order of `shards`. `weigher`
+    does what takes time. Raises NothingToLearn where no question is kept, ConfigError where the
     weighting is undefined for those that are.
     """
-    tally = Tally(grader)
+    totals = RoundTotals(grader)
     names = [f"{index:05d}.parquet" for index in range(len(shards))]
     with tempfile.TemporaryDirectory(dir=out_dir, prefix=".unweighed-") as folder:
-        for judged, name in zip(judge(shards, rules, grader), names, strict=True):
-            write_table(Path(folder) / name, WeighedQuestion, tally.counting(judged))
-        if not tally.kept:
-            raise NothingToLearn(nothing_kept(tally.questions, tally.dropped, tally.counts))
-        weigh = finish(rules.weighting, tally.raw)
+        for rows, name in zip(weigher(shards, rules, grader), names, strict=True):
+            write_table(Path(folder) / name, WeighedQuestion, totals.counting(rows))
+        if not totals.kept:
+            raise NothingToLearn(nothing_kept(totals.questions, totals.dropped, totals.counts))
+        weigh = finish(rules.weighting, totals.raw)
         for name in names:
-            rows = tally.weighing(map(weigh, read_table(Path(folder) / name, WeighedQuestion)))
+            rows = totals.weighing(map(weigh, read_table(Path(folder) / name, WeighedQuestion)))
             write_table(out_dir / name, WeighedQuestion, rows)
-    return tally.statistics(rules.label_free is not None)
+    return totals.statistics(rules.label_free is not None)
 
 
 class Weigher:
     """The first pass: clusters sampled questions, and decides which are kept."""
 
-    def __init__(self, rules: Rules, grader: Grader) -> None:
+    def __init__(self, rules: WeighingRules, grader: Grader) -> None:
         self._weighting = rules.weighting
         self._grader = grader
         self._policy = rules.policy
         self._label_free = rules.label_free
         self._thinking = rules.thinking
 
-    def judge(self, questions: Iterable[SampledQuestion]) -> Iterator[WeighedQuestion]:
+    def weigh(self, questions: Iterable[SampledQuestion]) -> Iterator[WeighedQuestion]:
         """The questions with their clusters, kept or dropped, and their raw weights."""
         questions, copies = itertools.tee(questions)
         if self._label_free is not None:
             copies = map(_without_gold, copies)
         clustered = cluster_all(copies, self._grader, self._policy, self._thinking)
         for question, clusters in zip(questions, clustered, strict=True):
-            yield self._judge(question, clusters)
+            yield self._weigh(question, clusters)
 
-    def _judge(self, question: SampledQuestion, clusters: AnswerClusters) -> WeighedQuestion:
+    def _weigh(self, question: SampledQuestion, clusters: AnswerClusters) -> WeighedQuestion:
         label = question.question.answer
         if self._label_free is not None:
             clusters, label = _with_majority_label(clusters, self._label_free.min_majority)
@@ -224,7 +226,7 @@ class Weigher:
 def finish(
     weighting: Weighting, raw: Sequence[float]
 ) -> Callable[[WeighedQuestion], WeighedQuestion]:
-    """The second pass: what gives a judged question its weight; `raw` are all raw weights.
+    """The second pass: what gives a question its weight; `raw` are all raw weights.
 
     Raises ConfigError where weights of mean 1 are undefined.
     """
@@ -287,8 +289,8 @@ def _perplexity(sampled: SampledQuestion, clusters: AnswerClusters) -> float | N
     return math.exp(-math.fsum(known) / len(known))
 
 
-class Tally:
-    """Counts the judged questions of a round on their way, and the weights in the second pass."""
+class RoundTotals:
+    """Counts the questions of a round as they pass by, and the weights in the second pass."""
 
     def __init__(self, grader: Grader) -> None:
         self.raw = array("d")
@@ -312,7 +314,7 @@ class Tally:
         return SampleCounts(**{name: self._sums[name] for name in names})
 
     def counting(self, rows: Iterable[WeighedQuestion]) -> Iterator[WeighedQuestion]:
-        """First pass: pass judged rows on and count them."""
+        """First pass: pass rows on and count them."""
         for row in rows:
             self.questions += 1
             self._accuracy += row.accuracy

@@ -17,7 +17,7 @@ from east_core.tables import read_tables
 from east_core.testing.fakes import InstantTrainer, ScriptedSampler, write_model
 from flows.compare import compare
 from flows.self_training import self_training
-from tasks.engines import Engines, place
+from tasks.engines import Engines, use_engines
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 QUESTIONS = 40
@@ -45,7 +45,7 @@ def study(folder: Path, **changes: object) -> StudyConfig:
 def test_the_first_samples_are_drawn_once_for_all_arms(tmp_path: Path) -> None:
     asked = study(tmp_path, weightings=["uniform", "entropy", "accuracy"])
     sampler = ScriptedSampler()
-    with place(Engines(sampler, InstantTrainer())):
+    with use_engines(Engines(sampler, InstantTrainer())):
         record = compare(asked)
     # base scores once; round 1's samples once a seed; scores of round 1 for 3 arms x 2 seeds
     assert len(sampler.sampled) == QUESTIONS * (1 + 2 + 6)
@@ -68,10 +68,10 @@ def test_the_first_samples_are_drawn_once_for_all_arms(tmp_path: Path) -> None:
 
 
 def test_a_study_that_grows_samples_only_what_is_new(tmp_path: Path) -> None:
-    with place(Engines(ScriptedSampler(), InstantTrainer())):
+    with use_engines(Engines(ScriptedSampler(), InstantTrainer())):
         compare(study(tmp_path, seeds=[1]))
     sampler = ScriptedSampler()
-    with place(Engines(sampler, InstantTrainer())):
+    with use_engines(Engines(sampler, InstantTrainer())):
         compare(study(tmp_path, seeds=[1], exponents=[1.0, 2.0]))
     assert len(sampler.sampled) == QUESTIONS  # the new arm's scores alone
 
@@ -85,7 +85,7 @@ def test_an_arm_that_fails_is_left_out_and_told(tmp_path: Path) -> None:
 
     asked = study(tmp_path)
     with (
-        place(Engines(ScriptedSampler(), Choosy())),
+        use_engines(Engines(ScriptedSampler(), Choosy())),
         pytest.raises(NothingToLearn, match="too little for entropy"),
     ):
         compare(asked)
@@ -103,7 +103,7 @@ def test_samples_of_other_settings_are_never_taken_over(tmp_path: Path) -> None:
     config = next(study(tmp_path).runs())
     sampling = config.sampling.model_copy(update={"temperature": 2.0})
     hotter = config.model_copy(update={"name": "hotter", "sampling": sampling})
-    with place(Engines(ScriptedSampler(), InstantTrainer())):
+    with use_engines(Engines(ScriptedSampler(), InstantTrainer())):
         self_training(config)
     with run_for(hotter):
         prepare.fn()

@@ -11,7 +11,7 @@ from east_core.testing.fakes import InstantTrainer, ScriptedSampler, write_model
 from flows.evaluate import EvaluationForm, evaluate
 from flows.self_training import self_training_form
 from flows.server.forms import RunForm
-from tasks.engines import Engines, place
+from tasks.engines import Engines, use_engines
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -32,7 +32,7 @@ def test_a_round_of_a_run_scores_as_it_did_in_the_run(tmp_path: Path) -> None:
         questions=questions(tmp_path),
         **shared,
     )
-    with place(Engines(ScriptedSampler(), InstantTrainer())):
+    with use_engines(Engines(ScriptedSampler(), InstantTrainer())):
         self_training_form(form)
         evaluate(EvaluationForm(name="again", checkpoint="run:line/round-01", **shared))
     store = Store(shared["store"])

@@ -11,7 +11,7 @@ from east_core.store import Store
 from east_core.store.verification import verify
 from east_core.testing.fakes import InstantTrainer, ScriptedSampler
 from flows.self_training import self_training
-from tasks.engines import Engines, place
+from tasks.engines import Engines, use_engines
 from tests.flows.test_self_training import InterruptedTrainer, config
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
@@ -31,7 +31,7 @@ def contents(run: RunConfig) -> dict[str, str]:
 
 def test_only_the_last_checkpoint_stays_and_the_run_can_grow(tmp_path: Path) -> None:
     run = config(tmp_path, rounds=2, resources=LAST)
-    with place(Engines(ScriptedSampler(), InstantTrainer())):
+    with use_engines(Engines(ScriptedSampler(), InstantTrainer())):
         self_training(run)
         store = Store(run.store)
         assert pruned(store, 2) == [True, False]
@@ -45,20 +45,20 @@ def test_an_interrupted_run_finds_what_it_needs(tmp_path: Path) -> None:
     for name in ("kept", "pruned"):
         (tmp_path / name).mkdir()
     kept = config(tmp_path / "kept")
-    with place(Engines(ScriptedSampler(), InstantTrainer())):
+    with use_engines(Engines(ScriptedSampler(), InstantTrainer())):
         self_training(kept)
     run = config(tmp_path / "pruned", resources=LAST)
     trainer = InterruptedTrainer(round_number=2, failures=1)
-    with place(Engines(ScriptedSampler(), trainer)), pytest.raises(KeyboardInterrupt):
+    with use_engines(Engines(ScriptedSampler(), trainer)), pytest.raises(KeyboardInterrupt):
         self_training(run)
-    with place(Engines(ScriptedSampler(), InstantTrainer())):
+    with use_engines(Engines(ScriptedSampler(), InstantTrainer())):
         self_training(run)
     assert contents(kept) == contents(run)
 
 
 def test_the_default_keeps_everything(tmp_path: Path) -> None:
     run = config(tmp_path)
-    with place(Engines(ScriptedSampler(), InstantTrainer())):
+    with use_engines(Engines(ScriptedSampler(), InstantTrainer())):
         self_training(run)
     assert pruned(Store(run.store), 2) == [False, False]
 

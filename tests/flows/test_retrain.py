@@ -16,7 +16,7 @@ from east_core.studies import promotion, retraining
 from east_core.testing.fakes import InstantTrainer, ScriptedSampler, write_model
 from flows.retrain import RetrainForm, retrain
 from flows.server.setup import ENDS
-from tasks.engines import Engines, place
+from tasks.engines import Engines, use_engines
 
 RETRAIN = FlowFilter(name=FlowFilterName(any_=["retrain"]))
 pytestmark = pytest.mark.usefixtures("prefect_api")
@@ -61,7 +61,7 @@ def form(tmp_path: Path) -> RetrainForm:
 
 
 def run(form: RetrainForm, trainer: Any = None) -> Any:
-    with place(Engines(ScriptedSampler(), trainer or InstantTrainer())):
+    with use_engines(Engines(ScriptedSampler(), trainer or InstantTrainer())):
         return retrain(form, return_state=True)
 
 

@@ -20,7 +20,7 @@ from east_core.store import Store
 from east_core.testing.fakes import InstantTrainer, ScriptedSampler, write_model
 from east_core.weighting.strategies import LabelFree
 from flows.self_training import self_training
-from tasks.engines import Engines, place
+from tasks.engines import Engines, use_engines
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -59,7 +59,7 @@ class InterruptedTrainer(InstantTrainer):
 
 def test_two_rounds_raise_the_accuracy_and_leave_a_complete_summary(tmp_path: Path) -> None:
     run = config(tmp_path)
-    with place(Engines(ScriptedSampler(), InstantTrainer())):
+    with use_engines(Engines(ScriptedSampler(), InstantTrainer())):
         self_training(run)
     rounds = summary_json(summarise(Store(run.store), run.name))["rounds"]
     assert [entry["round"] for entry in rounds] == [0, 1, 2]
@@ -82,13 +82,13 @@ def test_an_interrupted_run_goes_on_without_sampling_again(tmp_path: Path) -> No
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     undisturbed, interrupted = config(tmp_path / "a"), config(tmp_path / "b")
-    with place(Engines(ScriptedSampler(), InstantTrainer())):
+    with use_engines(Engines(ScriptedSampler(), InstantTrainer())):
         self_training(undisturbed)
     trainer = InterruptedTrainer(round_number=2, failures=1)
-    with place(Engines(ScriptedSampler(), trainer)), pytest.raises(KeyboardInterrupt):
+    with use_engines(Engines(ScriptedSampler(), trainer)), pytest.raises(KeyboardInterrupt):
         self_training(interrupted)
     sampler = ScriptedSampler()
-    with place(Engines(sampler, InstantTrainer())):
+    with use_engines(Engines(sampler, InstantTrainer())):
         self_training(interrupted)
     assert len(sampler.sampled) == 40  # the scores of round 2 alone
     tables = [
@@ -104,18 +104,18 @@ def test_an_interrupted_run_goes_on_without_sampling_again(tmp_path: Path) -> No
 
 def test_another_shard_size_resumes_the_same_samples(tmp_path: Path) -> None:
     run = config(tmp_path, rounds=1)
-    with place(Engines(ScriptedSampler(), InstantTrainer())):
+    with use_engines(Engines(ScriptedSampler(), InstantTrainer())):
         self_training(run)
     again = run.model_copy(update={"rounds": 2, "resources": Resources(shard_questions=7)})
     sampler = ScriptedSampler()
-    with place(Engines(sampler, InstantTrainer())):
+    with use_engines(Engines(sampler, InstantTrainer())):
         self_training(again)
     assert len(sampler.sampled) == 80  # samples and scores of round 2
 
 
 def test_label_free_rounds_learn_from_the_majority(tmp_path: Path) -> None:
     run = config(tmp_path, rounds=1, label_free=LabelFree(min_majority=0.3))
-    with place(Engines(ScriptedSampler(), InstantTrainer())):
+    with use_engines(Engines(ScriptedSampler(), InstantTrainer())):
         self_training(run)
     weights = Store(run.store).require("test-run/round-01/weights")
     assert weights.facts["label_free"] is True
@@ -124,7 +124,7 @@ def test_label_free_rounds_learn_from_the_majority(tmp_path: Path) -> None:
 
 def test_other_settings_under_the_same_name_are_refused(tmp_path: Path) -> None:
     run = config(tmp_path, rounds=1)
-    with place(Engines(ScriptedSampler(), InstantTrainer())):
+    with use_engines(Engines(ScriptedSampler(), InstantTrainer())):
         self_training(run)
         with pytest.raises(ArtifactMismatch, match=r"seed: 42 -> 7"):
             self_training(run.model_copy(update={"seed": 7}))
@@ -133,7 +133,7 @@ def test_other_settings_under_the_same_name_are_refused(tmp_path: Path) -> None:
 def test_a_round_that_keeps_too_little_says_what_to_do(tmp_path: Path) -> None:
     run = config(tmp_path, skill=0.0)
     with (
-        place(Engines(ScriptedSampler(), InstantTrainer())),
+        use_engines(Engines(ScriptedSampler(), InstantTrainer())),
         pytest.raises(NothingToLearn, match="all_wrong"),
     ):
         self_training(run)
@@ -154,7 +154,7 @@ def test_a_crashed_engine_is_retried_and_then_told(
 
     monkeypatch.setattr(stages.train, "retry_delay_seconds", [0, 0])
     with (
-        place(Engines(ScriptedSampler(), Crashing())),
+        use_engines(Engines(ScriptedSampler(), Crashing())),
         pytest.raises(EngineError, match="rank 1 died"),
     ):
         self_training(config(tmp_path))
@@ -164,7 +164,7 @@ def test_a_crashed_engine_is_retried_and_then_told(
 def test_each_round_tells_the_time_that_the_run_took_besides_its_stages(tmp_path: Path) -> None:
     run = config(tmp_path, rounds=1)
     begun = time.monotonic()
-    with place(Engines(ScriptedSampler(), InstantTrainer())):
+    with use_engines(Engines(ScriptedSampler(), InstantTrainer())):
         self_training(run)
     seconds = time.monotonic() - begun
     rounds = summarise(Store(run.store), run.name)

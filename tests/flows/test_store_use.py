@@ -18,7 +18,7 @@ from east_core.testing.fakes import InstantTrainer, ScriptedSampler
 from flows.compare import compare
 from flows.evaluate import EvaluationForm, evaluate
 from flows.self_training import self_training
-from tasks.engines import Engines, place
+from tasks.engines import Engines, use_engines
 from tests.flows.test_self_training import config
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
@@ -41,7 +41,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
 
 
 def run_it(run: RunConfig) -> None:
-    with place(Engines(ScriptedSampler(), InstantTrainer())):
+    with use_engines(Engines(ScriptedSampler(), InstantTrainer())):
         self_training(run)
 
 
@@ -61,7 +61,7 @@ def test_a_study_hashes_its_base_model_once(tmp_path: Path, hashed: Counter[int]
         name="tried", store=str(tmp_path / "store"), seeds=(1, 2), run=shared,
         training={"sft": {"global_batch_size": 8}},
     )  # fmt: skip
-    with place(Engines(ScriptedSampler(), InstantTrainer())):
+    with use_engines(Engines(ScriptedSampler(), InstantTrainer())):
         compare(study)
     assert hashed[(tmp_path / "model" / WEIGHTS).stat().st_ino] == 1
 
@@ -94,7 +94,7 @@ class Evicting(ScriptedSampler):
 def test_what_is_being_scored_is_never_evicted(tmp_path: Path, memory: str) -> None:
     run = config(tmp_path, store=memory, rounds=1)
     evicting = Evicting(tmp_path / "cache" / "artifacts")
-    with place(Engines(evicting, InstantTrainer())):
+    with use_engines(Engines(evicting, InstantTrainer())):
         self_training(run)
         form = EvaluationForm(
             name="again", store=memory, checkpoint="run:test-run/round-01",

@@ -15,7 +15,7 @@ SAMPLING = """
 import json, sys
 from types import SimpleNamespace
 from transformers import AutoTokenizer
-from east_core.engines.vllm.messages import Asked
+from east_core.engines.vllm.messages import GenerationRequest
 from east_core.engines.vllm.worker import Worker
 from east_core.protocols import GenerationSettings
 folder, system, question = sys.argv[1:]
@@ -25,7 +25,7 @@ class Engine:
         print("ids", json.dumps({"ids": prompt["prompt_token_ids"]}))
 worker = Worker(None, SimpleNamespace(llm_engine=Engine()), AutoTokenizer.from_pretrained(folder))
 worker.settings = GenerationSettings(2, 1.0, 1.0, 8, system, (), 0)
-worker.ask(Asked("0:0", "q", question))
+worker.ask(GenerationRequest("0:0", "q", question))
 """
 TRAINING = """
 import json, sys

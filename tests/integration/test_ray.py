@@ -10,9 +10,9 @@ import pytest
 import ray
 
 from east_core.config import DatasetConfig, Resources, RunConfig, SamplingRecipe
-from east_core.engines.ray.cluster import Pool, actor, connect
+from east_core.engines.ray.cluster import ActorPool, actor, connect
 from east_core.engines.ray.sampler import RaySampler
-from east_core.engines.ray.weighing import RayJudge
+from east_core.engines.ray.weighing import RayShardWeigher
 from east_core.engines.vllm.sampler import VllmSampler
 from east_core.errors import DataError, EngineError
 from east_core.runs import samples, start, weights
@@ -78,7 +78,7 @@ def test_two_nodes_make_what_one_machine_makes(
     run = opened(tmp_path, ray=cluster.address, engines=2)
     with RaySampler(run.config.resources) as sampler:
         samples.sample(run, 1, sampler)
-        weights.weigh(run, 1, RayJudge(run.config.resources, sampler))
+        weights.weigh(run, 1, RayShardWeigher(run.config.resources, sampler))
     assert len(alone) == SHARDS + 2
     assert contents(run) == alone
 
@@ -98,9 +98,9 @@ class Counter:
         return number + 1
 
 
-def counters(address: str, size: int = 2) -> Pool[int, int]:
+def counters(address: str, size: int = 2) -> ActorPool[int, int]:
     connect(address)
-    return Pool(
+    return ActorPool(
         lambda: actor(Counter, 1, 0), lambda each, n: each.add.remote(n), size=size, hours=0.1
     )
 
@@ -142,7 +142,7 @@ def test_a_lost_node_costs_its_shard_only(
     with RaySampler(run.config.resources) as sampler:
         asked = lose_a_node(cluster, sampler, at=4)
         samples.sample(run, 1, sampler)
-        weights.weigh(run, 1, RayJudge(run.config.resources, sampler))
+        weights.weigh(run, 1, RayShardWeigher(run.config.resources, sampler))
     assert contents(run) == alone
     assert sorted(asked) == sorted([*set(asked), asked[3]])
     assert len(asked) == SHARDS + 1

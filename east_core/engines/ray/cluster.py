@@ -119,7 +119,7 @@ def end(owner: Any) -> None:
 
 
 @dataclass
-class Turn(Generic[Work]):
+class WorkItem(Generic[Work]):
     """An item of work on its way: its place in the order, and how often its machine was lost."""
 
     number: int
@@ -127,7 +127,7 @@ class Turn(Generic[Work]):
     losses: int = 0
 
 
-class Pool(Generic[Work, Result]):
+class ActorPool(Generic[Work, Result]):
     """`size` actors that work through items; what a lost machine had is done again by another.
 
     `start` starts an actor, which needs a method `ready`; `call` gives it an item and returns the
@@ -145,8 +145,8 @@ class Pool(Generic[Work, Result]):
         self._start, self._call, self._size, self._hours = start, call, size, hours
         self._idle: list[Any] = []
         self._starting: dict[Any, Any] = {}
-        self._running: dict[Any, tuple[Any, Turn[Work]]] = {}
-        self._lost: list[Turn[Work]] = []
+        self._running: dict[Any, tuple[Any, WorkItem[Work]]] = {}
+        self._lost: list[WorkItem[Work]] = []
         self._failed_starts = 0
 
     def map(self, items: Iterable[Work]) -> Iterator[Result]:
@@ -157,7 +157,7 @@ class Pool(Generic[Work, Result]):
         """
         is_done = False
         try:
-            yield from self._in_order(Turn(*numbered) for numbered in enumerate(items))
+            yield from self._in_order(WorkItem(*numbered) for numbered in enumerate(items))
             is_done = True
         finally:
             if not is_done:
@@ -170,33 +170,33 @@ class Pool(Generic[Work, Result]):
             end(owner)
         self._idle, self._starting, self._running, self._lost = [], {}, {}, []
 
-    def _in_order(self, turns: Iterator[Turn[Work]]) -> Iterator[Result]:
+    def _in_order(self, items: Iterator[WorkItem[Work]]) -> Iterator[Result]:
         done: dict[int, Result] = {}
         following = 0
         while True:
-            self._staff()
-            while self._idle and (turn := self._next_turn(turns, len(done))):
+            self._start_missing_actors()
+            while self._idle and (item := self._next_item(items, len(done))):
                 owner = self._idle.pop()
-                self._running[self._call(owner, turn.work)] = owner, turn
+                self._running[self._call(owner, item.work)] = owner, item
             if self._idle and not self._running:
                 return
             for ref in self._finished():
-                done.update(self._taken(ref))
+                done.update(self._collect(ref))
             while following in done:
                 yield done.pop(following)
                 following += 1
 
-    def _staff(self) -> None:
+    def _start_missing_actors(self) -> None:
         """Start the actors that are missing."""
         for _ in range(self._size - len(self._idle) - len(self._starting) - len(self._running)):
             owner = self._start()
             self._starting[owner.ready.remote()] = owner
 
-    def _next_turn(self, turns: Iterator[Turn[Work]], unordered: int) -> Turn[Work] | None:
+    def _next_item(self, items: Iterator[WorkItem[Work]], unordered: int) -> WorkItem[Work] | None:
         """What was lost comes first; nothing new while too many results wait for their turn."""
         if self._lost:
             return self._lost.pop(0)
-        return next(turns, None) if unordered < LOOK_AHEAD * self._size else None
+        return next(items, None) if unordered < LOOK_AHEAD * self._size else None
 
     def _finished(self) -> list[Any]:
         """References to what has ended. Raises EngineError after `hours` of silence."""
@@ -212,21 +212,21 @@ class Pool(Generic[Work, Result]):
                 log.info("waiting for room in the cluster for %d workers", len(self._starting))
         raise EngineError(f"the cluster said nothing for {self._hours} h; `ray status` tells more")
 
-    def _taken(self, ref: Any) -> dict[int, Result]:
+    def _collect(self, ref: Any) -> dict[int, Result]:
         """The result behind `ref` by its number; nothing for an actor that is ready, or lost."""
         if ref in self._starting:
-            self._welcome(ref)
+            self._add_started(ref)
             return {}
-        owner, turn = self._running.pop(ref)
+        owner, item = self._running.pop(ref)
         try:
             result = outcome(ref)
         except MachineLost as loss:
-            self._give_up(owner, turn, loss)
+            self._requeue(owner, item, loss)
             return {}
         self._idle.append(owner)
-        return {turn.number: result}
+        return {item.number: result}
 
-    def _welcome(self, ref: Any) -> None:
+    def _add_started(self, ref: Any) -> None:
         owner = self._starting.pop(ref)
         try:
             outcome(ref)
@@ -238,14 +238,14 @@ class Pool(Generic[Work, Result]):
         self._failed_starts = 0
         self._idle.append(owner)
 
-    def _give_up(self, owner: Any, turn: Turn[Work], loss: MachineLost) -> None:
+    def _requeue(self, owner: Any, item: WorkItem[Work], loss: MachineLost) -> None:
         """Let another machine do what a lost one had."""
         end(owner)  # it may only be out of reach, and must not come back
-        turn.losses += 1
-        if turn.losses == LOSSES:
+        item.losses += 1
+        if item.losses == LOSSES:
             raise EngineError(
-                f"{LOSSES} machines were lost while they worked on part {turn.number + 1} of the "
+                f"{LOSSES} machines were lost while they worked on part {item.number + 1} of the "
                 f"stage; the last: {loss}"
             ) from loss
-        log.warning("part %d of the stage is done again: %s", turn.number + 1, loss)
-        self._lost.append(turn)
+        log.warning("part %d of the stage is done again: %s", item.number + 1, loss)
+        self._lost.append(item)

@@ -17,8 +17,8 @@ from typing import Any, Self
 
 from east_core.config import Resources
 from east_core.engines.probe import FILE as PROBE_FILE
-from east_core.engines.ray.cluster import Pool, actor, connect
-from east_core.engines.vllm.sampler import Meter, VllmSampler
+from east_core.engines.ray.cluster import ActorPool, actor, connect
+from east_core.engines.vllm.sampler import ProgressCounter, VllmSampler
 from east_core.inputs.base_models import fingerprint_files
 from east_core.protocols import GenerationSettings, ModelSource, SamplingProgress
 from east_core.records import Question, SampledQuestion
@@ -30,14 +30,14 @@ CHUNK_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
-class Parcel:
+class CheckpointObjects:
     """A checkpoint on its way: its files, and references to their pieces in Ray's object store."""
 
     model: ModelSource
     files: tuple[ArtifactFile, ...]
     pieces: dict[str, list[Any]]
 
-    def unpack(self, cache: DownloadCache) -> ModelSource:
+    def fetch(self, cache: DownloadCache) -> ModelSource:
         """The checkpoint in this machine's cache, brought there where it is not yet."""
         record = ArtifactRecord(
             address=f"ray/{self.model.fingerprint}",
@@ -65,12 +65,12 @@ class Parcel:
         return digest.hexdigest()
 
 
-def pack(model: ModelSource) -> Parcel:
+def put_checkpoint(model: ModelSource) -> CheckpointObjects:
     """Put a checkpoint's files into Ray's object store (which spills to disk what is too much)."""
     hashes = fingerprint_files(model.folder)
     names = [*hashes, *([PROBE_FILE] if (model.folder / PROBE_FILE).is_file() else [])]
     files = tuple(_file(model.folder, name, hashes.get(name)) for name in names)
-    return Parcel(model, files, {name: _put(model.folder / name) for name in names})
+    return CheckpointObjects(model, files, {name: _put(model.folder / name) for name in names})
 
 
 def _file(folder: Path, name: str, known: str | None) -> ArtifactFile:
@@ -85,7 +85,7 @@ def _put(path: Path) -> list[Any]:
         return [ray.put(piece) for piece in iter(lambda: stream.read(CHUNK_BYTES), b"")]
 
 
-Shard = tuple[Parcel, Sequence[Question], GenerationSettings]
+Shard = tuple[CheckpointObjects, Sequence[Question], GenerationSettings]
 
 
 class EngineActor:
@@ -99,10 +99,13 @@ class EngineActor:
         """Answer as soon as there is room for the actor."""
 
     def sample(
-        self, parcel: Parcel, questions: Sequence[Question], settings: GenerationSettings
+        self,
+        checkpoint: CheckpointObjects,
+        questions: Sequence[Question],
+        settings: GenerationSettings,
     ) -> list[SampledQuestion]:
         """One shard's completions; the checkpoint is loaded where it is another one."""
-        model = parcel.unpack(self._cache)
+        model = checkpoint.fetch(self._cache)
         (sampled,) = self._sampler.sample(model, [questions], settings, len(questions))
         return sampled
 
@@ -117,8 +120,8 @@ class RaySampler:
     ) -> None:
         self._resources = resources
         self._on_progress = on_progress
-        self._parcel: Parcel | None = None
-        self._pool: Pool[Shard, list[SampledQuestion]] = Pool(
+        self._checkpoint: CheckpointObjects | None = None
+        self._pool: ActorPool[Shard, list[SampledQuestion]] = ActorPool(
             self._start,
             lambda engine, shard: engine.sample.remote(*shard),
             resources.engines,
@@ -141,14 +144,14 @@ class RaySampler:
         """Yield the shards' completions in order; see `Sampler.sample`."""
         assert self._resources.ray is not None
         connect(self._resources.ray)
-        if self._parcel is None or self._parcel.model != model:
-            self._parcel = pack(model)
-        parcel, meter = self._parcel, Meter(total, self._on_progress)
-        for sampled in self._pool.map((parcel, questions, settings) for questions in shards):
+        if self._checkpoint is None or self._checkpoint.model != model:
+            self._checkpoint = put_checkpoint(model)
+        checkpoint, progress = self._checkpoint, ProgressCounter(total, self._on_progress)
+        for sampled in self._pool.map((checkpoint, questions, settings) for questions in shards):
             completions = (each for question in sampled for each in question.completions)
-            meter.count(len(sampled), sum(each.token_count for each in completions))
+            progress.count(len(sampled), sum(each.token_count for each in completions))
             yield sampled
-        meter.report()
+        progress.emit()
 
     def release(self) -> None:
         """End the engines: whoever comes next asks Ray for what they hold."""
@@ -157,7 +160,7 @@ class RaySampler:
     def close(self) -> None:
         """End every engine."""
         self._pool.close()
-        self._parcel = None
+        self._checkpoint = None
 
     def _start(self) -> Any:
         is_cpu = self._resources.device == "cpu"

@@ -23,7 +23,7 @@ from east_core.engines.processes import ChildProcess
 from east_core.engines.ray.cluster import WAIT_SECONDS, connect, end, outcome
 from east_core.errors import ConfigError, EngineError, MachineLost
 
-LAST_WORDS_SECONDS = 10.0
+LAST_OUTPUT_SECONDS = 10.0
 KILLED = 128  # plus the signal's number: the status of a killed process
 Command = Callable[[Sequence[str]], list[str]]
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class Agent:
             probe.bind((address, 0))
             return address, int(probe.getsockname()[1])
 
-    def lacks(self, job: Path, content: bytes, folders: Sequence[Path]) -> list[str]:
+    def missing_files(self, job: Path, content: bytes, folders: Sequence[Path]) -> list[str]:
         """What this machine does not see as the driver does: the job's file, and folders."""
         is_same = job.is_file() and job.read_bytes() == content
         missing = [str(folder) for folder in folders if not folder.is_dir()]
@@ -58,7 +58,7 @@ class Agent:
         if status > KILLED:
             raise MachineLost(f"torchrun was killed by {signal.Signals(status - KILLED).name}")
         if status:
-            raise EngineError(f"torchrun ended with status {status}; {child.last_words()}")
+            raise EngineError(f"torchrun ended with status {status}; {child.last_output()}")
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def _wait_for_room(group: Any, wanted: str, deadline: float) -> None:
 
 def _require_shared_disk(agent: Any, address: str, launch: Launch) -> None:
     content = launch.job.read_bytes()
-    lacking = outcome(agent.lacks.remote(launch.job, content, list(launch.folders)))
+    lacking = outcome(agent.missing_files.remote(launch.job, content, list(launch.folders)))
     if lacking:
         raise ConfigError(
             f"machine {address} of the cluster does not see {', '.join(lacking)}: put "
@@ -174,7 +174,7 @@ def _follow(streams: dict[Any, str], on_line: Callable[[str], None], deadline: f
                 del streams[stream]
             except EngineError as error:
                 failures.append(type(error)(f"machine {streams.pop(stream)}: {error}"))
-                deadline = min(deadline, time.monotonic() + LAST_WORDS_SECONDS)
+                deadline = min(deadline, time.monotonic() + LAST_OUTPUT_SECONDS)
     if failures:
         raise next((each for each in failures if isinstance(each, MachineLost)), failures[0])
     if streams:

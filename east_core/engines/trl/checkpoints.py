@@ -24,7 +24,7 @@ CHECKPOINTS_KEPT = 2  # the newest may be damaged; the one before it is the way 
 _BLOCK = 1 << 20
 
 
-def bound_identity(job: str, rows: str) -> str:
+def identity_with_rows(job: str, rows: str) -> str:
     """The identity of what a job trains on rows of this digest.
 
     The same examples may become other ids: under another version, or where a file of the model
@@ -33,18 +33,18 @@ def bound_identity(job: str, rows: str) -> str:
     return hashlib.sha256(f"{job} {rows}".encode()).hexdigest()
 
 
-def seal_checkpoint(checkpoint: Path, identity: str) -> None:
+def mark_complete(checkpoint: Path, identity: str) -> None:
     """Write the manifest, last and atomically: from now on the checkpoint counts."""
     files = {str(file.relative_to(checkpoint)): _digest(file) for file in _files(checkpoint)}
     _write_manifest(checkpoint, {"identity": identity, "files": files})
 
 
-def bind_earlier(folder: Path, job: str, rows: str) -> None:
+def bind_to_rows(folder: Path, job: str, rows: str) -> None:
     """Bind checkpoints of versions that named their job alone to the rows beside them."""
     for checkpoint in _newest_first(folder):
         if checkpoint_fault(checkpoint, job) is None:
-            told = json.loads((checkpoint / MANIFEST).read_text())
-            _write_manifest(checkpoint, {**told, "identity": bound_identity(job, rows)})
+            manifest = json.loads((checkpoint / MANIFEST).read_text())
+            _write_manifest(checkpoint, {**manifest, "identity": identity_with_rows(job, rows)})
 
 
 def discard_damaged(folder: Path, identity: str) -> None:
@@ -64,23 +64,23 @@ def latest_checkpoint(folder: Path) -> Path | None:
 
 def checkpoint_fault(checkpoint: Path, identity: str) -> str | None:
     """Why this checkpoint can't be used by the job `identity`; None where it can."""
-    manifest = checkpoint / MANIFEST
-    if not manifest.exists():
+    path = checkpoint / MANIFEST
+    if not path.exists():
         return "it was not finished"
     try:
-        told = json.loads(manifest.read_text())
-        of_job, files = told["identity"], told["files"]
+        manifest = json.loads(path.read_text())
+        of_job, files = manifest["identity"], manifest["files"]
     except (ValueError, KeyError, TypeError):
         return "its manifest can't be read"
     if of_job != identity:
         return "it belongs to another job, or was trained on other tokens"
-    damaged = (name for name, told in files.items() if not _matches(checkpoint / name, told))
+    damaged = (name for name, entry in files.items() if not _matches(checkpoint / name, entry))
     name = next(damaged, None)
     return f"{name} is missing or damaged" if name else None
 
 
 def copy_to_store(checkpoint: Path, url: str, identity: str) -> None:
-    """Copy a sealed checkpoint to `url`/IDENTITY, then drop the job's oldest copies there."""
+    """Copy a complete checkpoint to `url`/IDENTITY, then drop the job's oldest copies there."""
     store, root = fsspec.core.url_to_fs(f"{url.rstrip('/')}/{identity}")
     target = f"{root}/{checkpoint.name}"
     if store.exists(target):  # put would nest the new copy in the old one
@@ -117,8 +117,8 @@ def _stored(store: Any, root: str) -> list[str]:
     return sorted(names, key=lambda name: _step(Path(name)), reverse=True)
 
 
-def _matches(file: Path, told: list[int | str]) -> bool:
-    return file.is_file() and file.stat().st_size == told[0] and _digest(file) == told
+def _matches(file: Path, entry: list[int | str]) -> bool:
+    return file.is_file() and file.stat().st_size == entry[0] and _digest(file) == entry
 
 
 def _digest(file: Path) -> list[int | str]:

@@ -67,7 +67,7 @@ class TrainingData:
 
 
 @dataclass
-class _Tally:
+class _RowTotals:
     """What is counted while rows stream by."""
 
     weights: list[float] = field(default_factory=list)
@@ -139,12 +139,12 @@ def prepare_data(job: TrainingJob, tokenizer: ChatTokenizer, path: Path) -> Trai
     tokenizer without chat template or EOS; NothingToLearn where less than one global batch is left.
     """
     check_tokenizer(tokenizer, job.system_prompt, str(job.model.folder), job.prompt)
-    tally = _Tally()
-    rows = _rows(job, tokenizer, tally)
+    totals = _RowTotals()
+    rows = _rows(job, tokenizer, totals)
     _write_arrow(path, _SCHEMAS[job.recipe.loss], rows)
-    data = _summary(job, tally)
+    data = _summary(job, totals)
     if isinstance(job.recipe, KtoRecipe):
-        _add_kl_completions(path, _kl_partners(job, data.examples, tally.longest_run))
+        _add_kl_completions(path, _kl_partners(job, data.examples, totals.longest_run))
     data = dataclasses.replace(data, digest=rows_digest(path))
     path.with_suffix(".json").write_bytes(msgspec.json.encode(data))
     return data
@@ -190,16 +190,16 @@ def row_lengths(path: Path) -> list[int]:
     return [int(length) for length in lengths]
 
 
-def _rows(job: TrainingJob, tokenizer: ChatTokenizer, tally: _Tally) -> Iterator[Row]:
+def _rows(job: TrainingJob, tokenizer: ChatTokenizer, totals: _RowTotals) -> Iterator[Row]:
     row_of, longest = _row_builder(job, _Ids(job, tokenizer)), longest_sequence(job)
     for example in read_tables(job.examples, example_type(job.recipe)):
-        tally.weights.append(_checked_weight(example.question_id, example.weight))
+        totals.weights.append(_checked_weight(example.question_id, example.weight))
         row, *sources = row_of(example)
         if _longest(row) > longest:
             continue
-        tally.kept_weights.append(example.weight)
-        tally.sources.update(sources)
-        tally.see(example.question_id)
+        totals.kept_weights.append(example.weight)
+        totals.sources.update(sources)
+        totals.see(example.question_id)
         yield {**row, "weight": example.weight, "is_counted": True}
     yield {**_FILLERS[job.recipe.loss], "weight": 0.0, "is_counted": False}
 
@@ -260,9 +260,9 @@ def _longest(row: Row) -> int:
 _COMPLETION_COLUMNS = {"chosen_ids", "rejected_ids", "completion_ids"}
 
 
-def _summary(job: TrainingJob, tally: _Tally) -> TrainingData:
-    total, kept = len(tally.weights), len(tally.kept_weights)
-    _check_mean(tally.weights)
+def _summary(job: TrainingJob, totals: _RowTotals) -> TrainingData:
+    total, kept = len(totals.weights), len(totals.kept_weights)
+    _check_mean(totals.weights)
     batch = job.recipe.global_batch_size
     if kept < batch:
         raise NothingToLearn(
@@ -270,13 +270,13 @@ def _summary(job: TrainingJob, tally: _Tally) -> TrainingData:
             f"{longest_sequence(job)} tokens dropped), less than one batch of {batch}; lower "
             "training.global_batch_size, or sample more questions"
         )
-    weight = math.fsum(tally.kept_weights)
+    weight = math.fsum(totals.kept_weights)
     if weight == 0:
         raise NothingToLearn(
             f"all {kept} training examples have weight 0; choose another weighting or exponent"
         )
     scale = 1.0 if kept == total else kept / weight
-    return TrainingData(kept, total - kept, scale, tally.id_sources())
+    return TrainingData(kept, total - kept, scale, totals.id_sources())
 
 
 def _check_mean(weights: Sequence[float]) -> None:

@@ -82,7 +82,7 @@ class SavedCheckpoint(Message, frozen=True):
         return f"training saved {self.checkpoint}"
 
 
-class Stepped(Message, frozen=True):
+class StepDone(Message, frozen=True):
     """An optimizer step is done."""
 
     step: TrainingStep
@@ -107,6 +107,6 @@ class Failed(Message, frozen=True):
 
 
 FromRank: TypeAlias = (
-    Prepared | Resumed | SkippedCheckpoint | SavedCheckpoint | Stepped | Finished | Failed
+    Prepared | Resumed | SkippedCheckpoint | SavedCheckpoint | StepDone | Finished | Failed
 )
-read_report: Callable[[str], FromRank] = reader(FromRank)
+read_rank_message: Callable[[str], FromRank] = reader(FromRank)

@@ -3,9 +3,9 @@
 | what | why | versions |
 |---|---|---|
 | `use_plain_collectives` | DeepSpeed compiles its CPU collectives for minutes | DeepSpeed 0.19 |
-| `PreparedRows._prepare_input` | weights and log-probs would be cast | Transformers 5.19 |
-| `PreparedRows._prepare_dataset` | TRL would encode the rows again | TRL 1.16 |
-| `PreparedRows._set_signature_columns_if_needed` | TRL would drop the weights | TRL 1.16 |
+| `TokenizedDatasets._prepare_input` | weights and log-probs would be cast | Transformers 5.19 |
+| `TokenizedDatasets._prepare_dataset` | TRL would encode the rows again | TRL 1.16 |
+| `TokenizedDatasets._set_signature_columns_if_needed` | TRL would drop the weights | TRL 1.16 |
 | `BoundReference._precompute_ref_logps` | TRL takes one reference for another | TRL 1.16 |
 | `rows_one_by_one` | TRL's KTO refuses micro-batches of one row | TRL 1.16 |
 
@@ -33,7 +33,7 @@ def use_plain_collectives() -> None:
     deepspeed.ops.__dict__["__compatible_ops__"] = {}
 
 
-class PreparedRows:
+class TokenizedDatasets:
     """For a trainer whose rows are ids with weights; stands before a TRL trainer in the bases."""
 
     args: TrainingArguments

@@ -43,13 +43,13 @@ from east_core.engines.trl.arguments import (
     training_arguments,
 )
 from east_core.engines.trl.checkpoints import (
-    bind_earlier,
-    bound_identity,
+    bind_to_rows,
     copy_from_store,
     copy_to_store,
     discard_damaged,
+    identity_with_rows,
     latest_checkpoint,
-    seal_checkpoint,
+    mark_complete,
 )
 from east_core.engines.trl.data import (
     TrainingData,
@@ -65,7 +65,7 @@ from east_core.engines.trl.messages import (
     Prepared,
     Resumed,
     SavedCheckpoint,
-    Stepped,
+    StepDone,
     TrainingStep,
 )
 from east_core.engines.trl.output import save_checkpoint
@@ -139,7 +139,7 @@ def train(job: RankJob) -> None:
     )
     data = prepared_data(job, tokenizer)
     trainer = build_trainer(job, tokenizer, data)
-    checkpoint = _resume_point(job, bound_identity(job.identity, data.digest))
+    checkpoint = _resume_point(job, identity_with_rows(job.identity, data.digest))
     trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
     save_checkpoint(trainer, tokenizer, job)
     if _is_first():
@@ -168,20 +168,20 @@ def start_process_group(job: RankJob) -> None:
 def prepared_data(job: RankJob, tokenizer: PreTrainedTokenizerBase) -> TrainingData:
     """The rows as ids on disk, written by the first rank."""
     if _is_first():
-        bind_earlier_checkpoints(job)
+        bind_checkpoints_to_rows(job)
         data = prepare_data(job, tokenizer, job.data_file)
         emit(Prepared(data))
     distributed.barrier()
     return read_summary(job.data_file)
 
 
-def bind_earlier_checkpoints(job: RankJob) -> None:
+def bind_checkpoints_to_rows(job: RankJob) -> None:
     """Bind them to the rows of the attempt that left them, before these are written anew."""
     try:
         rows = rows_digest(job.data_file)
     except (OSError, pa.ArrowInvalid):  # no attempt before, or one that was killed as it wrote
         return
-    bind_earlier(job.checkpoints, job.identity, rows)
+    bind_to_rows(job.checkpoints, job.identity, rows)
 
 
 def build_trainer(job: RankJob, tokenizer: PreTrainedTokenizerBase, data: TrainingData) -> Any:
@@ -205,7 +205,7 @@ def build_trainer(job: RankJob, tokenizer: PreTrainedTokenizerBase, data: Traini
         "recipe": recipe,
         "train_dataset": Dataset.from_file(str(job.data_file)),
         "processing_class": tokenizer,
-        "callbacks": [ProgressCallback(job, bound_identity(job.identity, data.digest))],
+        "callbacks": [ProgressCallback(job, identity_with_rows(job.identity, data.digest))],
         "peft_config": peft_config(job),
         "data_collator": WeightedCollator(collator(job, int(pad)), data.weight_scale),
     }
@@ -285,7 +285,7 @@ class ProgressCallback(TrainerCallback):
         now = time.monotonic()
         seconds, self.step_started = now - self.step_started, now
         if state.is_world_process_zero:
-            emit(Stepped(_step(state, logs, seconds)))
+            emit(StepDone(_step(state, logs, seconds)))
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
         """Start the clocks."""
@@ -318,7 +318,7 @@ class ProgressCallback(TrainerCallback):
         self.last_save = time.monotonic()
         if state.is_world_process_zero:
             checkpoint = self.job.checkpoints / f"checkpoint-{state.global_step}"
-            seal_checkpoint(checkpoint, self.identity)
+            mark_complete(checkpoint, self.identity)
             if store := self.job.resources.checkpoint_store:
                 copy_to_store(checkpoint, store, self.identity)
             emit(SavedCheckpoint(checkpoint.name))

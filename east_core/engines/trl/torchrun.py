@@ -18,9 +18,9 @@ from east_core.engines.trl.job import JOB_FILE, MEMORY_KNOBS, RankJob, rank_job,
 from east_core.engines.trl.messages import (
     Failed,
     Finished,
-    Stepped,
+    StepDone,
     TrainingStep,
-    read_report,
+    read_rank_message,
 )
 from east_core.errors import EastError, EngineError, MachineLost
 from east_core.protocols import TrainingJob, TrainingResult
@@ -34,7 +34,7 @@ _ENVIRONMENT = {
 
 
 @dataclass
-class RankDeaths:
+class KilledRanks:
     """Which rank was killed, by what torchrun prints when a job fails.
 
     Its table lists the ranks that were dead when it looked: the killed one, and others that broken
@@ -46,7 +46,7 @@ class RankDeaths:
     _rank: str = ""
     _kills: list[tuple[signal.Signals, str]] = field(default_factory=list)
 
-    def hear(self, line: str) -> None:
+    def read_line(self, line: str) -> None:
         """Take in one line of torchrun's output."""
         if ended := re.search(r"Sending process (\d+) closing signal", line):
             self._ended.add(ended[1])
@@ -69,23 +69,23 @@ class RankDeaths:
 
 
 @dataclass
-class _Conversation:
+class _RankOutput:
     """What the ranks have told so far."""
 
     on_step: Callable[[TrainingStep], None]
     on_log: Callable[[str], None]
     result: TrainingResult | None = None
     error: EastError | None = None
-    deaths: RankDeaths = field(default_factory=RankDeaths)
+    deaths: KilledRanks = field(default_factory=KilledRanks)
 
-    def hear(self, line: str) -> None:
+    def read_line(self, line: str) -> None:
         """Take in one line of the ranks' output."""
-        message = message_in(line, read_report)
+        message = message_in(line, read_rank_message)
         match message:
             case None:
-                self.deaths.hear(line)
+                self.deaths.read_line(line)
                 self.on_log(line)
-            case Stepped(step):
+            case StepDone(step):
                 self.on_step(step)
             case Finished(result):
                 self.result = result
@@ -115,15 +115,15 @@ class TorchrunTrainer:
         _clear_others(whole)
         path = whole.work / JOB_FILE
         write_job(whole, path)
-        talk = _Conversation(self.on_step, self.on_log)
+        output = _RankOutput(self.on_step, self.on_log)
         try:
-            _launch(whole, path, talk.hear)
+            _launch(whole, path, output.read_line)
         except EngineError as failure:
             lost = failure if isinstance(failure, MachineLost) else None
-            raise talk.deaths.cause() or lost or talk.error or failure from failure
-        if talk.result is None:
+            raise output.deaths.cause() or lost or output.error or failure from failure
+        if output.result is None:
             raise EngineError(f"training ended without a result; see {whole.work}")
-        return talk.result
+        return output.result
 
 
 def _launch(job: RankJob, path: Path, on_line: Callable[[str], None]) -> None:

@@ -39,7 +39,7 @@ from east_core.engines.trl.losses import (
 from east_core.engines.trl.patches import (
     OWN_COLUMNS,
     BoundReference,
-    PreparedRows,
+    TokenizedDatasets,
     rows_one_by_one,
 )
 from east_core.errors import ConfigError
@@ -149,7 +149,7 @@ def refuse_packing(arguments: TrainingArguments) -> None:
             raise ConfigError(f"{name} merges examples, so none can have a weight; turn it off")
 
 
-class _Weighted(PreparedRows):
+class _Weighted(TokenizedDatasets):
     """What the three trainers share; stands before a TRL trainer in the bases."""
 
     accelerator: Any

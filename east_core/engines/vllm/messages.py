@@ -16,13 +16,13 @@ class Load(Message, frozen=True):
     folder: str
 
 
-class Generate(Message, frozen=True):
+class SetGeneration(Message, frozen=True):
     """How the completions of all questions to come are generated."""
 
     settings: GenerationSettings
 
 
-class Asked(msgspec.Struct, frozen=True):
+class GenerationRequest(msgspec.Struct, frozen=True):
     """A question; `key` "shard:position" comes back with its answer."""
 
     key: str
@@ -30,10 +30,10 @@ class Asked(msgspec.Struct, frozen=True):
     prompt: str
 
 
-class Ask(Message, frozen=True):
-    """A batch of questions; each is answered by `Answered`."""
+class GenerateBatch(Message, frozen=True):
+    """A batch of questions; each is answered by `GeneratedSamples`."""
 
-    questions: list[Asked]
+    questions: list[GenerationRequest]
 
 
 class Sleep(Message, frozen=True):
@@ -52,7 +52,7 @@ class Loaded(Message, frozen=True):
     is_fp32: bool
 
 
-class Answered(Message, frozen=True):
+class GeneratedSamples(Message, frozen=True):
     """A question's completions, in sampling order, and the prompt that they go on from."""
 
     key: str
@@ -64,7 +64,7 @@ class Asleep(Message, frozen=True):
     """The device's memory is free."""
 
 
-ToWorker: TypeAlias = Load | Generate | Ask | Sleep
-FromWorker: TypeAlias = Loaded | Answered | Asleep
-read_order: Callable[[str], ToWorker] = reader(ToWorker)
-read_report: Callable[[str], FromWorker] = reader(FromWorker)
+ToWorker: TypeAlias = Load | SetGeneration | GenerateBatch | Sleep
+FromWorker: TypeAlias = Loaded | GeneratedSamples | Asleep
+read_command: Callable[[str], ToWorker] = reader(ToWorker)
+read_worker_message: Callable[[str], FromWorker] = reader(FromWorker)

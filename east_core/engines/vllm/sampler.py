@@ -28,16 +28,16 @@ from east_core.engines.devices import device_of, memory_in_use, visible_gpus
 from east_core.engines.probe import TOLERANCE_BF16, TOLERANCE_FP32
 from east_core.engines.processes import ChildProcess, message_in
 from east_core.engines.vllm.messages import (
-    Answered,
-    Ask,
-    Asked,
     Asleep,
     FromWorker,
-    Generate,
+    GenerateBatch,
+    GeneratedSamples,
+    GenerationRequest,
     Load,
     Loaded,
+    SetGeneration,
     Sleep,
-    read_report,
+    read_worker_message,
 )
 from east_core.engines.vllm.options import EngineOptions
 from east_core.errors import EngineError
@@ -52,7 +52,7 @@ HELD_ASLEEP = 0.1
 SLEEP_SECONDS = 120.0
 log = logging.getLogger(__name__)
 Inbox = queue.SimpleQueue[tuple[int, FromWorker | EngineError]]
-Report = TypeVar("Report", Loaded, Answered, Asleep)
+Reply = TypeVar("Reply", Loaded, GeneratedSamples, Asleep)
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Shard:
     """A shard on its way: its questions, and the answers that have come so far."""
 
     questions: Sequence[Question]
-    answers: dict[int, Answered] = field(default_factory=dict)
+    answers: dict[int, GeneratedSamples] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:
@@ -120,9 +120,9 @@ class VllmSampler:
             self._make_room(context_for(model, settings))
             self._serve(model)
             for engine in self._engines:
-                engine.child.send(Generate(settings))
-            queueing = Queueing.of(self._resources, settings.samples_per_question)
-            yield from self._answer_all(shards, queueing, Meter(total, self._on_progress))
+                engine.child.send(SetGeneration(settings))
+            batching = BatchPolicy.of(self._resources, settings.samples_per_question)
+            yield from self._sample_all(shards, batching, ProgressCounter(total, self._on_progress))
             is_done = True
         finally:
             if not is_done:  # an engine with half-answered questions is of no use to the next call
@@ -187,10 +187,10 @@ class VllmSampler:
         """Load `model` into every engine; whether all of them speak like it."""
         for engine in self._engines:
             engine.child.send(Load(str(model.folder)))
-        answers = [self._speaks_like(model) for _ in self._engines]  # all of them, not the first
+        answers = [self._has_loaded(model) for _ in self._engines]  # all of them, not the first
         return all(answers)
 
-    def _speaks_like(self, model: ModelSource) -> bool:
+    def _has_loaded(self, model: ModelSource) -> bool:
         told = self._await(Loaded, self._longest)
         if told.folder != str(model.folder):
             raise EngineError(f"the engine serves {told.folder}, not {model.folder}")
@@ -224,7 +224,7 @@ class VllmSampler:
         """The stage's time limit in seconds."""
         return self._resources.stage_timeout_hours * 3600
 
-    def _await(self, kind: type[Report], seconds: float) -> Report:
+    def _await(self, kind: type[Reply], seconds: float) -> Reply:
         """The next message of this kind; others are dropped. Raises as `_next_message` does."""
         while not isinstance(message := self._next_message(seconds)[1], kind):
             continue
@@ -244,38 +244,41 @@ class VllmSampler:
             raise message
         return index, message
 
-    def _answer_all(
-        self, shards: Iterable[Sequence[Question]], queueing: "Queueing", meter: "Meter"
+    def _sample_all(
+        self,
+        shards: Iterable[Sequence[Question]],
+        batching: "BatchPolicy",
+        progress: "ProgressCounter",
     ) -> Iterator[list[SampledQuestion]]:
         """Keep the engines busy, and yield each shard as soon as it is whole."""
         waiting: dict[int, Shard] = {}
-        batches = _batches(shards, queueing, waiting)
+        batches = _batches(shards, batching, waiting)
         following = 0
-        self._hand_out(batches, queueing.room)
+        self._send_batches(batches, batching.room)
         while any(engine.outstanding for engine in self._engines):
             index, message = self._next_message(self._longest)
-            if not isinstance(message, Answered):
+            if not isinstance(message, GeneratedSamples):
                 continue
-            meter.count(1, sum(completion.token_count for completion in message.completions))
-            _file_answer(waiting, message)
+            progress.count(1, sum(completion.token_count for completion in message.completions))
+            _store_samples(waiting, message)
             self._engines[index].outstanding -= 1
-            self._hand_out(batches, queueing.room)
+            self._send_batches(batches, batching.room)
             while following in waiting and waiting[following].is_complete:
                 yield waiting.pop(following).sampled()
                 following += 1
-        meter.report()
+        progress.emit()
 
-    def _hand_out(self, batches: Iterator[list[Asked]], room: int) -> None:
+    def _send_batches(self, batches: Iterator[list[GenerationRequest]], room: int) -> None:
         """Give each engine batches while it has fewer than `room` questions."""
         while (engine := min(self._engines, key=lambda e: e.outstanding)).outstanding < room:
             batch = next(batches, None)
             if batch is None:
                 return
-            engine.child.send(Ask(batch))
+            engine.child.send(GenerateBatch(batch))
             engine.outstanding += len(batch)
 
 
-class Meter:
+class ProgressCounter:
     """Counts questions answered and tokens, and reports them about once a second."""
 
     def __init__(self, total: int, on_progress: Callable[[SamplingProgress], None]) -> None:
@@ -288,17 +291,17 @@ class Meter:
         self._questions += questions
         self._tokens += tokens
         if time.monotonic() - self._reported > 1:
-            self.report()
+            self.emit()
 
-    def report(self) -> None:
-        """Tell how far it has come."""
+    def emit(self) -> None:
+        """Pass on how far it has come."""
         self._reported = time.monotonic()
         seconds = self._reported - self._start
         self._on_progress(SamplingProgress(self._questions, self._total, self._tokens, seconds))
 
 
 @dataclass(frozen=True)
-class Queueing:
+class BatchPolicy:
     """How questions reach an engine: `parts` batches a shard, or batches of at most `size`.
 
     An engine is given its next batch when it has fewer than `room` questions left.
@@ -323,19 +326,21 @@ class Queueing:
 
 
 def _batches(
-    shards: Iterable[Sequence[Question]], queueing: Queueing, waiting: dict[int, Shard]
-) -> Iterator[list[Asked]]:
+    shards: Iterable[Sequence[Question]], batching: BatchPolicy, waiting: dict[int, Shard]
+) -> Iterator[list[GenerationRequest]]:
     """Each shard's batches, the shard noted in `waiting` beforehand."""
     for number, questions in enumerate(shards):
         waiting[number] = Shard(questions)
-        for positions in queueing.slices(len(questions)):
+        for positions in batching.slices(len(questions)):
             yield [
-                Asked(f"{number}:{position}", questions[position].id, questions[position].prompt)
+                GenerationRequest(
+                    f"{number}:{position}", questions[position].id, questions[position].prompt
+                )
                 for position in positions
             ]
 
 
-def _file_answer(waiting: dict[int, Shard], message: Answered) -> None:
+def _store_samples(waiting: dict[int, Shard], message: GeneratedSamples) -> None:
     number, position = map(int, message.key.split(":"))
     waiting[number].answers[position] = message
 
@@ -345,13 +350,13 @@ def _read(engine: Engine, inbox: Inbox) -> None:
     index, child = engine.index, engine.child
     try:
         for line in child.lines():
-            message = message_in(line, read_report)
+            message = message_in(line, read_worker_message)
             if message is not None:
                 inbox.put((index, message))
     except EngineError as error:
         inbox.put((index, error))
         return
-    ended = f"sampling engine {index} ended with status {child.wait()}; {child.last_words()}"
+    ended = f"sampling engine {index} ended with status {child.wait()}; {child.last_output()}"
     inbox.put((index, EngineError(ended)))
 
 

@@ -25,16 +25,16 @@ from vllm.sampling_params import RequestOutputKind
 from east_core.engines.probe import Probe
 from east_core.engines.processes import emit
 from east_core.engines.vllm.messages import (
-    Answered,
-    Ask,
-    Asked,
     Asleep,
-    Generate,
+    GenerateBatch,
+    GeneratedSamples,
+    GenerationRequest,
     Load,
     Loaded,
+    SetGeneration,
     Sleep,
     ToWorker,
-    read_order,
+    read_command,
 )
 from east_core.engines.vllm.options import EngineOptions
 from east_core.engines.vllm.patches import repack_output_layer
@@ -97,7 +97,7 @@ class Worker:
         given = zip(probe.ids[1:], (output.prompt_logprobs or [])[1:], strict=True)
         return probe.drift([entry[token].logprob for token, entry in given if entry])
 
-    def begin(self, questions: list[Asked]) -> None:
+    def begin(self, questions: list[GenerationRequest]) -> None:
         """Queue a batch; an idle engine forgets its cached prompts first.
 
         They are another checkpoint's, or an earlier batch's, of which this one must not know.
@@ -108,7 +108,7 @@ class Worker:
         for question in questions:
             self.ask(question)
 
-    def ask(self, asked: Asked) -> None:
+    def ask(self, asked: GenerationRequest) -> None:
         """Queue a question; one that leaves no room for an answer is truncated at once."""
         assert self.llm is not None
         assert self.settings is not None
@@ -152,7 +152,7 @@ class Worker:
         return self.llm is not None and str(self.llm.llm_engine.model_config.dtype).endswith("32")
 
     def _answer(self, key: str, prompt: list[int], completions: list[Completion]) -> None:
-        emit(Answered(key, tuple(completions), TokenIds(prompt)))
+        emit(GeneratedSamples(key, tuple(completions), TokenIds(prompt)))
 
 
 def sampling_params(
@@ -221,9 +221,9 @@ def handle(worker: Worker, message: ToWorker) -> None:
             worker.load(folder)
         case Sleep():
             worker.sleep()
-        case Generate(settings):
+        case SetGeneration(settings):
             worker.settings = settings
-        case Ask(questions):
+        case GenerateBatch(questions):
             worker.begin(questions)
 
 
@@ -246,7 +246,7 @@ def main() -> None:
         line = inbox.get()  # an idle engine sleeps here and costs no CPU
         if line is None:
             return
-        handle(worker, read_order(line))
+        handle(worker, read_command(line))
 
 
 if __name__ == "__main__":

@@ -25,20 +25,20 @@ STEP = trl.TrainingStep(1, 3, 0.5, 0.25, 1.0, 0.125, 1e-5, 0.75, 1e4)
 
 
 def ids_of(text: str) -> str:
-    return f'{{"type":"Answered","key":"0:1","completions":[],"prompt_ids":{text}}}'
+    return f'{{"type":"GeneratedSamples","key":"0:1","completions":[],"prompt_ids":{text}}}'
 
 
 @pytest.mark.parametrize(
     "message",
     [
         vllm.Load("/models/base"),
-        vllm.Generate(SETTINGS),
-        vllm.Ask([vllm.Asked("0:1", "q", "1 + 1?\n")]),
+        vllm.SetGeneration(SETTINGS),
+        vllm.GenerateBatch([vllm.GenerationRequest("0:1", "q", "1 + 1?\n")]),
         vllm.Sleep(),
     ],
 )
 def test_what_the_sampler_asks_reaches_the_worker(message: Message) -> None:
-    assert vllm.read_order(encode(message)) == message
+    assert vllm.read_command(encode(message)) == message
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ def test_what_the_sampler_asks_reaches_the_worker(message: Message) -> None:
     [
         vllm.Loaded("/models/base", 1e-6, True),
         vllm.Loaded("/models/base", None, False),
-        vllm.Answered("0:1", COMPLETIONS, TokenIds([1, 2])),
+        vllm.GeneratedSamples("0:1", COMPLETIONS, TokenIds([1, 2])),
         vllm.Asleep(),
     ],
 )
 def test_what_the_worker_tells_reaches_the_sampler(message: Message) -> None:
-    assert vllm.read_report(encode(message)) == message
+    assert vllm.read_worker_message(encode(message)) == message
 
 
 @pytest.mark.parametrize(
@@ -61,42 +61,44 @@ def test_what_the_worker_tells_reaches_the_sampler(message: Message) -> None:
         trl.Resumed("checkpoint-4"),
         trl.SkippedCheckpoint("checkpoint-8", "it was not finished"),
         trl.SavedCheckpoint("checkpoint-4"),
-        trl.Stepped(STEP),
+        trl.StepDone(STEP),
         trl.Finished(TrainingResult(6, 21, 0, 1.5, 0.5)),
         trl.Failed("TrainingDiverged", "loss is nan"),
     ],
 )
 def test_what_a_rank_tells_reaches_its_parent(message: Message) -> None:
-    assert trl.read_report(encode(message)) == message
+    assert trl.read_rank_message(encode(message)) == message
 
 
 def test_a_message_is_one_line() -> None:
-    assert "\n" not in encode(vllm.Answered("0:1", COMPLETIONS, TokenIds([1, 2])))
+    assert "\n" not in encode(vllm.GeneratedSamples("0:1", COMPLETIONS, TokenIds([1, 2])))
 
 
 def test_fields_go_by_name_so_their_order_may_change() -> None:
     line = (
-        '{"type":"Answered","completions":[{"token_count":9,"finish_reason":"stop",'
+        '{"type":"GeneratedSamples","completions":[{"token_count":9,"finish_reason":"stop",'
         '"mean_logprob":-0.25,"text":"x"}],"prompt_ids":[7],"key":"0:1"}'
     )
     completion = Completion("x", "stop", 9, -0.25)
-    assert vllm.read_report(line) == vllm.Answered("0:1", (completion,), TokenIds([7]))
+    assert vllm.read_worker_message(line) == vllm.GeneratedSamples(
+        "0:1", (completion,), TokenIds([7])
+    )
 
 
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
         (
-            '{"type":"Answered","completions":[["x","stop",9,-0.25]],"key":"0:1"}',
+            '{"type":"GeneratedSamples","completions":[["x","stop",9,-0.25]],"key":"0:1"}',
             "Expected `object",
         ),
         (
-            '{"type":"Answered","completions":[{"finish_reason":"stop"}],"key":"0:1"}',
+            '{"type":"GeneratedSamples","completions":[{"finish_reason":"stop"}],"key":"0:1"}',
             "field `text`",
         ),
-        ('{"type":"Answered","key":"0:1"}', "missing required field `completions`"),
-        ('{"type":"Answered","key":1,"completions":[]}', "Expected `str`, got `int`"),
-        ('{"type":"Answered","key":"0:1","completions":[],"n":1}', "unknown field `n`"),
+        ('{"type":"GeneratedSamples","key":"0:1"}', "missing required field `completions`"),
+        ('{"type":"GeneratedSamples","key":1,"completions":[]}', "Expected `str`, got `int`"),
+        ('{"type":"GeneratedSamples","key":"0:1","completions":[],"n":1}', "unknown field `n`"),
         (ids_of("[5000000000]"), "32-bit integers"),
         (ids_of('"words"'), "32-bit integers"),
         (ids_of("[1.5]"), "32-bit integers"),
@@ -108,7 +110,7 @@ def test_fields_go_by_name_so_their_order_may_change() -> None:
 )
 def test_a_message_that_is_not_understood_is_one_clear_error(line: str, fault: str) -> None:
     with pytest.raises(EngineError, match="can't be read") as caught:
-        vllm.read_report(line)
+        vllm.read_worker_message(line)
     assert fault in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -121,5 +123,5 @@ def test_a_ranks_error_keeps_its_kind() -> None:
 
 def test_every_field_of_a_completion_crosses() -> None:
     names = {spec.name for spec in dataclasses.fields(Completion)}
-    line = encode(vllm.Answered("0:1", COMPLETIONS, TokenIds([1, 2])))
+    line = encode(vllm.GeneratedSamples("0:1", COMPLETIONS, TokenIds([1, 2])))
     assert all(f'"{name}"' in line for name in names)

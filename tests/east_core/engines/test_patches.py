@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, SFTTrainer
 
 import east_core.engines
-from east_core.engines.trl.patches import OWN_COLUMNS, PreparedRows
+from east_core.engines.trl.patches import OWN_COLUMNS, TokenizedDatasets
 from east_core.inputs.questions import builtin_path
 
 ENGINES = Path(east_core.engines.__file__).parent
@@ -60,7 +60,7 @@ def test_transformers_casts_weights_under_deepspeed() -> None:
     )
     weights = torch.tensor([1.001])
     assert Trainer._prepare_input(trainer, weights).dtype == torch.bfloat16  # type: ignore[arg-type]
-    assert PreparedRows._prepare_input(trainer, weights).dtype == torch.float32  # type: ignore[arg-type]
+    assert TokenizedDatasets._prepare_input(trainer, weights).dtype == torch.float32  # type: ignore[arg-type]
 
 
 def test_trl_would_drop_the_weights() -> None:

@@ -21,7 +21,7 @@ from east_core.evaluation.estimates import (
     proportion,
 )
 from east_core.evaluation.samples import majority_at_k, pass_at_k, sample_counts
-from east_core.evaluation.scores import Tally, grade, scores_as_facts, scores_from_facts
+from east_core.evaluation.scores import ScoreTotals, grade, scores_as_facts, scores_from_facts
 from east_core.records import (
     AnswerCluster,
     AnswerClusters,
@@ -192,9 +192,9 @@ def test_scores_by_level_and_subject_and_their_facts():
         prediction("c", False, level="2", subject="algebra", tokens=30, reason="length"),
         prediction("d", True, level="2", subject="algebra", tokens=40),
     ]
-    tally = Tally()
-    assert list(tally.counting(rows)) == rows
-    scores = tally.scores(0.95)
+    totals = ScoreTotals()
+    assert list(totals.counting(rows)) == rows
+    scores = totals.scores(0.95)
     assert scores.accuracy == proportion(2, 4)
     assert scores.no_answer_share == proportion(1, 4)
     assert scores.truncated_share == proportion(1, 4)
@@ -212,10 +212,10 @@ def test_extra_samples_give_pass_and_majority():
         (AnswerCluster("8", (0, 1), False), AnswerCluster("7", (2,), True),
          AnswerCluster(None, (3,), False)),
     )  # fmt: skip
-    tally = Tally()
-    list(tally.counting([prediction("a", True)]))
-    assert list(tally.voting([(Question("a", "?", "7"), clusters)])) == [clusters]
-    scores = tally.scores(0.95)
+    totals = ScoreTotals()
+    list(totals.counting([prediction("a", True)]))
+    assert list(totals.voting([(Question("a", "?", "7"), clusters)])) == [clusters]
+    scores = totals.scores(0.95)
     assert {k: v.value for k, v in scores.pass_at.items()} == {
         "1": pytest.approx(1 / 4), "2": pytest.approx(1 / 2), "4": 1
     }  # fmt: skip
@@ -234,4 +234,4 @@ def test_extra_samples_are_clustered_by_the_benchmarks_policy():
 
 def test_a_benchmark_without_questions_is_an_error():
     with pytest.raises(DataError, match="without questions"):
-        Tally().scores(0.95)
+        ScoreTotals().scores(0.95)

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import ttest_rel
 
 from east_core.errors import DataError
-from east_core.evaluation.scores import Tally, scores_as_facts
+from east_core.evaluation.scores import ScoreTotals, scores_as_facts
 from east_core.records import Prediction
 from east_core.runs.addresses import COMPARISON_FILE, COMPARISON_TABLE, PREDICTIONS_FILE
 from east_core.store import Stage, Store, materialize
@@ -34,9 +34,9 @@ def score(study, arm, seed, number, correct):
     rows = [Prediction(f"q{i}", "", "1", "1", i < correct, "stop", 1) for i in range(QUESTIONS)]
 
     def build(folder):
-        tally = Tally()
-        write_table(folder / PREDICTIONS_FILE, Prediction, tally.counting(rows))
-        return scores_as_facts(tally.scores(0.95))
+        totals = ScoreTotals()
+        write_table(folder / PREDICTIONS_FILE, Prediction, totals.counting(rows))
+        return scores_as_facts(totals.scores(0.95))
 
     materialize(
         Store(f"{study.store}/{study.name}"),

@@ -7,7 +7,7 @@ from east_core.errors import NothingToLearn
 from east_core.records import Completion, Question, SampledQuestion
 from east_core.tables import write_table
 from east_core.weighting.strategies import EntropyWeighting, LabelFree
-from east_core.weighting.weighing import Rules, weigh_samples
+from east_core.weighting.weighing import WeighingRules, weigh_samples
 
 CUT = [Completion("so far 4 + 3", "length")] * 3
 WRONG = [Completion("so \\boxed{2}", "stop"), Completion("so \\boxed{3}", "stop")]
@@ -20,7 +20,7 @@ def message(folder, completions, **rules):
     questions = [SampledQuestion(Question(f"q{i}", "?", "1"), tuple(completions)) for i in range(4)]
     write_table(folder / "samples.parquet", SampledQuestion, questions)
     (folder / "out").mkdir()
-    rule, shards = Rules(EntropyWeighting(), **rules), [folder / "samples.parquet"]
+    rule, shards = WeighingRules(EntropyWeighting(), **rules), [folder / "samples.parquet"]
     with Grader(processes=1) as grader, pytest.raises(NothingToLearn) as raised:
         weigh_samples(shards, folder / "out", rule, grader)
     assert "\n" not in str(raised.value)

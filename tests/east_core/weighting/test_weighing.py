@@ -15,7 +15,7 @@ from east_core.weighting.strategies import (
     PerplexityWeighting,
     UniformWeighting,
 )
-from east_core.weighting.weighing import Rules, WeighedQuestion, weigh_samples
+from east_core.weighting.weighing import WeighedQuestion, WeighingRules, weigh_samples
 
 
 def sampled(identity, answers, gold="1", finish="stop", logprobs=None):
@@ -49,7 +49,7 @@ def weigh(tmp_path):
         out = tmp_path / "out"
         out.mkdir(exist_ok=True)
         with Grader(processes=1) as grader:
-            statistics = weigh_samples(paths, out, Rules(weighting, **settings), grader)
+            statistics = weigh_samples(paths, out, WeighingRules(weighting, **settings), grader)
         written = [list(read_table(path, WeighedQuestion)) for path in sorted(out.iterdir())]
         return statistics, written
 

@@ -9,7 +9,7 @@ from east_core.errors import ConfigError, DataError
 from east_core.testing.fakes import InstantTrainer, ScriptedSampler, write_model
 from flows.commands.main import app
 from flows.commands.studies import exponent_grid
-from tasks.engines import Engines, place
+from tasks.engines import Engines, use_engines
 
 NAMED = "figures and numbers: "
 STUDY = """
@@ -33,7 +33,7 @@ def study(folder: Path) -> str:
 
 
 def east(*arguments: str) -> str:
-    with place(Engines(ScriptedSampler(), InstantTrainer())):
+    with use_engines(Engines(ScriptedSampler(), InstantTrainer())):
         done = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.stdout

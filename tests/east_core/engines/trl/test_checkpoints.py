@@ -4,16 +4,16 @@ import pyarrow as pa
 import pytest
 
 from east_core.engines.trl.checkpoints import (
-    bind_earlier,
-    bound_identity,
+    bind_to_rows,
     checkpoint_fault,
     copy_from_store,
     copy_to_store,
     discard_damaged,
+    identity_with_rows,
     latest_checkpoint,
-    seal_checkpoint,
+    mark_complete,
 )
-from east_core.engines.trl.rank import bind_earlier_checkpoints
+from east_core.engines.trl.rank import bind_checkpoints_to_rows
 
 
 def checkpoint(folder, step, identity="job", content="weights"):
@@ -21,7 +21,7 @@ def checkpoint(folder, step, identity="job", content="weights"):
     (path / "state").mkdir(parents=True)
     (path / "model.safetensors").write_text(content)
     (path / "state" / "optimizer.pt").write_text(content * 3)
-    seal_checkpoint(path, identity)
+    mark_complete(path, identity)
     return path
 
 
@@ -77,12 +77,12 @@ def test_checkpoints_that_named_their_job_alone_count_for_the_rows_beside_them(t
     """What the commit before left goes on where it trains the same tokens, and only there."""
     whole, bad = checkpoint(tmp_path, 4), checkpoint(tmp_path, 8)
     flip_a_byte(bad)
-    bind_earlier(tmp_path, "job", "rows")
-    assert checkpoint_fault(whole, bound_identity("job", "rows")) is None
-    assert "other tokens" in checkpoint_fault(whole, bound_identity("job", "other rows"))
-    bind_earlier(tmp_path, "job", "other rows")  # once is for all
-    assert checkpoint_fault(whole, bound_identity("job", "rows")) is None
-    assert checkpoint_fault(bad, bound_identity("job", "rows")) is not None
+    bind_to_rows(tmp_path, "job", "rows")
+    assert checkpoint_fault(whole, identity_with_rows("job", "rows")) is None
+    assert "other tokens" in checkpoint_fault(whole, identity_with_rows("job", "other rows"))
+    bind_to_rows(tmp_path, "job", "other rows")  # once is for all
+    assert checkpoint_fault(whole, identity_with_rows("job", "rows")) is None
+    assert checkpoint_fault(bad, identity_with_rows("job", "rows")) is not None
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
@@ -93,7 +93,7 @@ def test_rows_that_were_cut_short_bind_nothing(tmp_path, share):
     with pa.ipc.new_stream(file, table.schema) as writer:
         writer.write_table(table)
     file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
-    bind_earlier_checkpoints(SimpleNamespace(data_file=file, checkpoints=tmp_path, identity="job"))
+    bind_checkpoints_to_rows(SimpleNamespace(data_file=file, checkpoints=tmp_path, identity="job"))
     assert checkpoint_fault(whole, "job") is None
 
 

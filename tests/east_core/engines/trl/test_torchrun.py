@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from east_core.engines.trl.torchrun import RankDeaths
+from east_core.engines.trl.torchrun import KilledRanks
 
 
 def failure(rank: int, status: int) -> str:
@@ -39,7 +39,7 @@ def ended(rank: int) -> str:
     ],
 )
 def test_the_killed_rank_is_the_cause_whatever_its_peers_did(words: str, cause: str) -> None:
-    deaths = RankDeaths()
+    deaths = KilledRanks()
     for line in words.splitlines():
-        deaths.hear(line)
+        deaths.read_line(line)
     assert str(deaths.cause()).startswith(cause)
