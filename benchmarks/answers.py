@@ -66,12 +66,12 @@ def faults(clusters: AnswerClusters, truth: Sequence[object]) -> tuple[bool, boo
     return any(len(cluster) > 1 for cluster in found), len(values) > len(set(values))
 
 
-PairCounts = Counter[tuple[str, str]]
+KindCounts = Counter[tuple[str, str]]
 
 
-def grade_pairs(graded: Sequence[Pair], verdicts: Iterator[bool]) -> tuple[PairCounts, list[Pair]]:
+def grade_pairs(graded: Sequence[Pair], verdicts: Iterator[bool]) -> tuple[KindCounts, list[Pair]]:
     """Counts by kind of "pairs", "wrongly equal", "wrongly different", and the pairs in error."""
-    counts: PairCounts = Counter()
+    counts: KindCounts = Counter()
     wrong = []
     for pair, verdict in zip(graded, verdicts, strict=True):
         kind, equal = pair[0], pair[3]
@@ -106,7 +106,7 @@ def grade_questions(count: int, grader: Grader) -> Counter[str]:
     return counts
 
 
-def table(ours: PairCounts, theirs: PairCounts, questions: Counter[str]) -> str:
+def table(ours: KindCounts, theirs: KindCounts, questions: Counter[str]) -> str:
     """The tables for docs/answers.md."""
     head = ("kind of answer", "pairs", "wrongly equal", "wrongly different")
     lines = [f"| {' | '.join((*head, 'math-verify: pairs', *head[2:]))} |", "|---" * 7 + "|"]
@@ -121,7 +121,7 @@ def table(ours: PairCounts, theirs: PairCounts, questions: Counter[str]) -> str:
     return "\n".join(lines)
 
 
-def _cells(counts: PairCounts, name: str) -> str:
+def _cells(counts: KindCounts, name: str) -> str:
     def total(what: str) -> int:
         return sum(
             n for (kind, told), n in counts.items() if told == what and name in (kind, "all")

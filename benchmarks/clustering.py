@@ -36,12 +36,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.pairs import ROOT, single_row, write_result
-from benchmarks.pairs import Row as Ratio
+from benchmarks.pairs import BenchmarkRow as Ratio
 
 DATA = Path(os.environ.get("EAST_SHARED_DATA", ROOT.parent / "shared" / "data"))
 SHARD = 250
 GOAL_RATIO, GOAL_SECONDS = 20.0, 180.0
-Row = dict[str, Any]
+BenchmarkRow = dict[str, Any]
 
 
 # ---------------------------------------------------------------- the responses
@@ -144,7 +144,7 @@ def write_shards(folder: Path, count: int, n: int) -> list[Path]:
     return paths
 
 
-def weigh_here(folder: Path) -> Row:
+def weigh_here(folder: Path) -> BenchmarkRow:
     """Weigh the shards of `folder` in this process and tell time and peak memory."""
     from east_core.answers.grading import Grader
     from east_core.weighting.strategies import EntropyWeighting
@@ -171,7 +171,7 @@ def weigh_here(folder: Path) -> Row:
 _WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 
 
-def weigh_apart(count: int, n: int) -> Row:
+def weigh_apart(count: int, n: int) -> BenchmarkRow:
     """Write `count` questions and weigh them in a fresh process, whose memory is theirs alone."""
     with tempfile.TemporaryDirectory() as folder:
         write_shards(Path(folder), count, n)
@@ -182,7 +182,7 @@ def weigh_apart(count: int, n: int) -> Row:
             cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
-    measured: Row = json.loads(done.stdout)
+    measured: BenchmarkRow = json.loads(done.stdout)
     return measured
 
 
@@ -239,7 +239,9 @@ def partition(labels: Sequence[object]) -> set[frozenset[int]]:
     return {frozenset(group) for group in groups.values()}
 
 
-def differing_questions(questions: Sequence[Any], labels: Sequence[Sequence[int]]) -> list[Row]:
+def differing_questions(
+    questions: Sequence[Any], labels: Sequence[Sequence[int]]
+) -> list[BenchmarkRow]:
     """The questions whose partitions differ, with the answers that are parted differently."""
     from east_core.answers.clustering import cluster_all
     from east_core.answers.extraction import extract_answer

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pairs import ROOT, Row, median_row, write_result
+from benchmarks.pairs import ROOT, BenchmarkRow, median_row, write_result
 from east_core.store import Store
 
 SHARE_GOAL, SECONDS_GOAL = 0.03, 5.0
@@ -61,7 +61,7 @@ def run_demo(folder: Path) -> DemoRun:
     return DemoRun(json.loads(shown.stdout)["rounds"], wall, outside)
 
 
-def rows_of(runs: Sequence[DemoRun]) -> list[Row]:
+def rows_of(runs: Sequence[DemoRun]) -> list[BenchmarkRow]:
     """The overhead of each run: as a share of its worst trained round, and in all against 5 s."""
     shares = [max(own(entry) / whole(entry) for entry in run.rounds[1:]) for run in runs]
     sums = [sum(map(own, run.rounds)) / SECONDS_GOAL for run in runs]
@@ -91,14 +91,14 @@ def page_of(runs: Sequence[DemoRun]) -> str:
         stages = [f"{entry['seconds'].get(stage, 0.0):.1f}" for stage in STAGES]
         numbers = [*stages, f"{own(entry):.1f}", f"{whole(entry):.1f}"]
         lines.append(f"| {entry['round'] or 'base'} | " + " | ".join(numbers) + " |")
-    told = sum(map(whole, run.rounds))
+    in_rounds = sum(map(whole, run.rounds))
     walls = ", ".join(f"{each.wall:.0f}" for each in runs)
     middle = statistics.median(map(whole, run.rounds[1:]))
     story = (
         f"Of {len(runs)} runs ({walls} s) the one of median length. The command took "
-        f"{run.wall:.0f} s: {told:.0f} s in the rounds (median {middle:.0f} s), "
-        f"{run.outside:.1f} s of preparing stages, {run.wall - told - run.outside:.0f} s around "
-        f"them: imports, Prefect's server, the last report."
+        f"{run.wall:.0f} s: {in_rounds:.0f} s in the rounds (median {middle:.0f} s), "
+        f"{run.outside:.1f} s of preparing stages, {run.wall - in_rounds - run.outside:.0f} s "
+        f"around them: imports, Prefect's server, the last report."
     )
     return "\n".join([*lines, "", story, ""])
 

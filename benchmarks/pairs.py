@@ -16,7 +16,7 @@ KEPT = ROOT / ".east" / "bench"
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchmarkRow:
     """One result: `ratio` with its interval, what it should be (`goal`), and of how many runs.
 
     A goal of 1 or less on speed is a floor; on cost (tokens, memory, overhead) it is a ceiling.
@@ -48,21 +48,23 @@ def alternate(
     return pairs
 
 
-def median_row(name: str, ratios: Sequence[float], goal: float) -> Row:
+def median_row(name: str, ratios: Sequence[float], goal: float) -> BenchmarkRow:
     """The median of the ratios with their extremes.
 
     The extremes of n runs hold the median of all such runs with probability 1 - 2 / 2^n: 94% of
     five runs, 97% of six.
     """
-    return Row(name, statistics.median(ratios), min(ratios), max(ratios), goal, len(ratios))
+    return BenchmarkRow(
+        name, statistics.median(ratios), min(ratios), max(ratios), goal, len(ratios)
+    )
 
 
-def single_row(name: str, ratio: float, goal: float, runs: int = 1) -> Row:
+def single_row(name: str, ratio: float, goal: float, runs: int = 1) -> BenchmarkRow:
     """A ratio that was measured once, or that does not vary."""
-    return Row(name, ratio, ratio, ratio, goal, runs)
+    return BenchmarkRow(name, ratio, ratio, ratio, goal, runs)
 
 
-def write_result(path: Path, rows: Sequence[Row], page: str = "") -> None:
+def write_result(path: Path, rows: Sequence[BenchmarkRow], page: str = "") -> None:
     """Write a benchmark's rows and page as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     result = {"rows": [asdict(row) for row in rows], "page": page}

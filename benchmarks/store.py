@@ -23,7 +23,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.pairs import Row, median_row, write_result
+from benchmarks.pairs import BenchmarkRow, median_row, write_result
 from east_core.testing.radosgw import radosgw_server, why_not
 from east_core.testing.s3_servers import BUCKET, S3Server, moto_server
 
@@ -142,10 +142,10 @@ def _s3fs_get(folder: Path) -> Callable[[], object]:
 def _opened() -> "Store":
     """The store with its file system made, as the plain side's is before the clock runs."""
     from east_core.store import Store
-    from east_core.store.remote import RemotePlace
+    from east_core.store.remote import RemoteBackend
 
     store = Store(f"s3://{BUCKET}/east")
-    assert isinstance(store.place, RemotePlace)
+    assert isinstance(store.place, RemoteBackend)
     assert store.place.transport.fs is not None
     return store
 
@@ -178,7 +178,7 @@ def _tidy(folder: Path, server: S3Server) -> None:
     (folder / "got").unlink(missing_ok=True)
 
 
-def _rows(measured: Measured, server: str) -> list[Row]:
+def _rows(measured: Measured, server: str) -> list[BenchmarkRow]:
     """Our rate over the plain one, repeat by repeat."""
     return [
         median_row(

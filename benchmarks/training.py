@@ -26,7 +26,7 @@ from torch.distributed import HashStore  # type: ignore[attr-defined]
 from transformers import AutoTokenizer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
-from benchmarks.pairs import Row, alternate, median_row, write_result
+from benchmarks.pairs import BenchmarkRow, alternate, median_row, write_result
 from east_core.engines.trl import rank as ours
 from east_core.engines.trl.job import RankJob, rank_job
 from east_core.testing.small_jobs import ONE_RANK, RECIPES, small_job, tiny_model
@@ -73,7 +73,7 @@ def measure(job: RankJob, is_weighted: bool) -> float:
     return clock.seconds
 
 
-def benchmark(loss: str, options: argparse.Namespace, work: Path) -> Row:
+def benchmark(loss: str, options: argparse.Namespace, work: Path) -> BenchmarkRow:
     """One loss's row."""
     sizes = {"hidden_size": options.hidden, "num_hidden_layers": options.layers}
     model = tiny_model(
@@ -115,7 +115,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the rows here")
     options = parser.parse_args()
     _alone(options.device)
-    rows: list[Row] = []
+    rows: list[BenchmarkRow] = []
     with tempfile.TemporaryDirectory() as folder:
         for loss in RECIPES:
             work = Path(folder) / loss

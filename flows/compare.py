@@ -11,7 +11,7 @@ from flows.self_training import self_training
 from tasks.aws_credentials import use_aws_block
 from tasks.context import run_for, store_for
 from tasks.engines import engines_for
-from tasks.studies import publish_comparison, share_start
+from tasks.studies import publish_comparison, share_first_stages
 
 
 @flow(name="compare", flow_run_name="{study.name}")
@@ -27,7 +27,7 @@ def compare(study: StudyConfig) -> ArtifactRecord:
         for config in study.runs():
             try:
                 with run_for(config):
-                    share_start(earlier)
+                    share_first_stages(earlier)
                     self_training(config)
             except EastError as error:
                 get_run_logger().error("%s: %s", config.name, error)

@@ -15,7 +15,7 @@ from flows.server.forms import RunForm
 from tasks.aws_credentials import use_aws_block
 from tasks.context import current_store, store_for
 from tasks.logging import quiet_known_errors
-from tasks.promotions import publish_history, tag_run, tell_decision, tell_rest
+from tasks.promotions import emit_decision, emit_too_few_questions, publish_history, tag_run
 from tasks.stages import plain_task
 
 quiet_known_errors()
@@ -55,7 +55,7 @@ def retrain(form: RetrainForm) -> State[None]:
         if arrivals is None:
             least = f"fewer than {form.least_questions} new questions"
             reason = f"{least} in {settings.questions.path}"
-            tell_rest(form.name, reason)
+            emit_too_few_questions(form.name, reason)
             return _ended("no new questions", reason)
         run = retraining.next_run(settings, store, form.name, arrivals)
         self_training(run)
@@ -94,5 +94,5 @@ def decide(
     )
     get_run_logger().info("%s: %s", run.name, entry.reason)
     publish_history(store, line)
-    tell_decision(line, entry, decision)
+    emit_decision(line, entry, decision)
     return entry

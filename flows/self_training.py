@@ -10,7 +10,7 @@ from tasks.aws_credentials import use_aws_block
 from tasks.context import current_run, run_for
 from tasks.engines import engines_for
 from tasks.logging import quiet_known_errors
-from tasks.reporting import Stopwatch, publish_report
+from tasks.reporting import Stopwatch, publish_round_report
 
 quiet_known_errors()
 
@@ -37,10 +37,10 @@ def self_training(config: RunConfig) -> None:
         with engines_for(config):
             watch = Stopwatch()
             score_checkpoint(run, 0)
-            publish_report(0, watch.lap())
+            publish_round_report(0, watch.round_time())
             for number in range(1, config.rounds + 1):
                 self_training_round(run.name, number)
-                publish_report(number, watch.lap())
+                publish_round_report(number, watch.round_time())
                 prune_checkpoints(run, number)
 
 

@@ -13,7 +13,7 @@ from east_core.engines.devices import require_means
 from east_core.protocols import Sampler, Trainer
 from east_core.weighting.weighing import ShardWeigher, weigh_shards
 from tasks.devices import device_slot, end_with_worker
-from tasks.progress import report_engine, report_sampling, report_training
+from tasks.progress import log_engine, show_sampling, show_training
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def engines_for(config: RunConfig) -> Iterator[Engines]:
     require_means(config.resources)
     from east_core.engines.trl.torchrun import TorchrunTrainer
 
-    trainer = TorchrunTrainer(on_step=report_training, on_log=report_engine)
+    trainer = TorchrunTrainer(on_step=show_training, on_log=log_engine)
     opened = (
         _local_engines(config.resources)
         if config.resources.ray is None
@@ -56,7 +56,7 @@ def engines_for(config: RunConfig) -> Iterator[Engines]:
 def _local_engines(resources: Resources) -> Iterator[tuple[Sampler, ShardWeigher]]:
     from east_core.engines.vllm.sampler import VllmSampler
 
-    with device_slot(), VllmSampler(resources, on_progress=report_sampling) as sampler:
+    with device_slot(), VllmSampler(resources, on_progress=show_sampling) as sampler:
         yield sampler, weigh_shards
 
 
@@ -69,7 +69,7 @@ def _cluster_engines(resources: Resources) -> Iterator[tuple[Sampler, ShardWeigh
     assert resources.ray is not None
     connect(resources.ray)
     end_with_worker()
-    with RaySampler(resources, on_progress=report_sampling) as sampler:
+    with RaySampler(resources, on_progress=show_sampling) as sampler:
         yield sampler, RayShardWeigher(resources, sampler)
 
 

@@ -15,7 +15,7 @@ from prefect.logging import get_run_logger
 
 from east_core.engines.trl.messages import TrainingStep
 from east_core.protocols import SamplingProgress
-from east_core.reports.text import told_facts
+from east_core.reports.text import labelled_facts
 from east_core.store import ArtifactRecord
 from tasks.context import current_run
 
@@ -47,35 +47,35 @@ def bar(share: float) -> str:
     return "━" * full + "─" * (BAR_WIDTH - full) + f" {share:4.0%}"
 
 
-def report_sampling(progress: SamplingProgress) -> None:
+def show_sampling(progress: SamplingProgress) -> None:
     """Tell how far sampling has come, with tokens a second."""
     if _throttle.is_due() or progress.questions == progress.total:
-        _tell(
+        _show_progress(
             progress.questions / max(1, progress.total),
             f"{progress.questions} of {progress.total} questions, "
             f"{progress.tokens_per_second:.0f} tokens/s",
         )
 
 
-def report_training(step: TrainingStep) -> None:
+def show_training(step: TrainingStep) -> None:
     """Tell how far training has come, with its loss."""
     if _throttle.is_due() or step.step == step.steps:
-        _tell(step.step / step.steps, str(step))
+        _show_progress(step.step / step.steps, str(step))
 
 
 _artifacts: dict[UUID, UUID] = {}  # by task run
 
 
-def _tell(share: float, text: str) -> None:
+def _show_progress(share: float, text: str) -> None:
     logger = get_run_logger()
     logger.info("%s %s", bar(share), text)
     try:
-        _show(100 * share, text)
+        _update_artifact(100 * share, text)
     except httpx.HTTPError as error:  # hours of work are not given up for a picture of them
         logger.warning("the progress artifact could not be renewed: %s", error)
 
 
-def _show(percent: float, text: str) -> None:
+def _update_artifact(percent: float, text: str) -> None:
     """Create the task run's progress artifact, or move it on."""
     context = TaskRunContext.get()
     if context is None:
@@ -91,7 +91,7 @@ def _show(percent: float, text: str) -> None:
     _artifacts[run] = created
 
 
-def report_engine(line: str) -> None:
+def log_engine(line: str) -> None:
     """Pass an engine's own log on, for those who look at debug messages."""
     get_run_logger().debug("%s", line)
 
@@ -106,8 +106,8 @@ def log_record(record: ArtifactRecord) -> ArtifactRecord:
 def summary(record: ArtifactRecord) -> str:
     """A record's numbers, estimates and switches on one line."""
     scalars = {name: fact for name, fact in record.facts.items() if _is_scalar(fact)}
-    told = (f"{label} {value}" for label, value in told_facts(scalars))
-    return ", ".join(told) or "recorded"
+    labels = (f"{label} {value}" for label, value in labelled_facts(scalars))
+    return ", ".join(labels) or "recorded"
 
 
 def _is_scalar(fact: object) -> bool:

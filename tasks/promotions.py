@@ -33,7 +33,7 @@ def publish_history(store: Store, line: str) -> None:
     create_table_artifact(key=f"{line}-champions", table=rows, description=f"Champions of {line}")
 
 
-def tell_decision(line: str, entry: Entry, decision: Decision | None = None) -> None:
+def emit_decision(line: str, entry: Entry, decision: Decision | None = None) -> None:
     """Emit what was decided, with the numbers of the comparison if there was one."""
     numbers: dict[str, float] = {}
     if decision is not None:
@@ -50,7 +50,7 @@ def tell_decision(line: str, entry: Entry, decision: Decision | None = None) -> 
     )
 
 
-def tell_rest(line: str, reason: str) -> None:
+def emit_too_few_questions(line: str, reason: str) -> None:
     """Emit that there was too little to train on this time."""
     emit_event(event=REST, resource=_resource(line), payload={"reason": reason})
 

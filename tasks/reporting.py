@@ -22,7 +22,7 @@ from east_core.runs import weights
 from east_core.runs.addresses import QUESTIONS_FILE
 from east_core.runs.predictions import read_predictions
 from east_core.runs.run import Run
-from east_core.runs.summary import Lap, RoundSummary, summarise
+from east_core.runs.summary import RoundSummary, RoundTime, summarise
 from east_core.store import ArtifactRecord
 from east_core.tables import read_table, read_tables
 from east_core.weighting.weighing import WeighedQuestion
@@ -39,19 +39,19 @@ class Stopwatch:
 
     began: float = field(default_factory=time.time)
 
-    def lap(self) -> Lap:
-        """The time since the last lap."""
-        lap = Lap(self.began, time.time())
-        self.began = lap.ended
-        return lap
+    def round_time(self) -> RoundTime:
+        """The time since the last round_time."""
+        round_time = RoundTime(self.began, time.time())
+        self.began = round_time.ended
+        return round_time
 
 
 @stage_task("report")
-def publish_report(number: int, lap: Lap) -> ArtifactRecord:
+def publish_round_report(number: int, round_time: RoundTime) -> ArtifactRecord:
     """Publish the round's curves, table, weights and solutions, and tell that it is complete."""
     run = current_run()
     config = run.config
-    record = round_report.report(run, number, lap)
+    record = round_report.publish(run, number, round_time)
     rounds = [past for past in summarise(run.store, run.name) if past.round <= number]
     pictures = sorted(run.store.fetch(record).glob("*.png"))
     link = f"{run.store.root}/{run.name}"
@@ -66,7 +66,7 @@ def publish_report(number: int, lap: Lap) -> ArtifactRecord:
     if number > 0:
         publish_page(config, "weights", f"Weights of round {number}", weights_page(run, number))
         publish_page(config, "solutions", f"After round {number}", solutions_page(run, number))
-    tell_round(config, rounds[-1])
+    emit_round_completed(config, rounds[-1])
     return record
 
 
@@ -86,7 +86,7 @@ def publish_page(config: RunConfig, key: str, title: str, page: str) -> None:
     )
 
 
-def tell_round(config: RunConfig, summary: RoundSummary) -> None:
+def emit_round_completed(config: RunConfig, summary: RoundSummary) -> None:
     """Emit `east.round.completed` with the round's numbers, for automations."""
     emit_event(
         event=ROUND_COMPLETED,
@@ -148,7 +148,7 @@ def weights_page(run: Run, number: int) -> str:
     ]
     drawn = figures.png(figures.weight_histograms(kept, f"{run.config.name}, round {number}"))
     facts = "\n".join(
-        f"| {label} | {value} |" for label, value in sorted(text.told_facts(record.facts))
+        f"| {label} | {value} |" for label, value in sorted(text.labelled_facts(record.facts))
     )
     return f"{image('weights', drawn)}\n\n| | |\n|---|---|\n{facts}\n"
 

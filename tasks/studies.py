@@ -18,13 +18,13 @@ from tasks.stages import plain_task, prepare
 
 
 @plain_task("share the start")
-def share_start(earlier: Sequence[RunConfig]) -> None:
+def share_first_stages(earlier: Sequence[RunConfig]) -> None:
     """Take over the first scores and samples that earlier runs of the study have drawn."""
     run = current_run()
     donors = [Run(config, run.store) for config in earlier]
     prompts.pin_date(run, donors)
     prepare.fn()
-    for record in study.share_start(run, donors):
+    for record in study.share_first_stages(run, donors):
         get_run_logger().info("%s is shared with an earlier run", record.address)
 
 

@@ -115,10 +115,10 @@ class Child:
         """The outcome of the next step, None where the child died of it, and its CPU seconds."""
         self.steps += 1
         try:
-            told = self._jobs.recv_bytes()
+            reply = self._jobs.recv_bytes()
         except (EOFError, ConnectionResetError):
             return None, self._seconds
-        return told[:1] == b"1", float(told[1:])
+        return reply[:1] == b"1", float(reply[1:])
 
     def kill(self) -> None:
         """End the child in the middle of a step."""

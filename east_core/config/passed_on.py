@@ -298,8 +298,8 @@ def _problem(
             return f"{setting}.{name} is not passed on: {ours[name]}"
         if known and name not in known:
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            cure = f"did you mean {close[0]}?" if close else "see the library's own manual"
-            return f"{setting}.{name} is no setting of {library}; {cure}"
+            advice = f"did you mean {close[0]}?" if close else "see the library's own manual"
+            return f"{setting}.{name} is no setting of {library}; {advice}"
     return None
 
 

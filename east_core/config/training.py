@@ -80,10 +80,10 @@ class TrainingRecipe(Frozen):
 
     def identity(self, exclude: frozenset[str] = frozenset()) -> dict[str, Any]:
         """As for every setting; options that only change speed are left out."""
-        told = super().identity(exclude)
-        if counting := trainer_identity(told.pop("trainer_options", {})):
-            told["trainer_options"] = counting
-        return told
+        settings = super().identity(exclude)
+        if counting := trainer_identity(settings.pop("trainer_options", {})):
+            settings["trainer_options"] = counting
+        return settings
 
     @property
     def answer_policy(self) -> AnswerPolicy:

@@ -1,7 +1,7 @@
 r"""Grade-school word problems of two to four steps, solved soundly or by a misconception.
 
 A problem is a start amount, some events that change it, and sometimes a closing comparison. Each
-kind of event knows the sound way to reckon it; the harder kinds also know one misconception, such
+kind of event knows the sound way to steps it; the harder kinds also know one misconception, such
 as reading "5 bags of 18" as 5+18. A text in which misconceptions are frequent teaches a model bad
 habits without spoiling its arithmetic, which is what self-training can mend.
 
@@ -124,11 +124,11 @@ def _single(operator: str) -> Reckoning:
 def _grouped(inner: str, outer: str) -> Reckoning:
     """Reckon an event by two steps: the groups' total first, then the amount with it."""
 
-    def reckon(amount: int, size: int, count: int) -> tuple[Step, ...]:
+    def steps(amount: int, size: int, count: int) -> tuple[Step, ...]:
         total = Step(count, inner, size)
         return (total, Step(amount, outer, total.result))
 
-    return reckon
+    return steps
 
 
 RULES: Final[dict[Kind, Rule]] = {

@@ -77,11 +77,11 @@ def memory_in_use(gpus: str) -> float:
     """
     ask = ["nvidia-smi", f"--id={gpus}", "--query-gpu=memory.used,memory.total"]
     try:
-        told = subprocess.run(
+        output = subprocess.run(
             [*ask, "--format=csv,noheader,nounits"],
             capture_output=True, check=True, text=True, timeout=_ASK_SECONDS,
         ).stdout  # fmt: skip
-        rows = [line.split(",") for line in told.splitlines()]
+        rows = [line.split(",") for line in output.splitlines()]
         return max(float(used) / float(total) for used, total in rows)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise EngineError(f"nvidia-smi does not tell the memory of GPU {gpus}: {error}") from error

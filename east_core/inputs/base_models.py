@@ -96,10 +96,10 @@ def safetensors_problem(path: Path) -> str | None:
     try:
         tensors = json.loads(raw)
         ends = [t["data_offsets"][1] for name, t in tensors.items() if name != "__metadata__"]
-        told = 8 + length + max(ends, default=0)
+        entry = 8 + length + max(ends, default=0)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         return "has no safetensors header"
-    return None if told == size else f"has {size} bytes where its header says {told}"
+    return None if entry == size else f"has {size} bytes where its header says {entry}"
 
 
 def _download(url: str, cache: Path) -> Path:
@@ -113,16 +113,16 @@ def _download(url: str, cache: Path) -> Path:
         filesystem, root = fsspec.core.url_to_fs(url)
         listed = filesystem.ls(root, detail=True)
         files = {
-            name: _told(filesystem, entry)
+            name: _with_details(filesystem, entry)
             for entry in listed
             if entry["type"] == "file" and _is_wanted(name := Path(entry["name"]).name)
         }
-        identity = {name: _identity(told) for name, told in files.items()}
+        identity = {name: _identity(entry) for name, entry in files.items()}
         target = cache / "models" / _digest([url, identity])
         target.mkdir(parents=True, exist_ok=True)
-        for name, told in files.items():
-            if not (identity[name] and _is_there(target / name, told["size"])):
-                _get(filesystem, str(told["name"]), target / name)
+        for name, entry in files.items():
+            if not (identity[name] and _is_there(target / name, entry["size"])):
+                _get(filesystem, str(entry["name"]), target / name)
     except Exception as error:  # each filesystem has its own kinds
         reason = " ".join(redact(str(error)).split()) or type(error).__name__
         raise DataError(
@@ -139,18 +139,18 @@ _MARKS = (
 )  # fmt: skip
 
 
-def _told(filesystem: Any, entry: Mapping[str, Any]) -> Mapping[str, Any]:
+def _with_details(filesystem: Any, entry: Mapping[str, Any]) -> Mapping[str, Any]:
     """What is known of a listed file; asked for where the listing tells names alone (http)."""
     if entry.get("size") is not None and _identity(entry):
         return entry
-    told: Mapping[str, Any] = filesystem.info(entry["name"])
-    return {**entry, **told}
+    details: Mapping[str, Any] = filesystem.info(entry["name"])
+    return {**entry, **details}
 
 
-def _identity(told: Mapping[str, Any]) -> list[str]:
+def _identity(entry: Mapping[str, Any]) -> list[str]:
     """Size and marks of a file; empty where nothing but the size is known."""
-    marks = [f"{mark}={told[mark]}" for mark in _MARKS if told.get(mark) not in (None, "")]
-    return [f"size={told['size']}", *marks] if marks else []
+    marks = [f"{mark}={entry[mark]}" for mark in _MARKS if entry.get(mark) not in (None, "")]
+    return [f"size={entry['size']}", *marks] if marks else []
 
 
 def _is_wanted(name: str) -> bool:

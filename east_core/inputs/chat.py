@@ -170,8 +170,10 @@ def _probe_prompt(
     try:
         return prompt_text(tokenizer, system_prompt=system_prompt, question=_ASKED, form=form)
     except Exception as error:  # templates are programs: they raise what they like
-        cure = "; check model.chat_template and model.chat_template_kwargs"
+        advice = "; check model.chat_template and model.chat_template_kwargs"
         if system_prompt and form.system_prompt_in == "system":
-            cure = '; set model.system_prompt_in to "user", or sampling.system_prompt to none'
+            advice = '; set model.system_prompt_in to "user", or sampling.system_prompt to none'
         reason = " ".join(str(error).split())
-        raise DataError(f"{where}: the chat template refuses our prompt: {reason}{cure}") from error
+        raise DataError(
+            f"{where}: the chat template refuses our prompt: {reason}{advice}"
+        ) from error

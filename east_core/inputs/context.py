@@ -33,23 +33,23 @@ class ContextNeed:
 
     @property
     def line(self) -> str:
-        """What is told of it."""
-        told = (
+        """What is config of it."""
+        config = (
             f"the longest of {self.prompts} prompts has {self.longest_prompt} tokens; with "
             f"{self.completion} for an answer, the engine keeps {self.limit}"
         )
         if not self.cut:
-            return told
+            return config
         empty = f", and {self.empty} for none" if self.empty else ""
-        return f"{told}; {self.cut} prompts leave no room for a full answer{empty}"
+        return f"{config}; {self.cut} prompts leave no room for a full answer{empty}"
 
 
 def own_context(folder: Path) -> int | None:
     """The longest sequence of a model in tokens, by its config.json; None where it tells none."""
     config = folder / "config.json"
-    told = json.loads(config.read_text("utf-8")) if config.is_file() else {}
-    told = told.get("text_config") or told
-    return next((int(told[name]) for name in _NAMES if told.get(name)), None)
+    config = json.loads(config.read_text("utf-8")) if config.is_file() else {}
+    config = config.get("text_config") or config
+    return next((int(config[name]) for name in _NAMES if config.get(name)), None)
 
 
 def context_needed(

@@ -98,8 +98,8 @@ def _recommended(folder: Path) -> dict[str, float]:
     """How the makers sample, by their generation_config.json, where it is not plainly."""
     if not (folder / "generation_config.json").is_file():
         return {}
-    told = GenerationConfig.from_pretrained(folder)
-    values = {name: getattr(told, name, None) for name in SAMPLING_DEFAULTS}
+    recommended = GenerationConfig.from_pretrained(folder)
+    values = {name: getattr(recommended, name, None) for name in SAMPLING_DEFAULTS}
     return {
         name: value
         for name, value in values.items()

@@ -23,8 +23,8 @@ def stop_ids(folder: Path, tokenizer: ChatTokenizer) -> frozenset[int]:
     config.json's count where there is no generation_config.json, as for every engine.
     """
     named = _eos_of(folder / "generation_config.json")
-    told = _eos_of(folder / "config.json") if named is None else named
-    listed = told if isinstance(told, list) else [told]
+    eos = _eos_of(folder / "config.json") if named is None else named
+    listed = eos if isinstance(eos, list) else [eos]
     return frozenset(each for each in [*listed, tokenizer.eos_token_id] if isinstance(each, int))
 
 

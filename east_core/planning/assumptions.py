@@ -74,10 +74,10 @@ class Assumptions:
     sampling_rate: float | None = None
     training_rate: float | None = None
 
-    def told(self, device: Device) -> Iterator[tuple[str, str]]:
+    def describe(self, device: Device) -> Iterator[tuple[str, str]]:
         """What was assumed, and where it comes from."""
         if device == "cuda":
-            yield from self._told_of_gpus()
+            yield from self._describe_gpus()
         yield f"{human(self.rank_baseline, 'bytes')} of host memory a rank", "measured on CPU"
         yield (
             f"{self.allocator_slack:.0%} lost to the allocator",
@@ -89,7 +89,7 @@ class Assumptions:
         starts = f"{self.engine_start:g} s to start engines, {self.training_start:g} s for training"
         yield starts, "assumed"
 
-    def _told_of_gpus(self) -> Iterator[tuple[str, str]]:
+    def _describe_gpus(self) -> Iterator[tuple[str, str]]:
         gpu = self.gpu
         speed = f"{gpu.bandwidth / 1e12:g} TB/s, {gpu.flops / 1e12:,.0f} TFLOP/s dense bf16"
         yield f"{gpu.name}: {gpu.memory / 1e9:,.0f} GB, {speed}", "NVIDIA's data sheet"

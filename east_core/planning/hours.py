@@ -36,20 +36,20 @@ def _stages(basis: Basis, sampling: float, training: float) -> Iterator[Estimate
     """Seconds of a round's stages at those rates."""
     assumed, engines = basis.assumed, basis.config.resources.engines
 
-    def told(name: str, seconds: float, formula: str) -> Estimate:
+    def estimate(name: str, seconds: float, formula: str) -> Estimate:
         return Estimate("a round", name, seconds, "seconds", formula)
 
     rate, each = sampling * engines, f"({engines} x {sampling:,.0f} tokens/s)"
-    yield told("sampling", basis.sampled_tokens / rate, f"sampled / {each}")
+    yield estimate("sampling", basis.sampled_tokens / rate, f"sampled / {each}")
     weigh = basis.completions / assumed.grading_rate
-    yield told("weighing", weigh, f"completions / {assumed.grading_rate:,.0f} a second")
+    yield estimate("weighing", weigh, f"completions / {assumed.grading_rate:,.0f} a second")
     host = _offloaded_seconds(basis)
     train = basis.trained_tokens / training + host + assumed.training_start
     formula = f"trained / {training:,.0f} tokens/s + {host:,.0f} s of offloaded steps + start"
-    yield told("training", train, formula)
-    yield told("scoring", basis.scored_tokens / rate, f"scored / {each}")
+    yield estimate("training", train, formula)
+    yield estimate("scoring", basis.scored_tokens / rate, f"scored / {each}")
     publish = sum(one.value for one in stored(basis)) / assumed.store_rate
-    yield told("publishing", publish, f"stored / {assumed.store_rate / 1e6:,.0f} MB/s")
+    yield estimate("publishing", publish, f"stored / {assumed.store_rate / 1e6:,.0f} MB/s")
 
 
 def sampling_rate(basis: Basis) -> float | None:

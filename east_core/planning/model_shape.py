@@ -92,7 +92,7 @@ def shape_of_size(parameters: float, hidden: int, layers: int) -> ModelShape:
             f"--params {parameters:.3g} are too few for --hidden {hidden} and --layers {layers} "
             f"with a vocabulary of {VOCABULARY:,}; check the three"
         )
-    told = {
+    config = {
         "hidden_size": hidden,
         "num_hidden_layers": layers,
         "num_attention_heads": heads,
@@ -101,24 +101,24 @@ def shape_of_size(parameters: float, hidden: int, layers: int) -> ModelShape:
         "intermediate_size": intermediate,
         "vocab_size": VOCABULARY,
     }
-    return replace(_parsed(told), parameters=round(parameters))
+    return replace(_parsed(config), parameters=round(parameters))
 
 
-def parse_shape(told: Mapping[str, Any], name: str) -> ModelShape:
+def parse_shape(config: Mapping[str, Any], name: str) -> ModelShape:
     """The shape in a config.json of Transformers; `name` names the model in errors."""
-    outer = told.get("model_type")
-    told = told.get("text_config", told)
-    kind = told.get("model_type", outer)
-    told = {**_DEFAULTS.get(str(kind), {}), **told, "model_type": kind}
-    if told["model_type"] == "gpt2":
-        return _gpt2(told)
-    if any(told.get(key) for key in _EXPERTS) and kind not in _COVERED_EXPERTS:
+    outer = config.get("model_type")
+    config = config.get("text_config", config)
+    kind = config.get("model_type", outer)
+    config = {**_DEFAULTS.get(str(kind), {}), **config, "model_type": kind}
+    if config["model_type"] == "gpt2":
+        return _gpt2(config)
+    if any(config.get(key) for key in _EXPERTS) and kind not in _COVERED_EXPERTS:
         raise ConfigError(
             f"model {name} is a mixture of experts, which the formulas do not cover; plan with a "
             "dense model of its size: --params, --hidden and --layers"
         )
     try:
-        return _parsed(told)
+        return _parsed(config)
     except KeyError as missing:
         raise DataError(
             f"model {name}: its {CONFIG} has no {missing.args[0]}; give --params, --hidden and "
@@ -126,16 +126,16 @@ def parse_shape(told: Mapping[str, Any], name: str) -> ModelShape:
         ) from None
 
 
-def _parsed(told: Mapping[str, Any]) -> ModelShape:
-    hidden, layers = told["hidden_size"], told["num_hidden_layers"]
-    heads = told["num_attention_heads"]
-    kv_heads = told.get("num_key_value_heads") or heads
-    head_size = told.get("head_dim") or hidden // heads
-    intermediate, vocabulary = told["intermediate_size"], told["vocab_size"]
-    tied = bool(told.get("tie_word_embeddings", False))
+def _parsed(config: Mapping[str, Any]) -> ModelShape:
+    hidden, layers = config["hidden_size"], config["num_hidden_layers"]
+    heads = config["num_attention_heads"]
+    kv_heads = config.get("num_key_value_heads") or heads
+    head_size = config.get("head_dim") or hidden // heads
+    intermediate, vocabulary = config["intermediate_size"], config["vocab_size"]
+    tied = bool(config.get("tie_word_embeddings", False))
     attention = 2 * hidden * head_size * (heads + kv_heads)
-    layer = attention + _small(told, hidden, heads * head_size, kv_heads * head_size)
-    layer += _feed_forward(told, hidden, intermediate) + _norms(told) * hidden
+    layer = attention + _small(config, hidden, heads * head_size, kv_heads * head_size)
+    layer += _feed_forward(config, hidden, intermediate) + _norms(config) * hidden
     tables = vocabulary * hidden * (1 if tied else 2)
     return ModelShape(
         hidden=hidden,
@@ -145,46 +145,46 @@ def _parsed(told: Mapping[str, Any]) -> ModelShape:
         kv_heads=kv_heads,
         head_size=head_size,
         vocabulary=vocabulary,
-        context=told.get("max_position_embeddings", CONTEXT),
+        context=config.get("max_position_embeddings", CONTEXT),
         tied=tied,
         parameters=tables + layers * layer + hidden,
     )
 
 
-def _feed_forward(told: Mapping[str, Any], hidden: int, intermediate: int) -> int:
+def _feed_forward(config: Mapping[str, Any], hidden: int, intermediate: int) -> int:
     """Parameters of a layer's gated feed-forward block, or of all its experts and their router."""
-    experts = next((int(told[key]) for key in _EXPERTS if told.get(key)), 0)
+    experts = next((int(config[key]) for key in _EXPERTS if config.get(key)), 0)
     if not experts:
         return 3 * hidden * intermediate
-    width = told.get("moe_intermediate_size") or intermediate
-    biases = 2 * width + hidden + 1 if told["model_type"] == "gpt_oss" else 0
+    width = config.get("moe_intermediate_size") or intermediate
+    biases = 2 * width + hidden + 1 if config["model_type"] == "gpt_oss" else 0
     return experts * (3 * hidden * width + hidden + biases)
 
 
-def _norms(told: Mapping[str, Any]) -> int:
+def _norms(config: Mapping[str, Any]) -> int:
     """Norms of the model's width in a layer: Gemma 2 and 3 have them before and behind blocks."""
-    return 4 if told.get("model_type") in ("gemma2", "gemma3", "gemma3_text") else 2
+    return 4 if config.get("model_type") in ("gemma2", "gemma3", "gemma3_text") else 2
 
 
-def _small(told: Mapping[str, Any], hidden: int, query_width: int, kv_width: int) -> int:
+def _small(config: Mapping[str, Any], hidden: int, query_width: int, kv_width: int) -> int:
     """Small vectors of an attention block: biases, norms of queries and keys, gpt-oss's sinks."""
-    kind, head = told.get("model_type"), int(told.get("head_dim") or HEAD_SIZE)
+    kind, head = config.get("model_type"), int(config.get("head_dim") or HEAD_SIZE)
     if kind == "gpt_oss":
         return query_width + 2 * kv_width + hidden + query_width // head
-    if kind == "qwen2" or told.get("attention_bias"):
+    if kind == "qwen2" or config.get("attention_bias"):
         return query_width + 2 * kv_width
     if kind in ("qwen3", "qwen3_moe", "gemma3", "gemma3_text"):
         return 2 * head
     return query_width + kv_width if kind == "olmo2" else 0
 
 
-def _gpt2(told: Mapping[str, Any]) -> ModelShape:
+def _gpt2(config: Mapping[str, Any]) -> ModelShape:
     """GPT-2: learned positions, biases everywhere, a feed-forward block without a gate."""
-    hidden, layers, heads = told["n_embd"], told["n_layer"], told["n_head"]
-    inner, context = told.get("n_inner") or 4 * hidden, told.get("n_positions", 1024)
+    hidden, layers, heads = config["n_embd"], config["n_layer"], config["n_head"]
+    inner, context = config.get("n_inner") or 4 * hidden, config.get("n_positions", 1024)
     attention = 4 * hidden * hidden + 4 * hidden
     layer = attention + 2 * hidden * inner + inner + hidden + 4 * hidden
-    tables = (told["vocab_size"] + context) * hidden
+    tables = (config["vocab_size"] + context) * hidden
     return ModelShape(
         hidden=hidden,
         layers=layers,
@@ -192,7 +192,7 @@ def _gpt2(told: Mapping[str, Any]) -> ModelShape:
         heads=heads,
         kv_heads=heads,
         head_size=hidden // heads,
-        vocabulary=told["vocab_size"],
+        vocabulary=config["vocab_size"],
         context=context,
         tied=True,
         parameters=tables + layers * layer + 2 * hidden,
@@ -202,14 +202,14 @@ def _gpt2(told: Mapping[str, Any]) -> ModelShape:
 def _read_config(model: ModelConfig) -> dict[str, Any]:
     try:
         text = _config_text(model)
-        told: dict[str, Any] = json.loads(text)
+        config: dict[str, Any] = json.loads(text)
     except Exception as error:  # no network, no such repository, each filesystem's own ...
         reason = str(error).strip().splitlines()[0]
         raise DataError(
             f"model {model.name}: its {CONFIG} can't be read ({reason}); check model.name, or give "
             "--params, --hidden and --layers"
         ) from error
-    return told
+    return config
 
 
 def _config_text(model: ModelConfig) -> str:

@@ -32,10 +32,10 @@ def make_plan(basis: Basis) -> Plan:
     """Every estimate of a run."""
     parts = (rank_memory, engine_memory, tokens, storage, hours)
     estimates = tuple(estimate for part in parts for estimate in part(basis))
-    return Plan(estimates, tuple(_misfits(basis, Plan(estimates, ()))))
+    return Plan(estimates, tuple(_problems(basis, Plan(estimates, ()))))
 
 
-def _misfits(basis: Basis, plan: Plan) -> Iterator[str]:
+def _problems(basis: Basis, plan: Plan) -> Iterator[str]:
     """What does not fit on the GPU, each with what to change."""
     if basis.device == "cpu":
         return

@@ -109,13 +109,13 @@ def _activations(basis: Basis) -> Estimate:
     resources, s = basis.config.resources, basis.shape
     tokens = resources.micro_batch_size * basis.sequences * _longest(basis)
     layer = _layer_bytes(basis)
-    told = f"{resources.micro_batch_size} x {basis.sequences} x {_longest(basis)} tokens"
+    batch = f"{resources.micro_batch_size} x {basis.sequences} x {_longest(basis)} tokens"
     each = f"{layer:,.0f} B a token and layer"
     if resources.gradient_checkpointing:
         kept = s.layers * tokens * s.hidden * _compute_bytes(basis) + tokens * layer
-        formula = f"{told} x ({s.layers} layers' inputs + one layer of {each})"
+        formula = f"{batch} x ({s.layers} layers' inputs + one layer of {each})"
     else:
-        kept, formula = s.layers * (tokens * layer), f"{told} x {s.layers} layers x {each}"
+        kept, formula = s.layers * (tokens * layer), f"{batch} x {s.layers} layers x {each}"
     return _of_rank("activations", kept, formula)
 
 

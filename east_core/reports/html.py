@@ -34,7 +34,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
-class ScoreRow:
+class CheckpointScores:
     """One checkpoint's scores on a benchmark, and how they differ from the base model's."""
 
     round: int
@@ -52,25 +52,25 @@ class Solution:
 
 
 @dataclass(frozen=True)
-class BenchmarkReport:
+class BenchmarkSection:
     """A benchmark's scores by round, and solutions before and after, by what became of them."""
 
     name: str
-    rows: Sequence[ScoreRow]
+    rows: Sequence[CheckpointScores]
     solutions: Mapping[str, Sequence[Solution]]
 
     @property
-    def base(self) -> ScoreRow:
+    def base(self) -> CheckpointScores:
         """The first checkpoint that was scored."""
         return self.rows[0]
 
     @property
-    def last(self) -> ScoreRow:
+    def last(self) -> CheckpointScores:
         """The last checkpoint that was scored."""
         return self.rows[-1]
 
 
-def write_report(store: Store, run_name: str) -> str:
+def write_report_page(store: Store, run_name: str) -> str:
     """Write {run}/report.html into the store, replacing an older one; return its path or URL.
 
     Raises DataError where there is no such run.
@@ -153,7 +153,7 @@ def _names(rounds: Sequence[RoundSummary]) -> list[str]:
 
 def _benchmark(
     store: Store, run_name: str, name: str, rounds: Sequence[RoundSummary]
-) -> BenchmarkReport:
+) -> BenchmarkSection:
     at = RunAddresses(run_name)
     records = {
         summary.round: store.require(at.scores(summary.round, name))
@@ -163,7 +163,7 @@ def _benchmark(
     base, last = min(records), max(records)
     before = read_predictions(store, records[base])
     rows = [
-        ScoreRow(
+        CheckpointScores(
             round=number,
             scores=scores_from_facts(record.facts),
             against_base=None
@@ -174,7 +174,7 @@ def _benchmark(
     ]
     questions = store.fetch(store.require(at.benchmark(name))) / QUESTIONS_FILE
     after = read_predictions(store, records[last]) if last > base else []
-    return BenchmarkReport(
+    return BenchmarkSection(
         name, rows, choose_solutions(read_table(questions, Question), before, after)
     )
 

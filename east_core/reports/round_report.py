@@ -9,7 +9,7 @@ from east_core.reports.entropy_figure import draw_entropy_figure
 from east_core.runs import addresses
 from east_core.runs.addresses import OVERHEAD_LOG, QUESTIONS_PICTURE
 from east_core.runs.run import Run
-from east_core.runs.summary import Lap, overhead_seconds, summarise, training_losses
+from east_core.runs.summary import RoundTime, overhead_seconds, summarise, training_losses
 from east_core.runs.weights import weight_files
 from east_core.store import (
     ArtifactRecord,
@@ -21,16 +21,16 @@ from east_core.tables import read_tables
 from east_core.weighting.weighing import WeighedQuestion
 
 
-def report(run: Run, number: int, lap: Lap | None = None) -> ArtifactRecord:
+def publish(run: Run, number: int, round_time: RoundTime | None = None) -> ArtifactRecord:
     """Draw the curves up to round `number`, and the round's questions (EAST, Figure 5).
 
-    `lap` is the time that the round took so far; the report's log tells the overhead in it.
+    `round_time` is the time that the round took so far; the report's log holds the overhead in it.
     """
     name = run.config.name
 
     def build(folder: Path) -> None:
-        if lap is not None:
-            seconds = overhead_seconds(run.store.records(name), lap)
+        if round_time is not None:
+            seconds = overhead_seconds(run.store.records(name), round_time)
             (folder / LOGS).mkdir()
             (folder / OVERHEAD_LOG).write_text(json.dumps({"seconds": seconds}))
         rounds = [past for past in summarise(run.store, name) if past.round <= number]
@@ -48,13 +48,13 @@ def report(run: Run, number: int, lap: Lap | None = None) -> ArtifactRecord:
     stage = Stage(
         run.at.report(number),
         addresses.REPORT,
-        inputs=_reported(run, number),
+        inputs=_drawn_from(run, number),
         revision=3,
     )
     return materialize(run.store, stage, build)
 
 
-def _reported(run: Run, number: int) -> dict[str, ArtifactRecord]:
+def _drawn_from(run: Run, number: int) -> dict[str, ArtifactRecord]:
     """What the curves up to round `number` are drawn from."""
     given = [
         run.at.scores(past, benchmark)

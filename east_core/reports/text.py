@@ -27,20 +27,20 @@ LABELS = {
 FOR_PROGRAMS = frozenset({"entropy_histogram", "histogram_bin_bits"})
 
 
-def told_facts(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def labelled_facts(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What a record states, as label and text; an estimate by its value, lists left out."""
     for name, fact in facts.items():
         value = fact["value"] if isinstance(fact, Mapping) and "value" in fact else fact
         if name not in FOR_PROGRAMS and not isinstance(value, list | tuple):
-            yield LABELS.get(name, name.replace("_", " ")), _told(value)
+            yield LABELS.get(name, name.replace("_", " ")), _written(value)
 
 
-def _told(value: object) -> str:
+def _written(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
         inner = sorted(value.items(), key=lambda item: _percentile(item[0]))
-        return ", ".join(f"{name.replace('_', ' ')} {_told(part)}" for name, part in inner)
+        return ", ".join(f"{name.replace('_', ' ')} {_written(part)}" for name, part in inner)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

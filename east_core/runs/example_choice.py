@@ -61,7 +61,7 @@ class ExampleStatistics:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sides:
+class _Choices:
     """A question's eligible completions, as sampled: correct ones, and one wrong cluster's."""
 
     correct: list[Completion]
@@ -75,7 +75,7 @@ def survey_examples(
     counts = {"questions": 0, "examples": 0, "without_correct": 0, "without_wrong": 0}
     weights: list[float] = []
     for sampled, weighed in _kept(pairs):
-        sides = _sides(sampled, weighed, recipe)
+        sides = _choices(sampled, weighed, recipe)
         chosen = [
             example.weight for example in _examples(sampled, weighed, recipe, seed, round_number)
         ]
@@ -115,7 +115,7 @@ def _examples(
     draw = random.Random(  # noqa: S311 - a reproducible draw, not a secret
         derive_seed(seed, "examples", round_number, sampled.question.id)
     )
-    sides = _sides(sampled, weighed, recipe)
+    sides = _choices(sampled, weighed, recipe)
     match recipe:
         case SftRecipe():
             return _sft_examples(sampled, weighed, sides, recipe, draw)
@@ -128,7 +128,7 @@ def _examples(
 def _sft_examples(
     sampled: SampledQuestion,
     weighed: WeighedQuestion,
-    sides: _Sides,
+    sides: _Choices,
     recipe: SftRecipe,
     draw: random.Random,
 ) -> list[Example]:
@@ -146,7 +146,7 @@ def _sft_examples(
 
 
 def _preference_pairs(
-    sampled: SampledQuestion, weight: float, sides: _Sides, draw: random.Random
+    sampled: SampledQuestion, weight: float, sides: _Choices, draw: random.Random
 ) -> list[Example]:
     if not sides.correct or not sides.wrong:
         return []
@@ -167,7 +167,7 @@ def _preference_pairs(
 
 
 def _labelled_examples(
-    sampled: SampledQuestion, weight: float, sides: _Sides, draw: random.Random
+    sampled: SampledQuestion, weight: float, sides: _Choices, draw: random.Random
 ) -> list[Example]:
     question = sampled.question
     drawn = [
@@ -201,11 +201,11 @@ def _draw_distinct(
     return list(itertools.islice(distinct.values(), count))
 
 
-def _sides(sampled: SampledQuestion, weighed: WeighedQuestion, recipe: Recipe) -> _Sides:
+def _choices(sampled: SampledQuestion, weighed: WeighedQuestion, recipe: Recipe) -> _Choices:
     correct = _correct(sampled, weighed)
     if recipe.targets == "boxed":
         correct = [each for each in correct if BOXED in each.text]
-    return _Sides(correct, wrong=_rejected(sampled, weighed))
+    return _Choices(correct, wrong=_rejected(sampled, weighed))
 
 
 def _correct(sampled: SampledQuestion, weighed: WeighedQuestion) -> list[Completion]:

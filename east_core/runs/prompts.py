@@ -26,8 +26,8 @@ def pin_date(run: Run, donors: Sequence[Run] = ()) -> ArtifactRecord | None:
     folder = base_model.locate_model(config, run.store.cache)
     if not asks_for_date(template_of(folder, config.chat_template)):
         return None
-    told = (each.store.record(each.at.template_date) for each in (run, *donors))
-    pinned = next((str(record.facts["date"]) for record in told if record), None)
+    known = (each.store.record(each.at.template_date) for each in (run, *donors))
+    pinned = next((str(record.facts["date"]) for record in known if record), None)
     date = config.template_date or pinned or today().isoformat()
     stage = Stage(run.at.template_date, addresses.TEMPLATE_DATE, recipe={"date": date})
     return materialize(run.store, stage, lambda _: {"date": date})
@@ -60,9 +60,9 @@ def needed_context(run: Run) -> int | None:
     """
     sets = [run.at.questions, *(run.at.benchmark(name) for name in run.config.benchmarks)]
     records = [run.store.record(each) for each in sets]
-    told = [record.facts.get("longest_bytes") for record in records if record]
-    longest = [each for each in told if isinstance(each, int)]
-    return None if len(longest) < len(told) else room_for(run, max(longest, default=0))
+    known = [record.facts.get("longest_bytes") for record in records if record]
+    longest = [each for each in known if isinstance(each, int)]
+    return None if len(longest) < len(known) else room_for(run, max(longest, default=0))
 
 
 def room_for(run: Run, longest_question: int) -> int:

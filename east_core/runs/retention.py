@@ -72,7 +72,7 @@ def prune(store: Store, steps: Iterable[PruneStep], at: datetime | None = None) 
             # the mark comes first: a kill in between leaves a pruned artifact, not a damaged one
             mark = json.dumps({"pruned_at": when}).encode()
             store.write(f"{record.address}/{PRUNED_NAME}", mark)
-            store.place.delete([record.path_of(name) for name in _heavy(record)])
+            store.place.delete([record.path_of(name) for name in _weight_files(record)])
             freed += step.size
     return freed
 
@@ -88,7 +88,7 @@ def _is_gone(store: Store, record: ArtifactRecord) -> bool:
     """Whether nothing is left to prune; a prune that was killed is finished by the next one."""
     left = store.place.sizes(record.address)
     return f"{record.address}/{PRUNED_NAME}" in left and not any(
-        record.path_of(name) in left for name in _heavy(record)
+        record.path_of(name) in left for name in _weight_files(record)
     )
 
 
@@ -126,11 +126,11 @@ def _best_round(store: Store, run: str, addresses: list[str]) -> int | None:
     return max(means, key=lambda number: (means[number], -number), default=None)
 
 
-def _heavy(record: ArtifactRecord) -> list[str]:
+def _weight_files(record: ArtifactRecord) -> list[str]:
     """The files that pruning deletes: all but the logs."""
     return [file.path for file in record.files if not file.path.startswith(LOGS)]
 
 
 def _weight(record: ArtifactRecord) -> int:
-    heavy = set(_heavy(record))
+    heavy = set(_weight_files(record))
     return sum(file.size for file in record.files if file.path in heavy)

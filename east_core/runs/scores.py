@@ -109,8 +109,8 @@ def scoring_stage(run: Run, number: int, benchmark: str) -> Stage:
 
 def _used(settings: GenerationSettings, *names: str) -> dict[str, Any]:
     """Those of the settings that are used: a recipe without them stays what it was."""
-    told = settings.identity()
-    return {name: told[name] for name in names if name in told}
+    identity = settings.identity()
+    return {name: identity[name] for name in names if name in identity}
 
 
 def _scoring_settings(

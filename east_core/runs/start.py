@@ -84,8 +84,8 @@ def _freeze(run: Run, address: str, config: DatasetConfig) -> ArtifactRecord:
                 yield question
 
         count = write_table(folder / addresses.QUESTIONS_FILE, Question, seen())
-        told = {"questions": count, "without_gold_answer": rows.without}
-        return {**told, "longest_bytes": longest}
+        facts = {"questions": count, "without_gold_answer": rows.without}
+        return {**facts, "longest_bytes": longest}
 
     recipe = config.model_dump(mode="json", exclude={"path"})
     stage = Stage(address, addresses.QUESTIONS, recipe=recipe)
@@ -101,7 +101,7 @@ def register_base_model(run: Run) -> ArtifactRecord:
 
     def build(folder: Path) -> None:
         (folder / addresses.MODEL_FILES).write_text(json.dumps(files, indent=2))
-        # where the model was found is told, but a model is what its files are
+        # where the model was found is facts, but a model is what its files are
         (folder / LOGS).mkdir()
         (folder / addresses.MODEL_SOURCE).write_text(config.model_dump_json(indent=2))
 

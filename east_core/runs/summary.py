@@ -23,7 +23,7 @@ from east_core.store import ArtifactRecord, Store
 
 
 @dataclass(frozen=True)
-class Lap:
+class RoundTime:
     """From when to when a process worked on a round, in seconds since 1970."""
 
     began: float
@@ -73,14 +73,14 @@ class RoundSummary:
             return self.nothing_kept
         if self.truncated_share is None or self.no_answer_share is None:
             return None
-        told = f"{self.truncated_share:.1%} truncated, {self.no_answer_share:.1%} without an answer"
+        text = f"{self.truncated_share:.1%} truncated, {self.no_answer_share:.1%} without an answer"
         if self.undecided:
-            told = f"{self.undecided} comparisons of answers undecided, {told}"
+            text = f"{self.undecided} comparisons of answers undecided, {text}"
         if not self.unboxed_share:
-            return told
+            return text
         right = self.unboxed_correct_share or 0.0
         return (
-            f"{told} that counts ({self.unboxed_share:.1%} an answer but no box, {right:.1%} right)"
+            f"{text} that counts ({self.unboxed_share:.1%} an answer but no box, {right:.1%} right)"
         )
 
 
@@ -96,13 +96,13 @@ def summarise(store: Store, run_name: str) -> list[RoundSummary]:
     ]
 
 
-def overhead_seconds(records: Iterable[ArtifactRecord], lap: Lap) -> float:
-    """The part of a lap in which none of a run's artifacts was being built.
+def overhead_seconds(records: Iterable[ArtifactRecord], round_time: RoundTime) -> float:
+    """The part of a round_time in which none of a run's artifacts was being built.
 
     Prefect, records, hashing and publishing: what the run costs besides its stages' own work.
     """
-    built = (r.seconds for r in records if lap.began <= _finished_at(r) <= lap.ended)
-    return round(lap.ended - lap.began - sum(built), 3)
+    built = (r.seconds for r in records if round_time.began <= _finished_at(r) <= round_time.ended)
+    return round(round_time.ended - round_time.began - sum(built), 3)
 
 
 def _finished_at(record: ArtifactRecord) -> float:

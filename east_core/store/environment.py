@@ -11,13 +11,13 @@ def number(name: str, default: float) -> float:
 
     Raises StoreError, one line, where it says anything else.
     """
-    told = os.environ.get(name)
-    if not told:
+    text = os.environ.get(name)
+    if not text:
         return default
     try:
-        value = float(told)
+        value = float(text)
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf:
-        raise StoreError(f"{name} is {told!r}; set a number of at least 0 (default: {default:g})")
+        raise StoreError(f"{name} is {text!r}; set a number of at least 0 (default: {default:g})")
     return value

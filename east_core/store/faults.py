@@ -95,7 +95,7 @@ def _error_code(error: BaseException) -> str:
 def raise_if_bucket_gone(error: Exception) -> None:
     """A missing bucket is no absent file: taking it for one would rebuild everything."""
     if _error_code(error) in ("NoSuchBucket", "ContainerNotFound"):
-        raise bucket_gone(told(error)) from error
+        raise bucket_gone(one_line(error)) from error
 
 
 def bucket_gone(why: str) -> StoreError:
@@ -106,14 +106,14 @@ def bucket_gone(why: str) -> StoreError:
     )
 
 
-def told(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """An error's type and text, on one line and of bounded length."""
     code = _error_code(error)
     text = " ".join(f"{code} {error}".split()) or "no message"
     return f"{type(error).__name__}: {text}"[:300]
 
 
-def cure(error: BaseException, url: str) -> str:
+def next_step_for(error: BaseException, url: str) -> str:
     """What a person can do about an error of the store at `url`."""
     if is_denied(error):
         return f"check the credentials ({credentials_of(url)})"

@@ -15,8 +15,8 @@ def cache_home() -> Path:
 
     Raises StoreError where this user has no home (a container's made-up user id).
     """
-    if told := os.environ.get("XDG_CACHE_HOME"):
-        return Path(told) / "east"
+    if configured := os.environ.get("XDG_CACHE_HOME"):
+        return Path(configured) / "east"
     try:
         return Path.home() / ".cache" / "east"
     except RuntimeError as error:

@@ -37,7 +37,7 @@ def open_filesystem(url: str, options: Mapping[str, Any], transfer: Transfer) ->
     try:
         kind = _kind(scheme)
     except (ValueError, ImportError) as error:
-        raise StoreError(_not_spoken(url, scheme, error)) from error
+        raise StoreError(_unsupported(url, scheme, error)) from error
     # account, host, port and user stand in the URL of some services
     settings = {**kind._get_kwargs_from_urls(url), **(_s3_settings(transfer) if is_s3(url) else {})}
     fs = kind(skip_instance_cache=True, **{**settings, **options})
@@ -57,7 +57,7 @@ def _kind(scheme: str) -> Any:
     return fsspec.get_filesystem_class(scheme)
 
 
-def _not_spoken(url: str, scheme: str, error: Exception) -> str:
+def _unsupported(url: str, scheme: str, error: Exception) -> str:
     if package := PACKAGES.get(scheme):
         return f"{scheme}:// needs another package: pip install {package}"
     return f"can't open the store {redact(url)}: {error}; is the URL right?"

@@ -39,7 +39,7 @@ from east_core.store.manifest import (
 _CONTENT_FOLDER = re.compile(rf"[0-9a-f]{{{FOLDER_DIGITS}}}")
 
 
-class LocalPlace:
+class LocalBackend:
     """The files of a store under a local folder."""
 
     def __init__(self, root: Path) -> None:
@@ -74,7 +74,7 @@ class LocalPlace:
 
     def hash_of(self, path: str, size: int) -> str:  # noqa: ARG002 - remote places need the size
         """SHA-256 of a file, read now."""
-        with _told("read", self.root / path):
+        with _disk_faults_named("read", self.root / path):
             return file_hash(self.root / path)
 
     def send(self, address: str, attempt: str, folder: Path) -> None:
@@ -88,13 +88,13 @@ class LocalPlace:
         """The artifact's folder, in place, after checking size and hash of `files`."""
         folder = self.root / record.path_of("")
         for file in files:
-            with _told("read", folder / file.path):
+            with _disk_faults_named("read", folder / file.path):
                 self._check(folder / file.path, file, record)
         return folder
 
     def require_free(self, address: str) -> None:
         """Raises StoreError where files that are not ours stand in the way of publishing."""
-        with _told("look into", self.root / address):
+        with _disk_faults_named("look into", self.root / address):
             entries = _entries(self.root / address)
         for entry in entries:
             ours = _CONTENT_FOLDER.fullmatch(entry.name) or any(entry.rglob(RECORD_NAME))
@@ -123,7 +123,7 @@ class LocalPlace:
     def delete(self, paths: list[str]) -> None:
         """Remove files; those already gone are no error."""
         for path in paths:
-            with _told("delete", self.root / path):
+            with _disk_faults_named("delete", self.root / path):
                 (self.root / path).unlink(missing_ok=True)
 
     def check(self) -> bool:
@@ -135,7 +135,7 @@ class LocalPlace:
                     (probe / name).mkdir(parents=True)
                     (probe / name / "probe").write_bytes(b"east")
                 move_folder(probe / "first", probe / "taken")
-                return _refused(probe / "second", probe / "taken")
+                return _was_there(probe / "second", probe / "taken")
         except OSError as error:
             raise disk_fault("write in", self.root, error) from error
 
@@ -199,7 +199,7 @@ def _unlisted(error: OSError) -> None:
 
 
 @contextlib.contextmanager
-def _told(doing: str, path: Path) -> Iterator[None]:
+def _disk_faults_named(doing: str, path: Path) -> Iterator[None]:
     """Errors of the disk as one line."""
     try:
         yield
@@ -226,7 +226,7 @@ def _removed(folder: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _refused(source: Path, target: Path) -> bool:
+def _was_there(source: Path, target: Path) -> bool:
     try:
         move_folder(source, target)
     except FileExistsError:

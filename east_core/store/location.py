@@ -81,7 +81,7 @@ def credentials_of(url: str) -> str:
     return _CREDENTIALS.get(PACKAGES.get(scheme, ""), "see the service's own documentation")
 
 
-def remark(url: str) -> str:
+def kind_note(url: str) -> str:
     """What a person should know of a store that can be written to; "" where there is nothing."""
     scheme = scheme_of(url)
     if scheme == "memory":

@@ -146,7 +146,7 @@ def changed_fields(
     before = {**_leaves(old.recipe), **_leaves(old.inputs, "input ")}
     after = {**_leaves(recipe), **_leaves(inputs, "input ")}
     return [
-        f"{name}: {_brief(before.get(name, _ABSENT))} -> {_brief(after.get(name, _ABSENT))}"
+        f"{name}: {_shortened(before.get(name, _ABSENT))} -> {_shortened(after.get(name, _ABSENT))}"
         for name in sorted(before.keys() | after.keys())
         if before.get(name, _ABSENT) != after.get(name, _ABSENT)
     ]
@@ -268,6 +268,6 @@ def _walk(value: Mapping[str, Json], prefix: str) -> Iterator[tuple[str, Json]]:
             yield f"{prefix}{name}", item
 
 
-def _brief(value: Json, width: int = 60) -> str:
+def _shortened(value: Json, width: int = 60) -> str:
     text = value if value == _ABSENT else json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= width else text[: width - 1] + "…"

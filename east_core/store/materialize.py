@@ -103,10 +103,10 @@ def materialize(
     record, StoreError where the store can't be used; and whatever `build` raises.
     """
     wanted = stage.wanted()
-    if found := _found(store, wanted):
+    if found := _existing_record(store, wanted):
         drop_published(store.scratch(), store.root, wanted.address, wanted.fingerprint)
         return found
-    return _made(store, wanted, build, clock)
+    return _build_and_publish(store, wanted, build, clock)
 
 
 def existing(store: Store, stage: Stage) -> ArtifactRecord | None:
@@ -114,7 +114,7 @@ def existing(store: Store, stage: Stage) -> ArtifactRecord | None:
 
     Raises ArtifactMismatch and ArtifactDamaged as `materialize` does.
     """
-    return _found(store, stage.wanted())
+    return _existing_record(store, stage.wanted())
 
 
 def made_by_revision(store: Store, stage: Stage, revision: int) -> ArtifactRecord | None:
@@ -140,10 +140,10 @@ def reuse(store: Store, source: ArtifactRecord, stage: Stage) -> ArtifactRecord 
             shutil.copyfile(fetched / file.path, folder / file.path)
         return source.facts
 
-    return _found(store, wanted) or _made(store, wanted, copy, time.time)
+    return _existing_record(store, wanted) or _build_and_publish(store, wanted, copy, time.time)
 
 
-def _found(store: Store, wanted: ArtifactRecord) -> ArtifactRecord | None:
+def _existing_record(store: Store, wanted: ArtifactRecord) -> ArtifactRecord | None:
     """The record that is there already. Raises ArtifactMismatch where it is another's."""
     record = store.record(wanted.address)
     if record is None or record.fingerprint == wanted.fingerprint:
@@ -155,13 +155,14 @@ def _found(store: Store, wanted: ArtifactRecord) -> ArtifactRecord | None:
     )
 
 
-def _made(
+def _build_and_publish(
     store: Store, wanted: ArtifactRecord, build: Build, clock: Callable[[], float]
 ) -> ArtifactRecord:
     store.place.require_free(wanted.address)
     claimed = claim_scratch(store.scratch(), store.root, wanted.address, wanted.fingerprint)
-    with claimed as scratch, _disk_faults_told(scratch):
-        if published := _found(store, wanted):  # by another process, while we waited our turn
+    with claimed as scratch, _disk_faults_named(scratch):
+        # by another process, while we waited our turn
+        if published := _existing_record(store, wanted):
             return published
         built = scratch.finished() or _built(store, wanted.address, scratch, build, clock)
         record = _complete(wanted, built, clock)
@@ -184,7 +185,7 @@ def _built(
 
 
 @contextlib.contextmanager
-def _disk_faults_told(scratch: Scratch) -> Iterator[None]:
+def _disk_faults_named(scratch: Scratch) -> Iterator[None]:
     """One line for what goes wrong with the disk under a build: full, read-only, another's."""
     try:
         yield

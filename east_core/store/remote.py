@@ -32,7 +32,7 @@ from east_core.store.transport import Transport
 log = logging.getLogger(__name__)
 
 
-class RemotePlace:
+class RemoteBackend:
     """The files of a store at an fsspec URL, with a cache of what was downloaded."""
 
     def __init__(
@@ -119,7 +119,7 @@ class RemotePlace:
         probe = f".check-{uuid.uuid4().hex}"
         self.transport.create(probe, b"first")
         try:
-            return self._refuses(probe)
+            return self._refuses_overwrite(probe)
         finally:
             self.transport.delete([probe])
 
@@ -127,7 +127,7 @@ class RemotePlace:
         """Unpin what was downloaded."""
         self.cache.close()
 
-    def _refuses(self, probe: str) -> bool:
+    def _refuses_overwrite(self, probe: str) -> bool:
         try:
             self.transport.create(probe, b"second")
         except FileExistsError:

@@ -9,8 +9,14 @@ from typing import Any, Protocol, Self
 from east_core.errors import ArtifactDamaged, StoreError
 from east_core.store.files import cache_home
 from east_core.store.filesystem import Transfer
-from east_core.store.local import LocalPlace
-from east_core.store.location import check_url, is_local, local_path, remark, require_writable_kind
+from east_core.store.local import LocalBackend
+from east_core.store.location import (
+    check_url,
+    is_local,
+    kind_note,
+    local_path,
+    require_writable_kind,
+)
 from east_core.store.manifest import (
     RECORD_NAME,
     ArtifactFile,
@@ -18,7 +24,7 @@ from east_core.store.manifest import (
     decode_record,
     is_address,
 )
-from east_core.store.remote import RemotePlace
+from east_core.store.remote import RemoteBackend
 
 PRUNED_NAME = "_pruned.json"
 
@@ -26,28 +32,28 @@ PRUNED_NAME = "_pruned.json"
 @dataclass(frozen=True, slots=True)
 class StoreCheck:
     """What `Store.check_writable` found: `conditional_writes` tells whether two writers at one
-    address are sure to be told apart by the server.
+    address are sure to be verdict apart by the server.
     """
 
     url: str
     conditional_writes: bool
 
     def __str__(self) -> str:
-        told = (
+        verdict = (
             "reachable, writable, refuses to overwrite records"
             if self.conditional_writes
             else "reachable and writable, but it ignores conditional writes (If-None-Match): "
             "never run two flows with one run name at the same time there"
         )
-        return "; ".join(filter(None, (f"{self.url}: {told}", remark(self.url))))
+        return "; ".join(filter(None, (f"{self.url}: {verdict}", kind_note(self.url))))
 
 
-class Place(Protocol):
+class Backend(Protocol):
     """Where bytes lie: a local folder or a remote store."""
 
     scratch: Path
 
-    def read(self, path: str) -> bytes: ...  # noqa: D102 - LocalPlace and RemotePlace tell
+    def read(self, path: str) -> bytes: ...  # noqa: D102 - LocalBackend and RemoteBackend tell
     def sizes(self, prefix: str) -> dict[str, int]: ...  # noqa: D102
     def url(self, path: str) -> str: ...  # noqa: D102
     def hash_of(self, path: str, size: int) -> str: ...  # noqa: D102
@@ -83,10 +89,10 @@ class Store:
         self.root = self.root_of(url)
         self.is_local = is_local(url)
         self.cache = cache or Path(os.environ.get("EAST_CACHE") or cache_home())
-        self.place: Place = (
-            LocalPlace(local_path(url))
+        self.place: Backend = (
+            LocalBackend(local_path(url))
             if self.is_local
-            else RemotePlace(self.root, self.cache, options or {}, transfer or Transfer())
+            else RemoteBackend(self.root, self.cache, options or {}, transfer or Transfer())
         )
 
     @staticmethod
@@ -113,7 +119,7 @@ class Store:
         Raises ArtifactDamaged where it is malformed or belongs to another address.
         """
         record = self._read(address)
-        return None if record is None else self._belonging(record, address)
+        return None if record is None else self._checked(record, address)
 
     def require(self, address: str) -> ArtifactRecord:
         """The record at an address. Raises StoreError where there is none."""
@@ -134,7 +140,7 @@ class Store:
         for address in addresses:
             record = self._read(address)
             if record and not address.endswith(f"/{record.address}"):
-                yield self._belonging(record, address)
+                yield self._checked(record, address)
 
     def addresses(self, prefix: str = "") -> list[str]:
         """The addresses at and below `prefix` that hold a record, sound or not; sorted."""
@@ -172,7 +178,7 @@ class Store:
             return None
         return decode_record(raw, self.place.url(path))
 
-    def _belonging(self, record: ArtifactRecord, address: str) -> ArtifactRecord:
+    def _checked(self, record: ArtifactRecord, address: str) -> ArtifactRecord:
         if record.address != address:
             raise ArtifactDamaged(
                 f"the record {self.url(address, RECORD_NAME)} says that it belongs to "

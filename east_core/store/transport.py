@@ -30,11 +30,11 @@ from fsspec.callbacks import Callback
 from east_core.errors import StoreError
 from east_core.store.faults import (
     bucket_gone,
-    cure,
     http_status,
     is_transient,
+    next_step_for,
+    one_line,
     raise_if_bucket_gone,
-    told,
 )
 from east_core.store.filesystem import Transfer, is_s3, open_filesystem
 from east_core.store.location import BUCKETED, scheme_of
@@ -192,7 +192,7 @@ class Transport:
         """Size by full name of every file below `prefix`, or of the file that it is."""
         self.fs.invalidate_cache()
         try:
-            # a walk leaves out what it can't read, unless it is told not to
+            # a walk leaves out what it can't read, unless it is one_line not to
             options = {"on_error": "raise"} if self._walks() else {}
             found = self.fs.find(prefix, detail=True, **options)
         except FileNotFoundError as error:
@@ -232,7 +232,7 @@ class Transport:
             put()
         except FileNotFoundError as error:
             raise_if_bucket_gone(error)
-            self._require_bucket(told(error))
+            self._require_bucket(one_line(error))
             self.fs.makedirs(self.at(path).rpartition("/")[0], exist_ok=True)
             put()
 
@@ -310,7 +310,7 @@ class Transport:
                 if not self._passes(error, what) or attempt == self.transfer.attempts:
                     raise self._failure(what, error, attempt) from error
                 wait = self._wait(attempt)
-                log.warning("%s: %s; trying again in %.1f s", what, redact(told(error)), wait)
+                log.warning("%s: %s; trying again in %.1f s", what, redact(one_line(error)), wait)
                 time.sleep(wait)
         raise AssertionError("Transfer.attempts must be at least 1")
 
@@ -335,7 +335,7 @@ class Transport:
 
     def _failure(self, what: str, error: Exception, attempts: int) -> StoreError:
         tried = f" after {attempts} attempts" if attempts > 1 else ""
-        why, next_step = redact(told(error)), cure(error, self.url)
+        why, next_step = redact(one_line(error)), next_step_for(error, self.url)
         return StoreError(f"can't {what} in {redact(self.url)}{tried}: {why}; {next_step}")
 
 

@@ -195,7 +195,7 @@ def parse_study(settings: Mapping[str, Any], where: str = "study") -> StudyConfi
         raise ConfigError(f"{where}: {describe(error, StudyConfig)}") from error
 
 
-def share_start(run: "Run", donors: "Sequence[Run]") -> "list[ArtifactRecord]":
+def share_first_stages(run: "Run", donors: "Sequence[Run]") -> "list[ArtifactRecord]":
     """Take over from `donors` what `run` would sample before its first training.
 
     That is the base model's scores, and the first samples of a donor with the same seed. What no

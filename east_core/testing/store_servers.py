@@ -34,13 +34,13 @@ class StoreServer:
     """A store's URL, and what the environment must say for it.
 
     `wrong` changes the environment to credentials that the server must refuse; None where the
-    server takes any. `told` says what it is; `options` are fsspec's.
+    server takes any. `note` says what it is; `options` are fsspec's.
     """
 
     url: str
     environment: Mapping[str, str] = field(default_factory=dict)
     wrong: Mapping[str, str] | None = None
-    told: str = ""
+    note: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -83,7 +83,7 @@ def gcs_emulator() -> Iterator[StoreServer]:
                 # what kind of bucket it is can't be asked without Google's credentials
                 "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
             },
-            told="the emulator ignores conditions; only real GCS can show the exclusive write",
+            note="the emulator ignores conditions; only real GCS can show the exclusive write",
             options={"token": "anon"},
         )
 

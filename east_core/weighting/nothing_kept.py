@@ -50,11 +50,11 @@ def nothing_kept(questions: int, dropped: Mapping[str, int], counts: SampleCount
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items()))
     return (
         f"none of {questions} questions is kept ({reasons}); of {counts.completions} completions: "
-        f"{counts.shares()}. {_cure(questions, dropped, counts)}"
+        f"{counts.shares()}. {_advice(questions, dropped, counts)}"
     )
 
 
-def _cure(questions: int, dropped: Mapping[str, int], counts: SampleCounts) -> str:
+def _advice(questions: int, dropped: Mapping[str, int], counts: SampleCounts) -> str:
     if 2 * dropped.get("unanimous", 0) >= questions:
         return (
             "Most questions are answered alike every time: raise sampling.temperature, use harder "
@@ -66,7 +66,7 @@ def _cure(questions: int, dropped: Mapping[str, int], counts: SampleCounts) -> s
         _SILENT: counts.silent - counts.truncated,
         _NO_MAJORITY if "no_majority" in dropped else _WRONG: counts.wrong,
     }
-    return max(losses, key=lambda cure: losses[cure])
+    return max(losses, key=lambda reason: losses[reason])
 
 
 _TRUNCATED = "Most completions are cut off before they end: raise sampling.max_tokens"

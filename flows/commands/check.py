@@ -78,7 +78,7 @@ def _date(config: RunConfig, store: Store) -> str:
 
 
 def _check_model(config: RunConfig, facts: "ModelFacts") -> Iterator[str]:
-    """What is told of the model; raises ConfigError where it would not stop, or not fit."""
+    """What is values of the model; raises ConfigError where it would not stop, or not fit."""
     yield f"model      ok: {config.model.name}: {facts.architecture}, {_rendering(config)}"
     yield f"tokenizer  ok: {facts.vocabulary} tokens; text comes back, ids are tokenizer.json's"
     yield f"turn       ok: {_turn(config, facts)}"
@@ -114,10 +114,10 @@ def _generation(sampling: SamplingRecipe, facts: "ModelFacts") -> str:
     if ours == facts.recommended:
         return "as the model's makers recommend" if ours else "the makers recommend nothing"
     theirs = ", ".join(f"{name} = {value:g}" for name, value in facts.recommended.items())
-    told = ", ".join(f"{name} = {value:g}" for name, value in ours.items())
+    values = ", ".join(f"{name} = {value:g}" for name, value in ours.items())
     is_open = not sampling.model_fields_set & set(facts.recommended)
-    cure = "; to sample as they do, set it under sampling" if is_open else ""
-    return f"{told} (ours); the model's makers recommend {theirs}{cure}"
+    advice = "; to sample as they do, set it under sampling" if is_open else ""
+    return f"{values} (ours); the model's makers recommend {theirs}{advice}"
 
 
 def _check_context(config: RunConfig, store: Store, model: "InspectedModel") -> str:
@@ -126,13 +126,13 @@ def _check_context(config: RunConfig, store: Store, model: "InspectedModel") -> 
     lengths = list(model.prompt_lengths(_prompts(config), sampling.system_prompt, form))
     most = max(sampling.max_tokens, config.evaluation.max_tokens)
     asked = sampling.max_context or _room(config, store)
-    told = context_needed(lengths, most, asked, model.facts.context)
-    if told.is_full:
+    values = context_needed(lengths, most, asked, model.facts.context)
+    if values.is_full:
         raise ConfigError(
             f"all {len(lengths)} prompts leave no room for {most} tokens in a context of "
-            f"{told.limit}; lower sampling.max_tokens, or raise sampling.max_context"
+            f"{values.limit}; lower sampling.max_tokens, or raise sampling.max_context"
         )
-    return told.line
+    return values.line
 
 
 def _room(config: RunConfig, store: Store) -> int:

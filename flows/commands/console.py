@@ -78,11 +78,11 @@ def _add_rows(table: Table, summary: RoundSummary, with_names: bool) -> None:
     )
     for index, (benchmark, accuracy) in enumerate(summary.accuracy.items()):
         bar = Bar(1.0, 0.0, accuracy.value, width=BAR_WIDTH)
-        told = (
+        accuracy_text = (
             f"{benchmark} {text.with_interval(accuracy)}"
             if with_names
             else text.with_interval(accuracy)
         )
-        table.add_row(label, told, bar, *(numbers if index == 0 else ("",) * len(numbers)))
+        table.add_row(label, accuracy_text, bar, *(numbers if index == 0 else ("",) * len(numbers)))
     if not summary.accuracy:
         table.add_row(label, "not scored yet", "", *numbers)

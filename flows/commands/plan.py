@@ -117,7 +117,7 @@ def _shape(
 
 
 def _count(data: "DatasetConfig", option: str) -> int:
-    """The number of questions in a local file; elsewhere it must be told."""
+    """The number of questions in a local file; elsewhere it must be plan."""
     from east_core.errors import ConfigError
     from east_core.inputs.questions import HUB, load_questions
 
@@ -131,7 +131,7 @@ def _count(data: "DatasetConfig", option: str) -> int:
 def _as_json(basis: "Basis", made: "Plan") -> str:
     from dataclasses import asdict
 
-    told = {
+    plan = {
         "run": basis.config.name,
         "device": basis.device,
         "model": asdict(basis.shape),
@@ -140,7 +140,7 @@ def _as_json(basis: "Basis", made: "Plan") -> str:
         "estimates": [asdict(estimate) for estimate in made.estimates],
         "misfits": made.misfits,
     }
-    return json.dumps(told, indent=2)
+    return json.dumps(plan, indent=2)
 
 
 def _as_text(basis: "Basis", made: "Plan") -> str:
@@ -162,7 +162,7 @@ def _as_text(basis: "Basis", made: "Plan") -> str:
             f"  {one.name:<25} {human(one.value, one.kind):>10}  {one.formula}" for one in estimates
         ]
     lines.append("assumed")
-    lines += [f"  {text} ({source})" for text, source in basis.assumed.told(basis.device)]
+    lines += [f"  {text} ({source})" for text, source in basis.assumed.describe(basis.device)]
     if not any(one.kind == "seconds" for one in made.estimates):
         lines.append("hours     not known on CPU; give --sampling-rate and --training-rate")
     lines += [f"DOES NOT FIT: {misfit}" for misfit in made.misfits] or ["fits"]

@@ -20,10 +20,10 @@ def report(run_url: RunUrl) -> None:
     Settings, lineage, curves, scores with intervals, solutions before and after, what was dropped
     and why, timings and versions. An unfinished run has one too.
     """
-    from east_core.reports.html import write_report
+    from east_core.reports.html import write_report_page
     from flows.commands.launch import open_run
 
-    say(write_report(*open_run(run_url)))
+    say(write_report_page(*open_run(run_url)))
 
 
 def compare(config: StudyPath, set_: Overrides = []) -> None:  # noqa: B006 typer copies it

@@ -44,10 +44,10 @@ def rollback(line: LineUrl, reason: Reason = "rolled back by hand") -> None:
     say(f"{name}: champion is now {entry.champion or 'the base model'}")
     use_project_settings()
     if "PREFECT_API_URL" in os.environ:  # a server that automations may wait on
-        from tasks.promotions import publish_history, tell_decision
+        from tasks.promotions import emit_decision, publish_history
 
         publish_history(store, name)
-        tell_decision(name, entry)
+        emit_decision(name, entry)
 
 
 def champions(line: LineUrl) -> None:

@@ -22,10 +22,10 @@ from flows.server.connection import (
     ADDRESS_FILE,
     HOST,
     end_service,
+    running_address,
     server_command,
     service_log,
     start_service,
-    told_address,
     use_project_settings,
     wait_for_server,
 )
@@ -73,7 +73,7 @@ def cockpit(port: int, deployments: Path = DEPLOYMENTS) -> Iterator[Cockpit]:
     Raises ConfigError where one is running in this folder, the port is taken or the file of
     deployments is missing, EngineError where the server does not start.
     """
-    if running_here := told_address():
+    if running_here := running_address():
         ui = running_here.removesuffix("/api")
         raise ConfigError(f"already running at {ui}; open that, or end it first (Ctrl-C there)")
     use_project_settings()
@@ -86,7 +86,7 @@ def cockpit(port: int, deployments: Path = DEPLOYMENTS) -> Iterator[Cockpit]:
         server = start_service("server", server_command("create_app", port))
         stack.callback(end_service, server)
         wait_for_server(f"{url}/api/health", server)
-        stack.enter_context(_address_told(f"{url}/api"))
+        stack.enter_context(_address_published(f"{url}/api"))
         prepare_server(deployments)
         running = Cockpit(url, server, start_service("worker", _worker_command()))
         stack.callback(running.close)
@@ -123,7 +123,7 @@ def _wait_for_worker(running: Cockpit) -> None:
 
 
 @contextlib.contextmanager
-def _address_told(api_url: str) -> Iterator[None]:
+def _address_published(api_url: str) -> Iterator[None]:
     """Let `east run` in this folder find the server while it is up."""
     file = Path(os.environ["PREFECT_HOME"]) / ADDRESS_FILE
     file.write_text(api_url)

@@ -69,10 +69,10 @@ def prefect_api() -> Iterator[None]:
             try:
                 yield
             finally:
-                _send_the_rest()
+                _flush_logs_and_events()
 
 
-def _send_the_rest() -> None:
+def _flush_logs_and_events() -> None:
     """Send the logs and events that wait, while the server is there."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
@@ -143,11 +143,11 @@ def service_log(name: str) -> Path:
 
 def _join_running_server() -> None:
     """Report to this folder's `east up`, if it is running, so that its UI shows the run live."""
-    if "PREFECT_API_URL" not in os.environ and (url := told_address()):
+    if "PREFECT_API_URL" not in os.environ and (url := running_address()):
         os.environ["PREFECT_API_URL"] = url
 
 
-def told_address() -> str | None:
+def running_address() -> str | None:
     """The API of this folder's `east up`; None where none is running."""
     home = os.environ.get("PREFECT_HOME", PREFECT_SETTINGS["PREFECT_HOME"])
     file = Path(home) / ADDRESS_FILE

@@ -39,14 +39,14 @@ def deploy(deployments: Path) -> None:
     there = _on_server(names)
     if all(name in there and there[name].version == version for name in names):
         return
-    noted = _noted()
+    noted = _last_deployed()
     kept = {name: changed(_settings(there[name]), noted.get(name)) for name in there}
     for entry in document["deployments"]:
         entry.update(kept.get(entry["name"], {}))
     _prefect_deploy(document, deployments, version)
     made = {name: _settings(deployment) for name, deployment in _on_server(names).items()}
-    renewed = {n: {**made[n], **_as_noted(kept.get(n, {}), noted.get(n))} for n in made}
-    _note({**noted, **renewed})
+    renewed = {n: {**made[n], **_as_deployed(kept.get(n, {}), noted.get(n))} for n in made}
+    _remember_deployed({**noted, **renewed})
 
 
 def changed(current: Settings, deployed: Settings | None) -> Settings:
@@ -58,7 +58,7 @@ def changed(current: Settings, deployed: Settings | None) -> Settings:
     }
 
 
-def _as_noted(kept: Settings, deployed: Settings | None) -> Settings:
+def _as_deployed(kept: Settings, deployed: Settings | None) -> Settings:
     """The note of what a person changed stays what was deployed, so that the change is known."""
     return {field: (deployed or {}).get(field) for field in kept}
 
@@ -86,14 +86,14 @@ def _on_server(names: list[str]) -> "dict[str, DeploymentResponse]":
         return {found.name: found for found in client.read_deployments() if found.name in names}
 
 
-def _noted() -> dict[str, Any]:
+def _last_deployed() -> dict[str, Any]:
     from prefect.variables import Variable
 
     noted: Any = Variable.get(DEPLOYED, default={})
     return noted if isinstance(noted, dict) else {}
 
 
-def _note(deployed: Mapping[str, Settings]) -> None:
+def _remember_deployed(deployed: Mapping[str, Settings]) -> None:
     from prefect.variables import Variable
 
     Variable.set(DEPLOYED, dict(deployed), overwrite=True)

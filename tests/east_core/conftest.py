@@ -68,8 +68,8 @@ def finish(run: Run, sampler: Sampler, trainer: Trainer) -> None:
             training.train(run, number, sampler, trainer)
         for name in run.config.benchmarks:
             scores.score(run, number, name, sampler)
-    round_report.report(run, 0)
-    round_report.report(run, run.config.rounds)
+    round_report.publish(run, 0)
+    round_report.publish(run, run.config.rounds)
 
 
 @pytest.fixture(scope="session")

@@ -96,7 +96,7 @@ def test_an_arm_that_fails_is_left_out_and_told(tmp_path: Path) -> None:
 
 
 def test_samples_of_other_settings_are_never_taken_over(tmp_path: Path) -> None:
-    from east_core.studies.study import share_start
+    from east_core.studies.study import share_first_stages
     from tasks.context import run_for
     from tasks.stages import prepare
 
@@ -107,5 +107,5 @@ def test_samples_of_other_settings_are_never_taken_over(tmp_path: Path) -> None:
         self_training(config)
     with run_for(hotter):
         prepare.fn()
-    shared = share_start(Run.open(hotter), [Run.open(config)])
+    shared = share_first_stages(Run.open(hotter), [Run.open(config)])
     assert [record.stage for record in shared] == ["scores"]

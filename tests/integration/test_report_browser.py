@@ -10,7 +10,7 @@ import pytest
 
 from east_core.protocols import GenerationSettings, ModelSource
 from east_core.records import Completion, Question, SampledQuestion
-from east_core.reports.html import write_report
+from east_core.reports.html import write_report_page
 from east_core.runs.run import Run
 from east_core.studies.study import parse_study
 from east_core.testing.fakes import InstantTrainer, ScriptedSampler, write_model
@@ -73,7 +73,7 @@ def test_the_report_in_chromium(tmp_path: Path) -> None:
     if CHROMIUM is None:
         pytest.skip("no chromium on this machine; apt-get install chromium")
     run = finished_run(tmp_path)
-    url = f"file://{write_report(run.store, run.config.name)}"
+    url = f"file://{write_report_page(run.store, run.config.name)}"
     asked: list[str] = []
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(

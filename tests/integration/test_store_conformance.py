@@ -45,10 +45,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "artifacts.md"
 
 
 @contextlib.contextmanager
-def s3(server: S3Server, told: str, checks_keys: bool) -> Iterator[StoreServer]:
+def s3(server: S3Server, note: str, checks_keys: bool) -> Iterator[StoreServer]:
     server.create_bucket()
     wrong = {"AWS_SECRET_ACCESS_KEY": "wrong-secret"} if checks_keys else None
-    yield StoreServer(f"s3://{BUCKET}", server.environment(), wrong, told)
+    yield StoreServer(f"s3://{BUCKET}", server.environment(), wrong, note)
 
 
 def needs(package: str) -> None:
@@ -107,7 +107,7 @@ def _environment(server: StoreServer, tmp_path: Path, monkeypatch: pytest.Monkey
         monkeypatch.setenv(name, value)
 
 
-def told(name: str) -> str:
+def note(name: str) -> str:
     """A test's name in the table."""
     return name.removeprefix("test_").replace("_", " ")
 
@@ -123,12 +123,12 @@ class Seconds:
         self.failed |= report.failed
         if report.when == "call" and report.passed:
             fact, kind = report.location[2].removesuffix("]").split("[", 1)
-            self.took[told(fact), kind] = report.duration
+            self.took[note(fact), kind] = report.duration
 
     def whole(self) -> bool:
         """Whether every kind was there, and no fact was left out by a choice of tests."""
         facts, kinds = map(set, zip(*self.took, strict=True)) if self.took else (set(), set())
-        asked = {told(name) for name in globals() if name.startswith("test_")}
+        asked = {note(name) for name in globals() if name.startswith("test_")}
         return not self.failed and facts == asked and kinds == set(KINDS)
 
     def table(self) -> str:

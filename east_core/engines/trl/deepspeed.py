@@ -76,7 +76,9 @@ def _own_config(path: Path, stage: int) -> dict[str, Any]:
     for name, value in _FROM_JOB.items():
         if own.get(name, value) != value:
             raise ConfigError(f"{where} sets {name}, which follows from the run; leave it out")
-    told = own.get("zero_optimization", {}).get("stage", 0)
-    if told != stage:
-        raise ConfigError(f"{where} has ZeRO stage {told}; set resources.zero_stage to the same")
+    own_stage = own.get("zero_optimization", {}).get("stage", 0)
+    if own_stage != stage:
+        raise ConfigError(
+            f"{where} has ZeRO stage {own_stage}; set resources.zero_stage to the same"
+        )
     return {**_FROM_JOB, **own}

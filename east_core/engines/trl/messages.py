@@ -45,13 +45,13 @@ class Prepared(Message, frozen=True):
 
     def __str__(self) -> str:
         data, ids = self.data, self.data.ids
-        told = f"training on {data.examples} examples, {data.dropped_too_long} dropped as too long"
+        text = f"training on {data.examples} examples, {data.dropped_too_long} dropped as too long"
         if ids.ended:
-            told += f"; {ids.ended} completions were given the template's end of turn"
+            text += f"; {ids.ended} completions were given the template's end of turn"
         if ids.encoded:
-            told += f"; {ids.encoded} completions have no sampled ids and were encoded, "
-            told += f"{ids.drifted} of them with a loss"
-        return told
+            text += f"; {ids.encoded} completions have no sampled ids and were encoded, "
+            text += f"{ids.drifted} of them with a loss"
+        return text
 
 
 class Resumed(Message, frozen=True):

@@ -55,12 +55,14 @@ def _keep_configs(job: RankJob, dtype: str) -> None:
     small steps bf16 would lose), its entry alone is changed.
     """
     theirs = job.model.folder / "config.json"
-    told = json.loads(theirs.read_text("utf-8"))
-    if told.get("dtype", told.get("torch_dtype")) == dtype:
+    config = json.loads(theirs.read_text("utf-8"))
+    if config.get("dtype", config.get("torch_dtype")) == dtype:
         shutil.copyfile(theirs, job.out / "config.json")
     else:
-        told.pop("torch_dtype", None)
-        (job.out / "config.json").write_text(json.dumps({**told, "dtype": dtype}, indent=2) + "\n")
+        config.pop("torch_dtype", None)
+        (job.out / "config.json").write_text(
+            json.dumps({**config, "dtype": dtype}, indent=2) + "\n"
+        )
     if not (job.model.folder / _GENERATION).is_file():
         (job.out / _GENERATION).unlink(missing_ok=True)
 

@@ -63,8 +63,8 @@ class KilledRanks:
             return None
         from_outside = [kill for kill in self._kills if kill[0] is signal.SIGKILL]
         number, rank = (from_outside or self._kills)[-1]
-        cure = f"; where the host ran out of memory (dmesg tells), {MEMORY_KNOBS}"
-        hint = cure if number is signal.SIGKILL else ""
+        advice = f"; where the host ran out of memory (dmesg tells), {MEMORY_KNOBS}"
+        hint = advice if number is signal.SIGKILL else ""
         return EngineError(f"training rank {rank} was killed by {number.name}{hint}")
 
 

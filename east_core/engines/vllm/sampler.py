@@ -191,11 +191,11 @@ class VllmSampler:
         return all(answers)
 
     def _has_loaded(self, model: ModelSource) -> bool:
-        told = self._await(Loaded, self._longest)
-        if told.folder != str(model.folder):
-            raise EngineError(f"the engine serves {told.folder}, not {model.folder}")
-        drift = math.inf if told.drift is None else told.drift
-        limit = TOLERANCE_FP32 if told.is_fp32 else TOLERANCE_BF16
+        loaded = self._await(Loaded, self._longest)
+        if loaded.folder != str(model.folder):
+            raise EngineError(f"the engine serves {loaded.folder}, not {model.folder}")
+        drift = math.inf if loaded.drift is None else loaded.drift
+        limit = TOLERANCE_FP32 if loaded.is_fp32 else TOLERANCE_BF16
         if drift > limit:
             log.warning(
                 "an engine's log-probabilities are %.2g nats a token from those that training saw, "

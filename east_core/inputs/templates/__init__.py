@@ -71,15 +71,15 @@ def _own_template(folder: Path) -> str | None:
     if not settings.is_file():
         return None
     try:
-        told: Any = json.loads(settings.read_text("utf-8")).get("chat_template")
+        template: Any = json.loads(settings.read_text("utf-8")).get("chat_template")
     except (ValueError, AttributeError, RecursionError) as error:
         raise DataError(f"{settings} is no JSON: {error}; download or copy it again") from error
-    return _default_of(told)
+    return _default_of(template)
 
 
-def _default_of(told: Any) -> str | None:
+def _default_of(template: Any) -> str | None:
     """The default of several templates by name, as tokenizer_config.json lists them."""
-    if isinstance(told, list):
-        named = {entry["name"]: entry["template"] for entry in told}
-        told = named.get("default")
-    return None if told is None else str(told)
+    if isinstance(template, list):
+        named = {entry["name"]: entry["template"] for entry in template}
+        template = named.get("default")
+    return None if template is None else str(template)

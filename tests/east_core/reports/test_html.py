@@ -9,7 +9,7 @@ import pytest
 from east_core.config import EvaluationRecipe
 from east_core.errors import DataError
 from east_core.records import Prediction, Question
-from east_core.reports.html import choose_solutions, render, write_report
+from east_core.reports.html import choose_solutions, render, write_report_page
 from east_core.testing.fakes import ScriptedSampler
 
 HOSTILE = (
@@ -87,8 +87,8 @@ def test_an_unfinished_run_has_a_report_too(fake_run):
 
 
 def test_the_report_is_one_file_in_the_store_and_may_be_written_again(run):
-    url = write_report(run.store, "sums")
-    assert write_report(run.store, "sums") == url
+    url = write_report_page(run.store, "sums")
+    assert write_report_page(run.store, "sums") == url
     assert run.store.place.read("sums/report.html").startswith(b"<!doctype html>")
     assert not list(run.store.records("sums/report.html"))
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from east_core.reports.text import FOR_PROGRAMS, LABELS, told_facts
+from east_core.reports.text import FOR_PROGRAMS, LABELS, labelled_facts
 from east_core.weighting.weighing import RoundStatistics
 
 
@@ -22,7 +22,7 @@ def test_facts_are_told_as_people_write_them() -> None:
         "accuracy": {"value": 0.25, "low": 0.125, "high": 0.5, "n": 8},
         "examples": 12,
     }
-    assert dict(told_facts(facts)) == {
+    assert dict(labelled_facts(facts)) == {
         "trained without gold answers": "no",
         "weights by percentile": "p0 0.5, p5 0.625, p25 0.75, p100 2",
         "dropped questions": "all wrong 3, unanimous 1",

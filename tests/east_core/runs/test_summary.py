@@ -11,7 +11,13 @@ from east_core.records import AnswerClusters, Prediction, SampledQuestion
 from east_core.reports import round_report
 from east_core.reports.curves import curves
 from east_core.runs import addresses
-from east_core.runs.summary import Lap, overhead_seconds, summarise, summary_json, training_losses
+from east_core.runs.summary import (
+    RoundTime,
+    overhead_seconds,
+    summarise,
+    summary_json,
+    training_losses,
+)
 from east_core.store import Stage, materialize
 from east_core.tables import read_table
 
@@ -90,10 +96,12 @@ def test_without_extra_samples_no_pass_at_k_is_told(fake_run):
 def test_overhead_is_the_part_of_a_lap_in_which_nothing_was_built(run):
     records = list(run.store.records("sums"))
     stamps = [datetime.fromisoformat(record.created_at).timestamp() for record in records]
-    lap = Lap(min(stamps) - 1000, max(stamps) + 1)
+    round_time = RoundTime(min(stamps) - 1000, max(stamps) + 1)
     built = sum(record.seconds for record in records)
-    assert overhead_seconds(records, lap) == pytest.approx(lap.ended - lap.began - built, abs=0.01)
-    earlier = Lap(min(stamps) - 1000, min(stamps) - 900)  # what others built is not taken off
+    assert overhead_seconds(records, round_time) == pytest.approx(
+        round_time.ended - round_time.began - built, abs=0.01
+    )
+    earlier = RoundTime(min(stamps) - 1000, min(stamps) - 900)  # what others built is not taken off
     assert overhead_seconds(records, earlier) == 100
 
 
@@ -101,7 +109,7 @@ def test_the_overhead_stands_in_the_reports_log_and_changes_no_identity(fake_run
     plain, timed = fake_run(rounds=1), fake_run(rounds=1)
     shutil.rmtree(Path(timed.store.root) / "sums" / "round-01" / "report")
     now = time.time()
-    again = round_report.report(timed, 1, Lap(now, now + 7))
+    again = round_report.publish(timed, 1, RoundTime(now, now + 7))
     assert again.content == plain.record(plain.at.report(1)).content
     told = [summarise(run.store, "sums")[1].overhead_seconds for run in (plain, timed)]
     assert told == [None, 7.0]
