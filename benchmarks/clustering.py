@@ -82,7 +82,7 @@ def spellings(gold: str) -> list[str]:
     return forms
 
 
-def slips(gold: str, others: Sequence[str], draw: random.Random) -> list[str]:
+def wrong_answers(gold: str, others: Sequence[str], draw: random.Random) -> list[str]:
     """Wrong answers: a changed digit, sign or factor, and answers to other questions."""
     wrong = draw.sample(others, 4)
     numbers = list(re.finditer(r"\d+", gold))
@@ -99,7 +99,7 @@ def slips(gold: str, others: Sequence[str], draw: random.Random) -> list[str]:
 def responses(gold: str, solution: str, others: Sequence[str], n: int, seed: int) -> Iterator[str]:
     """n responses; accuracy, the spread of wrong answers and the silent share vary by question."""
     draw = random.Random(seed)
-    right, wrong = spellings(gold), slips(gold, others, draw)
+    right, wrong = spellings(gold), wrong_answers(gold, others, draw)
     accuracy, silent = draw.betavariate(1.2, 1.0), draw.choice((0.0, 0.02, 0.1))
     popularity = [1 / (rank + 1) for rank in range(len(wrong))]
     for _ in range(n):
@@ -144,7 +144,7 @@ def write_shards(folder: Path, count: int, n: int) -> list[Path]:
     return paths
 
 
-def weigh_here(folder: Path) -> BenchmarkRow:
+def weigh_locally(folder: Path) -> BenchmarkRow:
     """Weigh the shards of `folder` in this process and tell time and peak memory."""
     from east_core.answers.grading import Grader
     from east_core.weighting.strategies import EntropyWeighting
@@ -171,7 +171,7 @@ def weigh_here(folder: Path) -> BenchmarkRow:
 _WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 
 
-def weigh_apart(count: int, n: int) -> BenchmarkRow:
+def weigh_in_process(count: int, n: int) -> BenchmarkRow:
     """Write `count` questions and weigh them in a fresh process, whose memory is theirs alone."""
     with tempfile.TemporaryDirectory() as folder:
         write_shards(Path(folder), count, n)
@@ -270,7 +270,7 @@ def bootstrap_mean(values: Sequence[float], repeats: int = 2000) -> tuple[float,
 
 def measure(questions: int, n: int, sample: int) -> list[Ratio]:
     """All rows: speed against the loop, total time, agreement, and memory at a quarter and all."""
-    quarter, whole = weigh_apart(questions // 4, n), weigh_apart(questions, n)
+    quarter, whole = weigh_in_process(questions // 4, n), weigh_in_process(questions, n)
     chosen = (
         list(sampled_questions(questions, n))
         if sample >= questions
@@ -322,7 +322,7 @@ def main() -> None:
     parser.add_argument("--weigh", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.weigh:
-        print(json.dumps(weigh_here(options.weigh)))
+        print(json.dumps(weigh_locally(options.weigh)))
         return
     rows = measure(options.questions, options.responses, options.sample)
     for row in rows:

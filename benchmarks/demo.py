@@ -63,22 +63,24 @@ def run_demo(folder: Path) -> DemoRun:
 
 def rows_of(runs: Sequence[DemoRun]) -> list[BenchmarkRow]:
     """The overhead of each run: as a share of its worst trained round, and in all against 5 s."""
-    shares = [max(own(entry) / whole(entry) for entry in run.rounds[1:]) for run in runs]
-    sums = [sum(map(own, run.rounds)) / SECONDS_GOAL for run in runs]
+    shares = [
+        max(own_seconds(entry) / whole_seconds(entry) for entry in run.rounds[1:]) for run in runs
+    ]
+    sums = [sum(map(own_seconds, run.rounds)) / SECONDS_GOAL for run in runs]
     return [
         median_row("overhead: own time, share of the demo's worst round", shares, SHARE_GOAL),
         median_row("overhead: own time in the demo, share of 5 s", sums, 1.0),
     ]
 
 
-def own(entry: dict[str, Any]) -> float:
+def own_seconds(entry: dict[str, Any]) -> float:
     """A round's own time in seconds."""
     return float(entry["overhead_seconds"])
 
 
-def whole(entry: dict[str, Any]) -> float:
+def whole_seconds(entry: dict[str, Any]) -> float:
     """A round's time in seconds: its stages', and its own."""
-    return own(entry) + float(sum(entry["seconds"].values()))
+    return own_seconds(entry) + float(sum(entry["seconds"].values()))
 
 
 def page_of(runs: Sequence[DemoRun]) -> str:
@@ -89,11 +91,11 @@ def page_of(runs: Sequence[DemoRun]) -> str:
     lines.append("|---" * len(head) + "|")
     for entry in run.rounds:
         stages = [f"{entry['seconds'].get(stage, 0.0):.1f}" for stage in STAGES]
-        numbers = [*stages, f"{own(entry):.1f}", f"{whole(entry):.1f}"]
+        numbers = [*stages, f"{own_seconds(entry):.1f}", f"{whole_seconds(entry):.1f}"]
         lines.append(f"| {entry['round'] or 'base'} | " + " | ".join(numbers) + " |")
-    in_rounds = sum(map(whole, run.rounds))
+    in_rounds = sum(map(whole_seconds, run.rounds))
     walls = ", ".join(f"{each.wall:.0f}" for each in runs)
-    middle = statistics.median(map(whole, run.rounds[1:]))
+    middle = statistics.median(map(whole_seconds, run.rounds[1:]))
     story = (
         f"Of {len(runs)} runs ({walls} s) the one of median length. The command took "
         f"{run.wall:.0f} s: {in_rounds:.0f} s in the rounds (median {middle:.0f} s), "

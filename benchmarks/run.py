@@ -56,7 +56,7 @@ def main() -> int:
     if unknown := set(names) - BENCHMARKS.keys():
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
     failed = [name for name in names or BENCHMARKS if not _finished(name, is_asked=bool(names))]
-    write_page({name: result for name in BENCHMARKS if (result := _kept(name)) is not None})
+    write_page({name: result for name in BENCHMARKS if (result := _result(name)) is not None})
     for name in failed:
         print(f"{name} failed; run it alone to see why: python -m benchmarks.run {name}")
     return 1 if failed else 0
@@ -67,8 +67,12 @@ _RAW = argparse.RawDescriptionHelpFormatter
 
 def _finished(name: str, is_asked: bool) -> bool:
     """Run a benchmark, unless its result is there and nobody asked for it by name."""
-    kept = _kept(name)
-    if kept is not None and not is_asked and (kept["commit"], kept["device"]) == _here():
+    kept = _result(name)
+    if (
+        kept is not None
+        and not is_asked
+        and (kept["commit"], kept["device"]) == _commit_and_device()
+    ):
         print(f"{name}: finished already, at {kept['measured_at']}", flush=True)
         return True
     print(f"{name}: running ...", flush=True)
@@ -81,7 +85,7 @@ def _finished(name: str, is_asked: bool) -> bool:
         return False
     result: Result = json.loads(out.read_text())
     out.unlink()
-    commit, device = _here()
+    commit, device = _commit_and_device()
     result |= {
         "commit": commit,
         "device": device,
@@ -93,12 +97,12 @@ def _finished(name: str, is_asked: bool) -> bool:
     return True
 
 
-def _kept(name: str) -> Result | None:
+def _result(name: str) -> Result | None:
     path = KEPT / f"{name}.json"
     return json.loads(path.read_text()) if path.is_file() else None
 
 
-def _here() -> tuple[str, str]:
+def _commit_and_device() -> tuple[str, str]:
     # what a benchmark writes makes the checkout dirty, and is no other code
     return code_version().removesuffix(".dirty"), device_name()
 
@@ -125,10 +129,10 @@ def write_page(results: dict[str, Result]) -> None:
         for row in rows
     ]
     pages = [result["page"] for result in results.values() if result["page"]]
-    PAGE.write_text("\n".join([HEAD, *table, "", *_made(results), *pages]), "utf-8")
+    PAGE.write_text("\n".join([HEAD, *table, "", *_provenance(results), *pages]), "utf-8")
 
 
-def _made(results: dict[str, Result]) -> Sequence[str]:
+def _provenance(results: dict[str, Result]) -> Sequence[str]:
     lines = ["| benchmark | device | commit | measured (UTC) | took, s | load before |"]
     lines.append("|---|---|---|---|---|---|")
     for name, result in results.items():

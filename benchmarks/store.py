@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.pairs import BenchmarkRow, median_row, write_result
-from east_core.testing.radosgw import radosgw_server, why_not
+from east_core.testing.radosgw import missing_requirement, radosgw_server
 from east_core.testing.s3_servers import BUCKET, S3Server, moto_server
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _arguments() -> argparse.Namespace:
 def _server(name: str, folder: Path) -> AbstractContextManager[S3Server]:
     if name == "moto":
         return moto_server()
-    if reason := why_not():
+    if reason := missing_requirement():
         sys.exit(f"radosgw can't run: {reason}; try --server moto")
     return radosgw_server(folder)
 
@@ -81,7 +81,7 @@ def _all(arguments: argparse.Namespace, folder: Path, server: S3Server) -> Measu
         for operation in OPERATIONS if repeat % 2 == 0 else _swapped():
             measured[operation].append(_in_a_process(operation, folder, server))
             print(f"# {operation}: {measured[operation][-1]}", flush=True)
-        _tidy(folder, server)
+        _delete(folder, server)
     return measured
 
 
@@ -171,7 +171,7 @@ _OPERATIONS: dict[str, Callable[[Path], Callable[[], object]]] = {
 }
 
 
-def _tidy(folder: Path, server: S3Server) -> None:
+def _delete(folder: Path, server: S3Server) -> None:
     """Make room: the next repeat starts from an empty bucket and an empty cache."""
     server.empty_bucket()
     shutil.rmtree(folder / "cache", ignore_errors=True)

@@ -120,7 +120,7 @@ class Resources(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _cluster_is_told(self) -> "Resources":
+    def _cluster_is_set(self) -> "Resources":
         if self.ray is not None and self.device == "auto":
             raise ValueError(
                 "ray needs device 'cuda' or 'cpu': what the cluster has can't be seen from here"

@@ -38,7 +38,7 @@ def majority_at_k(correct: int, wrong: tuple[int, ...], silent: int, k: int) -> 
     share = k / samples
     votes = _binomial(correct, share, k)
     won = sum(
-        votes[m] * _outvoted(m, wrong, _binomial(silent, share, k), share)[k - m]
+        votes[m] * _win_chances(m, wrong, _binomial(silent, share, k), share)[k - m]
         for m in range(1, min(correct, k) + 1)
     )
     return float(np.clip(won / _binomial(samples, share, k)[k], 0.0, 1.0))
@@ -56,7 +56,7 @@ def _plurality(correct: int, wrong: Sequence[int]) -> float:
     return 1 / (1 + sum(count == correct for count in wrong))
 
 
-def _outvoted(m: int, wrong: Sequence[int], silent: Any, share: float) -> Any:
+def _win_chances(m: int, wrong: Sequence[int], silent: Any, share: float) -> Any:
     """By number of other samples drawn: the chance that m votes win against the wrong answers.
 
     Row t of the table stands for t wrong answers that tie with m votes; none has more.

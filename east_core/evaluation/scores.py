@@ -88,7 +88,7 @@ class ScoreTotals:
                 counts.add(prediction)
             yield prediction
 
-    def voting(
+    def counting_samples(
         self, samples: Iterable[tuple[Question, AnswerClusters]]
     ) -> Iterator[AnswerClusters]:
         """Pass the clusters of the extra samples through, counting their pass@k and maj@k."""

@@ -46,7 +46,7 @@ def publish(run: Run, number: int, round_time: RoundTime | None = None) -> Artif
             )
 
     stage = Stage(
-        run.at.report(number),
+        run.at.round_report(number),
         addresses.REPORT,
         inputs=_drawn_from(run, number),
         revision=3,

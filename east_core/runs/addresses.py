@@ -136,7 +136,7 @@ class RunAddresses:
         """The scores of checkpoint `number` on a benchmark."""
         return self._in_round(number, SCORES, benchmark)
 
-    def report(self, number: int) -> str:
+    def round_report(self, number: int) -> str:
         """The curves up to a round."""
         return self._in_round(number, REPORT)
 

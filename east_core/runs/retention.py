@@ -81,10 +81,10 @@ def _checkpoints(store: Store, run: str, addresses: list[str]) -> dict[int, Arti
     """Checkpoints by round, without those pruned before."""
     at = RunAddresses(run)
     records = {n: store.require(at.checkpoint(n)) for n in trained_rounds(run, addresses)}
-    return {n: record for n, record in records.items() if not _is_gone(store, record)}
+    return {n: record for n, record in records.items() if not _has_no_weights(store, record)}
 
 
-def _is_gone(store: Store, record: ArtifactRecord) -> bool:
+def _has_no_weights(store: Store, record: ArtifactRecord) -> bool:
     """Whether nothing is left to prune; a prune that was killed is finished by the next one."""
     left = store.place.sizes(record.address)
     return f"{record.address}/{PRUNED_NAME}" in left and not any(
@@ -99,13 +99,13 @@ def _still_needed(
         number: "not scored yet" for number in checkpoints if not is_scored(run, addresses, number)
     }
     by_address = {record.address: number for number, record in checkpoints.items()}
-    for record in store.records_at(filter(_may_refer(run), store.addresses())):
+    for record in store.records_at(filter(_can_refer(run), store.addresses())):
         for given in _referred(record) & by_address.keys():
             reasons[by_address[given]] = f"{record.address} was made from it"
     return reasons
 
 
-def _may_refer(run: str) -> Callable[[str], bool]:
+def _can_refer(run: str) -> Callable[[str], bool]:
     # the shards of samples are made from what their samples are made from, and are many
     return lambda address: not address.startswith(f"{run}/") and not is_shard(address)
 

@@ -41,7 +41,11 @@ def sample(run: Run, number: int, sampler: Sampler) -> ArtifactRecord:
     """
     stage = sampling_stage(run, number)
     done = existing(run.store, stage)
-    bounds = shard_bounds(run, run.record(run.at.questions)) if done is None else _lost(run, done)
+    bounds = (
+        shard_bounds(run, run.record(run.at.questions))
+        if done is None
+        else _missing_shards(run, done)
+    )
     shards = _sample_shards(run, number, sampler, [(_shard(stage, each), each) for each in bounds])
     if done is not None:
         return done
@@ -49,7 +53,7 @@ def sample(run: Run, number: int, sampler: Sampler) -> ArtifactRecord:
     return materialize(run.store, stage, build)
 
 
-def _lost(run: Run, samples: ArtifactRecord) -> list[range]:
+def _missing_shards(run: Run, samples: ArtifactRecord) -> list[range]:
     """The bounds of the shards that recorded samples list, and that are not there any more.
 
     Only of shards of their own: those that were taken over from another run stay that run's.

@@ -44,14 +44,14 @@ def score(run: Run, number: int, benchmark: str, sampler: Sampler) -> ArtifactRe
             run, folder, answers(greedy), None if extra is None else lambda: answers(extra)
         )
 
-    def again(record: ArtifactRecord, folder: Path) -> dict[str, Any]:
+    def score_again(record: ArtifactRecord, folder: Path) -> dict[str, Any]:
         made = run.store.fetch(record)
         samples = functools.partial(read_table, made / SAMPLES_FILE, SampledQuestion)
         answered = _answered(run, questions, made)
         return _graded(run, folder, answered, None if extra is None else samples)
 
     stage = scoring_stage(run, number, benchmark)
-    earlier = earlier_with_same_outcome(run, stage, 2, again, scores_outcome)
+    earlier = earlier_with_same_outcome(run, stage, 2, score_again, scores_outcome)
     return earlier or materialize(run.store, stage, build)
 
 
@@ -79,7 +79,9 @@ def _graded(
             write_table(folder / SAMPLES_FILE, SampledQuestion, extra())
             sampled, copies = itertools.tee(read_table(folder / SAMPLES_FILE, SampledQuestion))
             clusters = cluster_all(copies, grader, policy, thinking)
-            votes = totals.voting(zip((s.question for s in sampled), clusters, strict=True))
+            votes = totals.counting_samples(
+                zip((s.question for s in sampled), clusters, strict=True)
+            )
             write_table(folder / VOTES_FILE, AnswerClusters, votes)
     return scores_as_facts(totals.scores(evaluation.confidence))
 

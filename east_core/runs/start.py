@@ -77,13 +77,13 @@ def _freeze(run: Run, address: str, config: DatasetConfig) -> ArtifactRecord:
         rows = WithGold(config)
         longest = 0
 
-        def seen() -> Iterator[Question]:
+        def counted() -> Iterator[Question]:
             nonlocal longest
             for question in rows:
                 longest = max(longest, len(question.prompt.encode()))
                 yield question
 
-        count = write_table(folder / addresses.QUESTIONS_FILE, Question, seen())
+        count = write_table(folder / addresses.QUESTIONS_FILE, Question, counted())
         facts = {"questions": count, "without_gold_answer": rows.without}
         return {**facts, "longest_bytes": longest}
 

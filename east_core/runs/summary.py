@@ -110,7 +110,7 @@ def _finished_at(record: ArtifactRecord) -> float:
 
 
 def _overhead(store: Store, run_name: str, number: int) -> float | None:
-    record = store.record(RunAddresses(run_name).report(number))
+    record = store.record(RunAddresses(run_name).round_report(number))
     if record is None or not any(file.path == OVERHEAD_LOG for file in record.files):
         return None
     log = json.loads((store.fetch(record, [OVERHEAD_LOG]) / OVERHEAD_LOG).read_text())

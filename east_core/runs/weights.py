@@ -52,13 +52,15 @@ def weigh(run: Run, number: int, weigher: ShardWeigher = weigh_shards) -> Artifa
         revision=2,  # which answers are equal
     )
     try:
-        return _made_earlier(run, stage, build) or materialize(run.store, stage, build)
+        return _made_by_earlier_revision(run, stage, build) or materialize(run.store, stage, build)
     except NothingToLearn as error:
         _record_why(run, number, stage, f"round {number}: {error}")
         raise
 
 
-def _made_earlier(run: Run, stage: Stage, build: Callable[[Path], object]) -> ArtifactRecord | None:
+def _made_by_earlier_revision(
+    run: Run, stage: Stage, build: Callable[[Path], object]
+) -> ArtifactRecord | None:
     """Weights of the first revision, by whose rules other answers were equal."""
     return earlier_with_same_outcome(
         run, stage, 1, lambda _, folder: build(folder), weights_outcome

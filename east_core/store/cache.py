@@ -51,7 +51,7 @@ class DownloadCache:
         entry = self.root / record.stored_content
         with self._mutex:
             self._pin(record.stored_content)
-            lacking = [file for file in files if not self._sound(entry / file.path, file)]
+            lacking = [file for file in files if not self._is_valid(entry / file.path, file)]
             if lacking:
                 with self._filling(record.stored_content):
                     for file in lacking:
@@ -70,7 +70,7 @@ class DownloadCache:
         self, entry: Path, file: ArtifactFile, record: ArtifactRecord, download: Download
     ) -> None:
         target = entry / file.path
-        if self._sound(target, file):  # another process was faster
+        if self._is_valid(target, file):  # another process was faster
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.partial")
@@ -86,7 +86,7 @@ class DownloadCache:
         partial.replace(target)
         remember_hash(target, found)
 
-    def _sound(self, path: Path, file: ArtifactFile) -> bool:
+    def _is_valid(self, path: Path, file: ArtifactFile) -> bool:
         """Whether a cached file is whole; hashed once a process, and again when it changed."""
         try:
             size = path.stat().st_size

@@ -34,7 +34,13 @@ from east_core.store.manifest import (
     fingerprint_of,
 )
 from east_core.store.provenance import code_version, library_versions
-from east_core.store.scratch import Built, Scratch, claim_scratch, drop_published, work_folder
+from east_core.store.scratch import (
+    FinishedBuild,
+    Scratch,
+    claim_scratch,
+    drop_published,
+    work_folder,
+)
 from east_core.store.store import Store, StoreCheck
 
 __all__ = [
@@ -164,15 +170,15 @@ def _build_and_publish(
         # by another process, while we waited our turn
         if published := _existing_record(store, wanted):
             return published
-        built = scratch.finished() or _built(store, wanted.address, scratch, build, clock)
+        built = scratch.finished() or _build(store, wanted.address, scratch, build, clock)
         record = _complete(wanted, built, clock)
         whole = dataclasses.replace(record, folder=store.place.folder_for(record, scratch.attempt))
-        return _published(store, whole, scratch.out)
+        return _publish(store, whole, scratch.out)
 
 
-def _built(
+def _build(
     store: Store, address: str, scratch: Scratch, build: Build, clock: Callable[[], float]
-) -> Built:
+) -> FinishedBuild:
     """Build; the files are hashed while they are already on their way to a remote store."""
     started = clock()
     facts = build(scratch.fresh_out())
@@ -196,7 +202,9 @@ def _disk_faults_named(scratch: Scratch) -> Iterator[None]:
         raise disk_fault("build in", scratch.root.parent, error, "EAST_SCRATCH") from error
 
 
-def _complete(wanted: ArtifactRecord, built: Built, clock: Callable[[], float]) -> ArtifactRecord:
+def _complete(
+    wanted: ArtifactRecord, built: FinishedBuild, clock: Callable[[], float]
+) -> ArtifactRecord:
     return dataclasses.replace(
         wanted,
         files=built.files,
@@ -206,7 +214,7 @@ def _complete(wanted: ArtifactRecord, built: Built, clock: Callable[[], float]) 
     )
 
 
-def _published(store: Store, record: ArtifactRecord, folder: Path) -> ArtifactRecord:
+def _publish(store: Store, record: ArtifactRecord, folder: Path) -> ArtifactRecord:
     """Publish, or say who was first: the same artifact is welcome, another one is a conflict."""
     try:
         store.place.publish(record, folder)

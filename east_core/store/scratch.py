@@ -39,7 +39,7 @@ _OURS = re.compile(r".+-[0-9a-f]{16}-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
-class Built:
+class FinishedBuild:
     """What a finished build left in `out`."""
 
     files: tuple[ArtifactFile, ...]
@@ -70,22 +70,26 @@ class Scratch:
         (self.root / ATTEMPT_NAME).write_text(uuid.uuid4().hex[:FOLDER_DIGITS])
         return self.out
 
-    def finish(self, facts: Mapping[str, Json], seconds: float) -> Built:
+    def finish(self, facts: Mapping[str, Json], seconds: float) -> FinishedBuild:
         """Note that `out` is complete."""
-        built = Built(files_in(self.out), facts, seconds)
+        built = FinishedBuild(files_in(self.out), facts, seconds)
         note = self.root / f"{BUILT_NAME}.new"
         note.write_text(json.dumps(asdict(built)))
         note.replace(self.root / BUILT_NAME)  # not synced: `finished` believes the hashes alone
         return built
 
-    def finished(self) -> Built | None:
+    def finished(self) -> FinishedBuild | None:
         """The build that a killed process finished but did not publish, if it is whole."""
         try:
             fields = json.loads((self.root / BUILT_NAME).read_bytes())
             files = tuple(ArtifactFile(**file) for file in fields.pop("files"))
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
-        return Built(files, **fields) if self.out.is_dir() and files_in(self.out) == files else None
+        return (
+            FinishedBuild(files, **fields)
+            if self.out.is_dir() and files_in(self.out) == files
+            else None
+        )
 
 
 def work_folder(folder: Path) -> Path:
@@ -116,7 +120,7 @@ def claim_scratch(base: Path, store: str, address: str, fingerprint: str) -> Ite
         raise disk_fault("build in", root.parent, error, "EAST_SCRATCH") from error
     try:
         yield Scratch(root)
-        _tidy_up(root, lock)
+        _delete(root, lock)
     finally:
         os.close(descriptor)
 
@@ -173,7 +177,7 @@ def _remove_unowned(root: Path) -> int | None:
     return freed
 
 
-def _tidy_up(root: Path, lock: Path) -> None:
+def _delete(root: Path, lock: Path) -> None:
     try:
         shutil.rmtree(root)
         lock.unlink()

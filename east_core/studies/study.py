@@ -59,7 +59,7 @@ class StudyConfig(Frozen):
     run: dict[str, Any] = Field({}, description="What all runs share: settings of a run.")
 
     @model_validator(mode="after")
-    def _arms_are_sound(self) -> "StudyConfig":
+    def _arms_are_valid(self) -> "StudyConfig":
         varied = sorted(self.run.keys() & set(_VARIED))
         if varied:
             raise ValueError(f"run.{varied[0]} is set by the study itself; leave it out of [run]")

@@ -19,7 +19,7 @@ from east_core.testing.s3_servers import S3Server, free_port, wait_for_port
 PROGRAMS = ("ceph", "ceph-mon", "ceph-mgr", "ceph-osd", "ceph-authtool", "monmaptool", "radosgw")
 
 
-def why_not() -> str | None:
+def missing_requirement() -> str | None:
     """Why radosgw can't run here; None where it can."""
     if os.geteuid() != 0:
         return "radosgw's daemons need root here"

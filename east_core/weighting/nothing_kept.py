@@ -26,7 +26,7 @@ class SampleCounts:
         return self.completions - self.no_answer - self.correct
 
     @property
-    def silent(self) -> int:
+    def without_answer(self) -> int:
         """Completions that name no answer at all."""
         return self.no_answer - self.unboxed
 
@@ -34,8 +34,8 @@ class SampleCounts:
         """The counts in words, in percent of all completions."""
         right = f", {self._percent(self.unboxed_correct)} right" if self.unboxed else ""
         return (
-            f"{self._percent(self.truncated)} truncated, {self._percent(self.silent)} without an "
-            f"answer, {self._percent(self.unboxed)} with an answer but no box{right}, "
+            f"{self._percent(self.truncated)} truncated, {self._percent(self.without_answer)} without "
+            f"an answer, {self._percent(self.unboxed)} with an answer but no box{right}, "
             f"{self._percent(self.wrong)} wrong, {self._percent(self.correct)} correct"
         )
 
@@ -63,7 +63,7 @@ def _advice(questions: int, dropped: Mapping[str, int], counts: SampleCounts) ->
     losses = {
         _TRUNCATED: counts.truncated,
         _UNBOXED: counts.unboxed,
-        _SILENT: counts.silent - counts.truncated,
+        _SILENT: counts.without_answer - counts.truncated,
         _NO_MAJORITY if "no_majority" in dropped else _WRONG: counts.wrong,
     }
     return max(losses, key=lambda reason: losses[reason])

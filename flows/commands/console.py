@@ -38,7 +38,7 @@ def print_end(config: RunConfig) -> None:
         return
     print_rounds(config.name, rounds)
     url = f"{store.root}/{config.name}"
-    plot = store.record(RunAddresses(config.name).report(rounds[-1].round))
+    plot = store.record(RunAddresses(config.name).round_report(rounds[-1].round))
     console.print(f"artifacts  {url}", soft_wrap=True)
     if plot is not None:
         console.print(f"plot       {store.url(plot, ACCURACY_PICTURE)}", soft_wrap=True)

@@ -22,10 +22,10 @@ def up(port: Port = 4200, deployments: Deployments = None) -> None:
 
     What ran in this folder before is in its history. Nothing is sent to the outside.
     """
-    from flows.server.cockpit import DEPLOYMENTS, cockpit
+    from flows.server.stack import DEPLOYMENTS, server_stack
 
     say("starting Prefect's server, a worker and the deployments (15 to 60 seconds) ...")
-    with cockpit(port, deployments or DEPLOYMENTS) as running:
+    with server_stack(port, deployments or DEPLOYMENTS) as running:
         say(f"UI         {running.url}/deployments")
         say("logs       .east/prefect/server.log and worker.log")
         say("stop       Ctrl-C; running runs stop too, and go on when run again")

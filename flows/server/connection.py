@@ -29,7 +29,7 @@ PREFECT_SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-    # A run that stops sending heartbeats is marked Crashed; see flows/server/cockpit.py.
+    # A run that stops sending heartbeats is marked Crashed; see flows/server/stack.py.
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     # On disk, so that a slot held over a restart of the server is still known, and freed.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES_ON_DISK,

@@ -10,7 +10,7 @@ import pytest
 
 from east_core.store import Store
 from east_core.store.verification import verify
-from east_core.testing.radosgw import radosgw_server, why_not
+from east_core.testing.radosgw import missing_requirement, radosgw_server
 from east_core.testing.s3_servers import BUCKET, S3Server, moto_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
@@ -61,7 +61,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[S3Server]:
-    if request.param == "radosgw" and (reason := why_not()):
+    if request.param == "radosgw" and (reason := missing_requirement()):
         pytest.skip(reason)
     running = (
         moto_server()

@@ -13,7 +13,7 @@ import pytest
 from east_core.errors import ArtifactConflict, StoreError
 from east_core.store import Stage, Store, materialize
 from east_core.store.filesystem import Transfer
-from east_core.testing.radosgw import radosgw_server, why_not
+from east_core.testing.radosgw import missing_requirement, radosgw_server
 from east_core.testing.s3_servers import BUCKET, S3Server
 
 pytestmark = pytest.mark.slow
@@ -24,7 +24,7 @@ WEIGHTS = os.urandom(1 << 20) * 64
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    if reason := why_not():
+    if reason := missing_requirement():
         pytest.skip(reason)
     with radosgw_server(tmp_path_factory.mktemp("ceph")) as server:
         server.create_bucket()

@@ -23,7 +23,7 @@ from east_core.store import ArtifactFile, ArtifactRecord, Stage, Store, material
 from east_core.store.filesystem import Transfer
 from east_core.store.manifest import encode_record
 from east_core.store.verification import verify
-from east_core.testing.radosgw import radosgw_server, why_not
+from east_core.testing.radosgw import missing_requirement, radosgw_server
 from east_core.testing.s3_servers import BUCKET, S3Server, moto_server
 from east_core.testing.store_servers import (
     StoreServer,
@@ -67,7 +67,7 @@ def started(kind: str, folder: Path) -> Iterator[StoreServer]:
         elif kind == "s3 (moto)":
             yield stack.enter_context(s3(stack.enter_context(moto_server()), "a mock", False))
         elif kind == "s3 (radosgw)":
-            if reason := why_not():
+            if reason := missing_requirement():
                 pytest.skip(reason)
             server = stack.enter_context(radosgw_server(folder))
             yield stack.enter_context(s3(server, "Ceph", True))

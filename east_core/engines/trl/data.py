@@ -77,7 +77,7 @@ class _RowTotals:
     longest_run: int = 0
     last_question: str | None = None
 
-    def see(self, question_id: str) -> None:
+    def add_question(self, question_id: str) -> None:
         """Follow runs of one question's examples, which stand together."""
         self.run = self.run + 1 if question_id == self.last_question else 1
         self.last_question = question_id
@@ -199,7 +199,7 @@ def _rows(job: TrainingJob, tokenizer: ChatTokenizer, totals: _RowTotals) -> Ite
             continue
         totals.kept_weights.append(example.weight)
         totals.sources.update(sources)
-        totals.see(example.question_id)
+        totals.add_question(example.question_id)
         yield {**row, "weight": example.weight, "is_counted": True}
     yield {**_FILLERS[job.recipe.loss], "weight": 0.0, "is_counted": False}
 

@@ -132,7 +132,7 @@ class VllmSampler:
         """Free the device. On CPU an idle engine costs no time, so it stays for the next round."""
         if device_of(self._resources) == "cpu":
             return
-        if not (self._resources.sleeping_engines and self._fall_asleep()):
+        if not (self._resources.sleeping_engines and self._sleep()):
             self.close()
 
     def close(self) -> None:
@@ -142,7 +142,7 @@ class VllmSampler:
         self._engines, self._inbox = [], queue.SimpleQueue()
         self._built = self._loaded = None
 
-    def _fall_asleep(self) -> bool:
+    def _sleep(self) -> bool:
         """Let every engine drop its weights and its cache; whether the memory is free then."""
         self._loaded = None
         try:
@@ -150,7 +150,7 @@ class VllmSampler:
                 engine.child.send(Sleep())
             for _ in self._engines:
                 self._await(Asleep, SLEEP_SECONDS)
-            held = max((self._held(engine) for engine in self._engines), default=0.0)
+            held = max((self._memory_held(engine) for engine in self._engines), default=0.0)
         except EngineError as error:
             log.warning("the engines end, because they could not be put to sleep: %s", error)
             return False
@@ -158,7 +158,7 @@ class VllmSampler:
             log.warning("the engines end: asleep, they still held %.0f%% of a GPU", 100 * held)
         return held <= HELD_ASLEEP
 
-    def _held(self, engine: Engine) -> float:
+    def _memory_held(self, engine: Engine) -> float:
         return memory_in_use(visible_gpus(engine.index, self._resources.tensor_parallel))
 
     def _make_room(self, context: int | None) -> None:

@@ -214,7 +214,7 @@ def test_extra_samples_give_pass_and_majority():
     )  # fmt: skip
     totals = ScoreTotals()
     list(totals.counting([prediction("a", True)]))
-    assert list(totals.voting([(Question("a", "?", "7"), clusters)])) == [clusters]
+    assert list(totals.counting_samples([(Question("a", "?", "7"), clusters)])) == [clusters]
     scores = totals.scores(0.95)
     assert {k: v.value for k, v in scores.pass_at.items()} == {
         "1": pytest.approx(1 / 4), "2": pytest.approx(1 / 2), "4": 1

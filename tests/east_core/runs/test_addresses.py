@@ -78,7 +78,7 @@ def test_the_search_finds_what_it_is_for(tmp_path: Path) -> None:
         (AT.samples(1), Part("samples", 1)),
         (shard_address(AT.samples(1), range(500, 1000)), Part("samples", 1, "0000500-0000999")),
         (AT.scores(0, "gsm8k"), Part("scores", 0, "gsm8k")),
-        (AT.report(123), Part("report", 123)),
+        (AT.round_report(123), Part("report", 123)),
     ],
 )
 def test_what_is_written_is_read_back(address: str, part: Part) -> None:

@@ -56,7 +56,7 @@ def test_losses_come_from_the_training_log_where_there_is_one(run):
 
 
 def test_the_report_holds_every_curve_as_png_and_svg(run):
-    first, last = (run.record(run.at.report(number)) for number in (0, 2))
+    first, last = (run.record(run.at.round_report(number)) for number in (0, 2))
     assert {file.path for file in first.files} == {"accuracy.png", "accuracy.svg"}
     names = {"accuracy", "entropy", "kept", "loss"}
     pictures = {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
@@ -110,6 +110,6 @@ def test_the_overhead_stands_in_the_reports_log_and_changes_no_identity(fake_run
     shutil.rmtree(Path(timed.store.root) / "sums" / "round-01" / "report")
     now = time.time()
     again = round_report.publish(timed, 1, RoundTime(now, now + 7))
-    assert again.content == plain.record(plain.at.report(1)).content
+    assert again.content == plain.record(plain.at.round_report(1)).content
     told = [summarise(run.store, "sums")[1].overhead_seconds for run in (plain, timed)]
     assert told == [None, 7.0]

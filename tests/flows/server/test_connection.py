@@ -10,9 +10,9 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from east_core.errors import ConfigError, EastError, EngineError
-from flows.server.cockpit import cockpit
 from flows.server.connection import ADDRESS_FILE, prefect_api
 from flows.server.setup import prepare_server
+from flows.server.stack import server_stack
 
 
 class Answering(http.server.BaseHTTPRequestHandler):
@@ -75,6 +75,6 @@ def test_a_second_one_in_a_folder_says_where_the_first_is(locked: str, home: Pat
     file = home / ADDRESS_FILE
     file.write_text(locked)
     told = pytest.raises(ConfigError, match=f"already running at {locked.removesuffix('/api')};")
-    with told, cockpit(47123):
+    with told, server_stack(47123):
         pytest.fail("no second server may start")
     assert file.read_text() == locked

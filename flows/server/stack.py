@@ -38,7 +38,7 @@ DEPLOYMENTS = Path(__file__).parents[2] / "infra" / "prefect.yaml"
 
 
 @dataclass
-class Cockpit:
+class ServerStack:
     """A running server with its worker."""
 
     url: str
@@ -67,7 +67,7 @@ class Cockpit:
 
 
 @contextlib.contextmanager
-def cockpit(port: int, deployments: Path = DEPLOYMENTS) -> Iterator[Cockpit]:
+def server_stack(port: int, deployments: Path = DEPLOYMENTS) -> Iterator[ServerStack]:
     """Server, pool, limits, automations, deployments and worker; ended in order on leaving.
 
     Raises ConfigError where one is running in this folder, the port is taken or the file of
@@ -88,7 +88,7 @@ def cockpit(port: int, deployments: Path = DEPLOYMENTS) -> Iterator[Cockpit]:
         wait_for_server(f"{url}/api/health", server)
         stack.enter_context(_address_published(f"{url}/api"))
         prepare_server(deployments)
-        running = Cockpit(url, server, start_service("worker", _worker_command()))
+        running = ServerStack(url, server, start_service("worker", _worker_command()))
         stack.callback(running.close)
         _wait_for_worker(running)
         yield running
@@ -112,7 +112,7 @@ def _worker_command() -> list[str]:
     return ["-m", "prefect", "worker", "start", "--pool", POOL, "--name", name]
 
 
-def _wait_for_worker(running: Cockpit) -> None:
+def _wait_for_worker(running: ServerStack) -> None:
     """Return when the pool is Ready: before that the UI calls every deployment Not Ready."""
     deadline = time.monotonic() + WORKER_SECONDS
     while time.monotonic() < deadline and running.worker.poll() is None:
