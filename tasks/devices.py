@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from prefect.logging import get_run_logger
 
 from east_core.engines.supervise import die_with_parent
 from east_core.store.files import cache_home
+from east_core.store.locks import exclusive_lock
 
 
 def lock_path() -> Path:
@@ -32,7 +33,7 @@ def device_slot() -> Iterator[None]:
     end_with_worker()
     path = lock_path()
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
+    lock = exclusive_lock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:

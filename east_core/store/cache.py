@@ -1,9 +1,10 @@
 """Downloaded artifacts on local disk: bounded, shared by the processes of a machine.
 
 A folder for each content hash, so the same checkpoint under two addresses is kept once. Files
-appear by rename when they are whole and their hash is right. An entry is locked (flock) while it
-is filled, and pinned by a shared lock while a process may be reading it; the kernel drops both
-when the process dies, however it dies. The least recently fetched entries go first.
+appear by rename when they are whole and their hash is right. An entry is locked while it is filled,
+and pinned by a shared lock (flock: filelock has exclusive ones alone) while a process may read
+it; the kernel drops both when the process dies, however it dies. The least recently fetched entries
+go first.
 """
 
 import contextlib
@@ -13,12 +14,15 @@ import os
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from filelock import Timeout
 
 from east_core.errors import ArtifactDamaged
 from east_core.store.environment import number
 from east_core.store.files import known_hash, remember_hash
+from east_core.store.locks import exclusive_lock
 from east_core.store.manifest import ArtifactFile, ArtifactRecord
 
 log = logging.getLogger(__name__)
@@ -53,7 +57,7 @@ class DownloadCache:
             self._pin(record.stored_content)
             lacking = [file for file in files if not self._is_valid(entry / file.path, file)]
             if lacking:
-                with self._filling(record.stored_content):
+                with exclusive_lock(self.root / f"{record.stored_content}.fill"):
                     for file in lacking:
                         self._fill(entry, file, record, download)
             os.utime(self._lock_path(record.stored_content))
@@ -116,16 +120,6 @@ class DownloadCache:
             os.close(descriptor)  # evicted between open and lock
         self._pins[content] = descriptor
 
-    @contextlib.contextmanager
-    def _filling(self, content: str) -> Iterator[None]:
-        """Be the only process that writes into an entry."""
-        descriptor = os.open(self.root / f"{content}.fill", os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
-
     def _evict(self) -> None:
         """Delete the least recently fetched entries beyond the limit, except those in use."""
         sizes = {lock.stem: _folder_size(lock.with_suffix("")) for lock in self._locks_by_age()}
@@ -156,20 +150,12 @@ class DownloadCache:
         """Delete an entry unless somebody uses it."""
         lock = self._lock_path(content)
         try:
-            descriptor = os.open(lock, os.O_RDWR)
-        except FileNotFoundError:
+            with exclusive_lock(lock).acquire(blocking=False):
+                shutil.rmtree(self.root / content, ignore_errors=True)
+                (self.root / f"{content}.fill").unlink(missing_ok=True)
+                lock.unlink(missing_ok=True)
+        except Timeout:
             return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not _is_current(descriptor, lock):
-                return False
-            shutil.rmtree(self.root / content, ignore_errors=True)
-            (self.root / f"{content}.fill").unlink(missing_ok=True)
-            lock.unlink()
-        except BlockingIOError:
-            return False
-        finally:
-            os.close(descriptor)
         return True
 
 

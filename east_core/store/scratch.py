@@ -13,11 +13,9 @@ touched for long goes when a run starts.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import logging
-import os
 import re
 import shutil
 import time
@@ -26,10 +24,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from east_core.errors import ArtifactConflict
 from east_core.store.environment import number
 from east_core.store.faults import disk_fault
 from east_core.store.files import file_hash
+from east_core.store.locks import exclusive_lock, holder
 from east_core.store.manifest import FOLDER_DIGITS, ArtifactFile, Json, check_name
 
 log = logging.getLogger(__name__)
@@ -111,18 +112,18 @@ def claim_scratch(base: Path, store: str, address: str, fingerprint: str) -> Ite
     can be written or locked there.
     """
     root = _root(base, store, address, fingerprint)
-    lock = root.with_name(f"{root.name}.lock")
+    path = root.with_name(f"{root.name}.lock")
     try:
         root.mkdir(parents=True, exist_ok=True)
-        descriptor = _lock(lock, address)
+        lock = _lock(path, address)
         root.mkdir(exist_ok=True)
     except OSError as error:
         raise disk_fault("build in", root.parent, error, "EAST_SCRATCH") from error
     try:
         yield Scratch(root)
-        _delete(root, lock)
+        _delete(root, path)
     finally:
-        os.close(descriptor)
+        lock.release()
 
 
 def drop_published(base: Path, store: str, address: str, fingerprint: str) -> None:
@@ -163,17 +164,17 @@ def _root(base: Path, store: str, address: str, fingerprint: str) -> Path:
 
 def _remove_unowned(root: Path) -> int | None:
     """Delete a scratch folder and its lock; None where a process holds it. Gives the bytes."""
-    lock = root.with_name(f"{root.name}.lock")
+    path = root.with_name(f"{root.name}.lock")
     try:
-        descriptor = _lock(lock, root.name)
+        lock = _lock(path, root.name)
     except (ArtifactConflict, OSError):
         return None  # somebody works on it, or it is another user's
     try:
-        freed = sum(path.lstat().st_size for path in root.rglob("*"))
+        freed = sum(file.lstat().st_size for file in root.rglob("*"))
         shutil.rmtree(root)
-        lock.unlink()
+        path.unlink()
     finally:
-        os.close(descriptor)
+        lock.release()
     return freed
 
 
@@ -208,24 +209,14 @@ def files_in(folder: Path) -> tuple[ArtifactFile, ...]:
     )
 
 
-def _lock(path: Path, address: str) -> int:
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 32, 0).decode() or "unknown"
-            os.close(descriptor)
-            raise ArtifactConflict(
-                f"{address} is being built by another process on this machine (pid {holder}); "
-                "wait for it, or end it and run again"
-            ) from None
-        except OSError:
-            os.close(descriptor)
-            raise
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-                return descriptor
-        os.close(descriptor)  # its holder published and removed it between our open and lock
+def _lock(path: Path, address: str) -> FileLock:
+    """The lock of a scratch folder, held. Raises ArtifactConflict where another process has it."""
+    lock = exclusive_lock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise ArtifactConflict(
+            f"{address} is being built by another process on this machine (pid {holder(path)}); "
+            "wait for it, or end it and run again"
+        ) from None
+    return lock

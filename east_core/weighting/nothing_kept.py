@@ -34,8 +34,9 @@ class SampleCounts:
         """The counts in words, in percent of all completions."""
         right = f", {self._percent(self.unboxed_correct)} right" if self.unboxed else ""
         return (
-            f"{self._percent(self.truncated)} truncated, {self._percent(self.without_answer)} without "
-            f"an answer, {self._percent(self.unboxed)} with an answer but no box{right}, "
+            f"{self._percent(self.truncated)} truncated, "
+            f"{self._percent(self.without_answer)} without an answer, "
+            f"{self._percent(self.unboxed)} with an answer but no box{right}, "
             f"{self._percent(self.wrong)} wrong, {self._percent(self.correct)} correct"
         )
 
