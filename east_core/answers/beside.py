@@ -14,11 +14,11 @@ for a question, before anything is compared, so that it can join no two other an
 import re
 from collections.abc import Sequence
 
-from east_core.answers.canonical import canonical_form, expression_form
+from east_core.answers.canonical import canonical_form, product_form
 from east_core.answers.form import Form, bracketed, relabelled, solved
 from east_core.answers.formula import read_formula, variables
 from east_core.answers.numbers import digits
-from east_core.answers.numeric import rounds_to
+from east_core.answers.numeric import rounds_to, same_value
 from east_core.answers.words import word_form
 
 
@@ -48,6 +48,8 @@ def _beside_number(gold: Form, answer: Form) -> Form:
         bare, letter = possible_unit_of(answer)
         if letter:
             return read_beside(gold, canonical_form(bare))
+        if gold.unit and same_value(gold.written, answer.latex):
+            return gold  # 12pt is what 12tp is
         return gold if gold.places and _rounds(gold, answer) else answer
     if answer.value is None or gold.value is None:
         return answer
@@ -77,10 +79,10 @@ def _beside_expression(gold: Form, answer: Form) -> Form:
     if answer.kind == "text":
         letters = answer.latex
         known = letters.isalpha() and not letters.isupper() and set(letters) <= _letters(gold)
-        return expression_form(letters) if known else answer
+        return product_form(letters) if known else answer
     if answer.kind == "number":
         if answer.unit and set(answer.unit) <= _letters(gold):
-            return expression_form(answer.written)
+            return product_form(answer.written)
         return gold if _rounds(answer, gold) else answer
     return answer
 
@@ -120,7 +122,12 @@ def _interchangeable(gold: Form, answer: Form) -> bool:
     arguments = {name.partition("(")[2] for name in names}
     if len(arguments) > 1 and "" not in arguments:
         return False  # f(2) is not f(3)
+    if any(map(_POINTS.search, names)):
+        return False  # AB is not CD
     return not any(_is_unknown(name) for name in names) or _is_function(gold, answer)
+
+
+_POINTS = re.compile(r"[A-Z]{2}|[:/|\[]|angle|triangle")
 
 
 def _is_unknown(name: str) -> bool:
@@ -145,8 +152,8 @@ def _beside_sequence(gold: Form, answer: Form) -> Form:
         return answer if answer.brackets != gold.brackets else _itemwise(gold, answer)
     if gold.brackets == "{}":
         return _itemwise(gold, answer)
-    items = _in_order(answer.items) if named else answer.items
-    return _itemwise(gold, bracketed(gold.brackets, items, answer.latex))
+    items = _in_order(answer) if named else answer.items
+    return _itemwise(gold, bracketed(gold.brackets, items, answer.latex)) if items else answer
 
 
 def _itemwise(gold: Form, answer: Form) -> Form:
@@ -163,10 +170,18 @@ def _names(items: Sequence[Form]) -> list[str]:
     return names if len(set(names)) == len(items) else []
 
 
-def _in_order(items: Sequence[Form]) -> list[Form]:
-    """(x, y, z) from "y = 3, x = 5, ...": coordinates stand in the order of the alphabet."""
-    ordered = sorted(items, key=lambda item: (item.label.startswith("\\"), item.label))
-    return [item.items[0] for item in ordered]
+def _in_order(answer: Form) -> list[Form]:
+    """The values of named items in the order of a tuple of the names; none where it is not known.
+
+    Coordinates have an order, "y = 3, x = 5" is (5, 3). Other names have it where it is written,
+    "(m, b) = (2, 3)", or where the alphabet has it too: "m = 2, b = 3" may be either.
+    """
+    names = [item.label for item in answer.items]
+    ordered = sorted(names, key=lambda name: (name.startswith("\\"), name))
+    if not set(names) <= set("xyz"):
+        ordered = names if answer.label or names == ordered else []
+    values = {item.label: item.items[0] for item in answer.items}
+    return [values[name] for name in ordered]
 
 
 def _with_names(gold: Form, answer: Form) -> Form:

@@ -80,3 +80,9 @@ def expression_form(latex: str) -> Form:
     return Form(
         "expression", f"expression:{bare}", bare, unit=unit or letter, written=squeeze(latex)
     )
+
+
+def product_form(letters: str) -> Form:
+    """A formula whose last letters are factors: 12pt beside 12tp holds no pints."""
+    bare = squeeze(letters)
+    return Form("expression", f"expression:{bare}", bare, written=bare)

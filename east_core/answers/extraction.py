@@ -47,8 +47,13 @@ _IS = (
     r"|turns\s+out\s+to\s+be)"
 )
 _ANNOUNCED = re.compile(
-    r"\b(?:answer|result|output|(?:correct|right|best)\s+(?:option|choice|one))"
+    r"\b(?:answers?|results?|output|(?:correct|right|best)\s+(?:option|choice|one))"
     rf"(?:\s+to\s+[^.\n]{{1,80}}?)?\s*{_BOLD}(?:(?<=\s)|(?<=\*)|(?=[=:])){_IS}(?!\w)\s*(?::\s*)?{_BOLD}",
+    re.IGNORECASE,
+)
+_HEADED = re.compile(
+    r"(?:(?:^|\n)[\s*#]*(?:final\s+)?answer[\s*:]*|\bsolutions?\s+(?:is|are)\s*:?\s*)"
+    r"(?=\$|\\\(|\\\[)",
     re.IGNORECASE,
 )
 _UNSURE = re.compile(
@@ -74,8 +79,25 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _FENCED = re.compile(r"```[\w+-]*[ \t]*\n?([^\n`]{1,200})\n?[ \t]*```")
+_ONE_FORMULA = (
+    r"(?:\$\$[^$]{1,1000}\$\$|\$[^$\n]{1,1000}\$(?:\s*\\?%)?|\\\((?:(?!\\\)).){1,1000}\\\)"
+    r"|\\\[(?:(?!\\\])(?s:.)){1,1000}\\\])"
+)
 _FORMULA = re.compile(
-    r"\$\$[^$]{1,1000}\$\$|\$[^$\n]{1,1000}\$(?:\s*\\?%)?|\\\(.{1,1000}?\\\)|\\\[.{1,1000}?\\\]"
+    rf"{_ONE_FORMULA}(?:\s*(?:,\s*(?:and\b|or\b)?|and\b|or\b)\s*{_ONE_FORMULA}(?!\s+(?:is|are|was)\b))*"
+)
+_FORMULA_CHOSEN = re.compile(
+    r"(?P<first>\$[^$\n]{1,200}\$|\\\((?:(?!\\\))[^\n]){1,200}\\\))(?P<second>)\s+is\s+(?:the|our|my)\s+"
+    r"(?:(?:final|correct|required|desired)\s+)?(?:answer|solution|result)\b",
+    re.IGNORECASE,
+)
+_SENTENCE = re.compile(
+    r"(?:(?i:the|there|they|it|so|thus|therefore|hence)|[A-Z][a-z]+)\b[^\n]{1,150}\s"
+    r"(?:is|are|was|were|equals)\s+(?P<rest>[^\n]+)"
+)
+_COMPARED = re.compile(r"\b(?:more|less|fewer|times|than|not)\b", re.IGNORECASE)
+_LETTER_AND_CLAUSE = re.compile(
+    r"(?:for\s+sure\s+|definitely\s+|clearly\s+)?\(?([A-Z])\)?,\s+(?!and\b|or\b)[a-z']{2,}\s+[a-z']+\s+\S+"
 )
 _LINE = re.compile(r"[^\n]{1,200}")
 _SENTENCE_END = re.compile(
@@ -217,25 +239,34 @@ def _last_stated(text: str) -> str | None:
 
     What an "answer is not ..." or "if the answer is ..." names is no answer.
     """
-    announced = [(match.start(), match.end()) for match in _ANNOUNCED.finditer(text)]
-    chosen = list(_CHOSEN.finditer(text))
+    marks = (match for pattern in (_ANNOUNCED, _HEADED) for match in pattern.finditer(text))
+    announced = sorted((match.start(), match.end()) for match in marks)
+    chosen = sorted(
+        (
+            match
+            for pattern in (_CHOSEN, _FORMULA_CHOSEN)
+            for match in pattern.finditer(text)
+            if not _is_unsure(text, match.start())
+        ),
+        key=re.Match.start,
+    )
     for start, end in reversed(announced):
         later = [match for match in chosen if match.start() >= start]
-        if later and (found := _chosen_letter(later[-1])):
+        if later and (found := _chosen(later[-1])):
             return found
         if not _is_unsure(text, start) and (found := _stated(text, end)):
             return found
-    return _chosen_letter(chosen[-1]) if chosen else None
+    return _chosen(chosen[-1]) if chosen else None
 
 
 def _is_unsure(text: str, start: int) -> bool:
     return _UNSURE.search(text, max(0, start - _LONGEST_DOUBT), start) is not None
 
 
-def _chosen_letter(match: re.Match[str]) -> str | None:
-    """The letter; "I" is none but in parentheses, for it begins sentences."""
-    letter = match["first"] or match["second"]
-    return None if letter == "I" else letter
+def _chosen(match: re.Match[str]) -> str | None:
+    """The formula or letter; "I" is none but in parentheses, for it begins sentences."""
+    found = match["first"] or match["second"]
+    return None if found == "I" else found
 
 
 def _stated(text: str, start: int) -> str | None:
@@ -252,10 +283,19 @@ def _stated(text: str, start: int) -> str | None:
         if match is not None:
             stated = match[match.lastindex or 0]
             if pattern is _LINE:
-                stated = _SENTENCE_END.split(stated, maxsplit=1)[0]
+                letter = _LETTER_AND_CLAUSE.match(stated)
+                stated = letter[1] if letter else _SENTENCE_END.split(stated, maxsplit=1)[0]
+                stated = _value_in(stated) or stated
             if found := _if_answer(stated, words=0 if pattern is _FORMULA else _MOST_WORDS):
                 return found
     return None
+
+
+def _value_in(sentence: str) -> str | None:
+    """34 in "The largest n is 34", where that is what was announced."""
+    match = _SENTENCE.match(sentence.strip())
+    rest = match["rest"] if match else ""
+    return None if len(rest.split()) > 3 or _COMPARED.search(rest) else _if_answer(rest, words=0)
 
 
 def _first_found(text: str) -> str | None:
@@ -273,8 +313,12 @@ def _bare_answer(text: str) -> str | None:
     stripped = text.strip()
     fenced = _FENCED.fullmatch(stripped)
     stripped = fenced[1].strip() if fenced else stripped
-    if len(stripped) > _LONGEST_BARE_ANSWER or _SLIP.search(stripped):
+    if _SLIP.search(stripped):
         return None  # a box that was not found is not an answer but a slip
+    if _FORMULA.fullmatch(stripped):
+        return stripped
+    if len(stripped) > _LONGEST_BARE_ANSWER:
+        return None
     return _if_answer(stripped, words=_MOST_BARE_WORDS)
 
 

@@ -61,18 +61,36 @@ def _singleton_form(inner: str, brackets: str, latex: str, read: Read) -> Form |
 def _item_forms(parts: Sequence[str], brackets: str, read: Read) -> tuple[Form, ...]:
     r"""The items; \pm 1 in a set is two. Names stay where they differ, for they tell items apart.
 
-    "x = 1, x = 2" are 1 and 2; "x = 1, y = 2", "A: 1, B: 2" and "3 red, 5 blue" keep their names.
+    "x = 1, x = 2" and "x = 1, 2" are 1 and 2; "x = 1, y = 2", "A: 1, B: 2" and "3 red, 5 blue"
+    keep their names.
     """
     if brackets == "{}":
         parts = list(itertools.chain.from_iterable(map(_signed, parts)))
     items = tuple(_named_item(part, read) for part in parts)
-    labels = {item.label for item in items}
-    if len(labels) == 1 and all(item.label and item.relation == "=" for item in items):
-        return tuple(item.items[0] for item in items)
+    if _share_one_name(items):
+        return tuple(value_of(item) for item in items)
     units = {item.unit for item in items if item.kind == "number"}
     if len(units) > 1 and "" not in units and all(item.kind == "number" for item in items):
         return tuple(solved(item.unit, replace(item, unit=""), item.written) for item in items)
     return items
+
+
+def _share_one_name(items: Sequence[Form]) -> bool:
+    """ "x = 1, x = 2", and "x = 1, 2" too: the name that comes first holds for all."""
+    first, *others = items
+    return bool(first.label) and all(
+        item.label == first.label and item.relation == "="
+        if item.label
+        else item.kind != "statement"
+        for item in (first, *others)
+    )
+
+
+def value_of(item: Form) -> Form:
+    """What a name is said to be; (5, 3) for "(x, y) = (5, 3)"."""
+    if item.kind != "sequence" or not item.label:
+        return item.items[0] if item.label else item
+    return bracketed("()", [named.items[0] for named in item.items], item.latex)
 
 
 def _named_item(part: str, read: Read) -> Form:

@@ -73,8 +73,9 @@ _SPELLING: tuple[tuple[re.Pattern[str], Replacement], ...] = tuple(
         (r"(?<!\\)\\[,;:> ]|\\q?quad(?![A-Za-z])|~|\\hspace\{[^{}]*\}", " "),
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
         (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
-        (r"\{\s*,\s*\}", ","),
-        (r"\\%|\s*\bper\s?cent\b", "%"),
+        (r"\s*(?<!\\)\{\s*,\s*\}\s*", ","),
+        (r"^[+-]?[1-9][0-9]{0,2}(?: [0-9]{3})+(?:\.[0-9]+)?$", lambda m: m[0].replace(" ", "")),
+        (r"\\%|\s*\b(?:per\s?cent|pct)\b", "%"),
         (r",?\s*(?:\\(?:text|mbox|textrm)\s*\{\s*,?\s*and\s*\}|\band\b|\\wedge\b)", r" \\land "),
         (r",?\s*(?:\\(?:text|mbox|textrm)\s*\{\s*,?\s*or\s*\}|\bor\b|\\vee\b)", r" \\lor "),
         (r"\^\s*\{?\s*\\circ\s*\}?\s*(?:\\text\s*\{)?\s*[CF]\s*\}?$", ""),
@@ -109,6 +110,8 @@ _SPELLING: tuple[tuple[re.Pattern[str], Replacement], ...] = tuple(
 )  # fmt: skip
 
 
+# every backslash is doubled and begins a command: a text that was escaped once too often
+_ESCAPED_TWICE = re.compile(r"[^\\]*(?:\\\\[A-Za-z{}%$!,][^\\]*)+")
 _LEAD = re.compile(r"^\$?\\text\s*\{[^{}]*\b(?:is|are|equals)\s*:?\s*\}\s*(?=[^\s}])")
 
 
@@ -117,6 +120,8 @@ _CURRENCY = re.compile(r"^\$?(?:US|USD|EUR|GBP|Rs\.?|AU|NT)\s*(?:\\?\$)?\s*(?=[0
 
 def plain_characters(text: str) -> str:
     r"""Without invisible characters, look-alikes, and a lead such as \text{The answer is }."""
+    if _ESCAPED_TWICE.fullmatch(text):
+        text = text.replace("\\\\", "\\")
     text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+", lambda m: f"^{{{m[0].translate(_RAISED)}}}", text)
     text = re.sub("[₀₁₂₃₄₅₆₇₈₉]+", lambda m: f"_{{{m[0].translate(_LOWERED)}}}", text)
     return _CURRENCY.sub("", _LEAD.sub("", text.translate(_CHARACTERS).strip())).strip()
@@ -126,7 +131,7 @@ def tidy(text: str) -> str:
     """One spelling of LaTeX commands; spaces may stay."""
     for pattern, replacement in _SPELLING:
         text = pattern.sub(replacement, text)
-    return text.strip().rstrip(".,;:").strip()
+    return text.strip().rstrip(".,;:\\").strip()
 
 
 _SPACE = re.compile(r"(\\[A-Za-z]+(?=\s+[A-Za-z])|[0-9](?=\s+[0-9]))\s+|\s+")

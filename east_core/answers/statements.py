@@ -16,6 +16,7 @@ from east_core.answers.numeric import same_value
 from east_core.answers.regions import intersected, united
 from east_core.answers.sequences import punctured, reals
 from east_core.answers.spelling import squeeze
+from east_core.answers.words import has_words
 
 Read = Callable[[str], Form]
 
@@ -24,10 +25,18 @@ _INEQUALITY = re.compile(r"\\(?:le|ge|neq|in)(?![A-Za-z])|[<>]")
 _OR, _AND = r"\\lor(?![A-Za-z])", r"\\land(?![A-Za-z])"
 UNKNOWN = r"(?:\\[A-Za-z]+|[A-Za-z])(?:_(?:\{[^{}]*\}|\w))?'?"
 _FUNCTION_VALUE = r"(?:[fghpqFGHPQRST](?:_\{?\w\}?)?'?|\\(?:gcd|max|min)\s*|lcm)\s*\([^()=]*\)"
+_SIDE = r"(?:[A-Z]{2,4}|[A-Z]_(?:\{[^{}]*\}|\w))"
+_MEASURED = (
+    rf"\|[A-Z]{{2}}\||\[[A-Z]{{3,6}}\]|{_SIDE}\s*/\s*{_SIDE}|\\frac\{{\s*{_SIDE}\s*\}}\{{\s*{_SIDE}\s*\}}"
+    rf"|(?:{_SIDE}|[A-Z])(?:\s*:\s*(?:{_SIDE}|[A-Z]))+"
+)
+"""A length, an area, a quotient or a ratio of such, named by points: |AB|, [ABC], AB:CD."""
 _LABEL = re.compile(
     rf"\s*(?:{UNKNOWN}|{_FUNCTION_VALUE}|\\text\s*\{{[^{{}}]*\}}|[A-Z]{{2,4}}"
-    r"|\|?(?:\\overline|\\vec|\\angle|\\triangle)\s*\{?[A-Z]{1,3}\}?\|?|[A-Za-z]{3,}(?:\s[A-Za-z]+)*)\s*"
+    r"|\|?(?:\\overline|\\vec|m?\s*\\angle|\\triangle)\s*\{?[A-Z]{1,3}\}?\|?|[A-Za-z]{3,}(?:\s[A-Za-z]+)*"
+    rf"|{_MEASURED})\s*"
 )
+_TUPLE_OF_NAMES = re.compile(rf"\s*\(\s*({UNKNOWN}(?:\s*,\s*{UNKNOWN})+)\s*\)\s*")
 _CONSTANTS = re.compile(r"\s*(?:\\pi|e|i|\\infty)\s*")
 _SET_BUILDER = re.compile(
     rf"\\?\{{\s*(?P<name>{UNKNOWN})\s*(?:\\in\s*(?:\\mathbb\{{?R\}}?|\\R)\s*)?"
@@ -78,6 +87,9 @@ def _simple(latex: str, read: Read) -> Form | None:
     parts, relations = split_with_marks(latex, RELATION)
     if not relations or not all(parts):
         return None
+    named = _TUPLE_OF_NAMES.fullmatch(parts[0])
+    if named:
+        return _named_tuple(named[1].split(","), parts[1:], relations, latex, read)
     if all(relation in ("=", ":=", r"\approx") for relation in relations):
         return _equation(parts, relations, latex, read)
     if relations == [r"\in"]:
@@ -112,8 +124,27 @@ def _solved_equation(parts: list[str], relations: list[str], latex: str, read: R
     right = rights[-1]
     if r"\approx" in between:
         right = rights[between.index(r"\approx")]
-    label = squeeze(parts[0])
+    label = re.sub(r"\\frac\{(\w+)\}\{(\w+)\}", r"\1/\2", squeeze(parts[0]))
     return solved(label, read(right), squeeze(latex))
+
+
+def _named_tuple(
+    names: list[str], rights: list[str], relations: list[str], latex: str, read: Read
+) -> Form | None:
+    """ "(x, y) = (5, 3)" says what "x = 5, y = 3" says, and in which order."""
+    if relations == [r"\in"]:
+        return solved(
+            squeeze(f"({','.join(names)})"), read(rights[0]), squeeze(latex), relation="in"
+        )
+    value = read(rights[0]) if relations == ["="] else None
+    if value is None or value.brackets != "()" or len(value.items) != len(names):
+        return None
+    items = [
+        solved(squeeze(name), item, squeeze(f"{name}={item.latex}"))
+        for name, item in zip(names, value.items, strict=True)
+    ]
+    label = squeeze(f"({','.join(names)})")
+    return replace(bracketed("{}", items, squeeze(latex)), label=label, relation="=")
 
 
 def _is_label(part: str) -> bool:
@@ -140,7 +171,7 @@ def _difference(left: str, right: str) -> str:
 
 
 def _unsolved(parts: list[str], latex: str, relation: str) -> Form | None:
-    difference = _difference(*parts)
+    difference = "" if has_words(latex) else _difference(*parts)
     if not difference:
         return None
     bare = squeeze(latex)

@@ -72,7 +72,7 @@ def _spell_wave(spec: Any, draw: Draw, _gold: bool) -> str:
         ],
         "square": [
             rf"{a}\sin^2 {x}",
-            rf"{a}-{a}\cos^2 {x}",
+            rf"{a}{-a:+d}\cos^2 {x}",
             rf"{a}(1-\cos^{{2}}({x}))",
             rf"{a}(\sin {x})^2",
         ],
@@ -81,7 +81,7 @@ def _spell_wave(spec: Any, draw: Draw, _gold: bool) -> str:
             rf"\frac{{{a}\sin {x}}}{{\cos {x}}}",
             rf"{a}\operatorname{{tan}}({x})",
         ],
-        "cosine": [rf"{a}\cos 2{x}", rf"{a}-{2 * a}\sin^2 {x}", rf"{a}(2\cos^2 {x}-1)"],
+        "cosine": [rf"{a}\cos 2{x}", rf"{a}{-2 * a:+d}\sin^2 {x}", rf"{a}(2\cos^2 {x}-1)"],
     }
     return draw.choice(ways[kind])
 

@@ -23,6 +23,7 @@ def _spell_tuple(spec: Any, draw: Draw, gold: bool) -> str:
         names = list(zip("xyz", [number(value) for value in spec], strict=False))
         draw.shuffle(names)
         ways += [inner, joined([f"{name}={value}" for name, value in names], draw)]
+        ways.append(f"({','.join(n for n, _ in names)}) = ({','.join(v for _, v in names)})")
     return draw.choice(ways)
 
 
@@ -65,12 +66,14 @@ def _spell_set(spec: Any, draw: Draw, gold: bool) -> str:
     ways += [" and ".join(items), r" \text{ or } ".join(items), r" \text{ and } ".join(items)]
     if not gold:
         ways += [" or ".join(f"x={item}" for item in items), ", ".join(f"x = {i}" for i in items)]
+        ways.append(f"x = {inner}")
     return draw.choice(ways)
 
 
 def _change_set(spec: Any, draw: Draw) -> Any:
     changed = changed_items(spec, draw)
-    return draw.choice([spec[1:], changed if len(set(changed)) == len(spec) else spec[1:]])
+    fewer = spec[1:] or changed
+    return draw.choice([fewer, changed if len(set(changed)) == len(spec) else fewer])
 
 
 def _spell_signs(spec: Any, draw: Draw, _gold: bool) -> str:

@@ -76,6 +76,8 @@ def test_hash_takes_the_last_line_of_four_hashes(text, answer):
         ("no answer", None),
         ("I don't know", None),
         ("They have 3 cats and 4 dogs, so 7 pets in all", None),
+        (r"We find that $x < 3$.", None),
+        ("It is not clear whether $x = 2$ is the answer or not, for all we know.", None),
     ],
 )
 def test_lenient_takes_an_announced_answer_but_never_the_last_number(text, answer):
@@ -115,6 +117,19 @@ def test_lenient_takes_an_announced_answer_but_never_the_last_number(text, answe
         ("The answer is New York City.", "New York City"),
         ("Answer: apple, banana, cherry", "apple, banana, cherry"),
         ("**Yes**", "Yes"),
+        ("**Final Answer**\n\n\\[ 7 \\]", r"\[ 7 \]"),
+        ("Answer $7$", "$7$"),
+        ("The solutions are: $x = 1$ or $x = 2$.", "$x = 1$ or $x = 2$"),
+        ("The answers are $4$, $5$, and $6$.", "$4$, $5$, and $6$"),
+        ("The answer is $4$, and $5$ is the remainder.", "$4$"),
+        ("Final Answer: The largest $n$ is 34. I hope it is correct.", "34"),
+        ("Answer: The sum of the two is $5$.", "$5$"),
+        ("Thus $x > 2$ is our answer.", "$x > 2$"),
+        (r"So \(x=3\) is the only one. Hence \(x=3\) is the solution.", r"\(x=3\)"),
+        ("The answer is for sure D, it can't be A or B", "D"),
+        ("The answer: D, since it would make no sense", "D"),
+        ("The answer is A, B and C", "A, B and C"),
+        ("$" + "x + " * 30 + "y$", "$" + "x + " * 30 + "y$"),
         ("Paris", "Paris"),
     ],
 )

@@ -39,6 +39,7 @@ def workers():
         ("(x+1)^2", "x^2+2x+1"),
         (r"\frac{\sqrt{2}}{2}", r"\frac{1}{\sqrt{2}}"),
         (r"2\sqrt{2}", r"\sqrt{8}"),
+        ("12345\\", "12345"),
         (r"(2\sqrt{2}, 1)", r"(\sqrt{8}, 1)"),
         (r"\{\sqrt{8}, 1\}", r"1, 2\sqrt{2}"),
         (r"(-\infty, 3) \cup (5, \infty)", r"(5,\infty)\cup(-\infty,3)"),
