@@ -9,6 +9,34 @@ from typing import Any
 STEP = 1e-25
 
 
+def for_forms(schema: dict[str, Any]) -> None:
+    """Make a schema's numbers savable, and let each field tell its bounds in words.
+
+    A form only says "invalid value" of what is outside of them.
+    """
+    fine_steps(schema)
+    for field in schema.get("properties", {}).values():
+        if isinstance(field, dict) and (told := bounds_in_words(field)):
+            about = str(field.get("description", "")).rstrip()
+            field["description"] = f"{about} ({told})" if about else told
+
+
+def bounds_in_words(field: dict[str, Any]) -> str:
+    """ "1 to 1000", "at least 2", "above 0, at most 1"; nothing where there are no bounds."""
+    least, above = field.get("minimum"), field.get("exclusiveMinimum")
+    most, below = field.get("maximum"), field.get("exclusiveMaximum")
+    if least is not None and most is not None:
+        return f"{_plain(least)} to {_plain(most)}"
+    named = {"at least": least, "above": above, "at most": most, "below": below}
+    return ", ".join(
+        f"{word} {_plain(limit)}" for word, limit in named.items() if limit is not None
+    )
+
+
+def _plain(limit: float) -> str:
+    return str(limit) if isinstance(limit, int) else f"{limit:g}"
+
+
 def fine_steps(schema: dict[str, Any]) -> None:
     """Give every number in a schema the step of the forms; nothing else is checked by it."""
     if schema.get("type") == "number":

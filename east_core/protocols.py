@@ -96,12 +96,39 @@ class ModelSource:
 
 @dataclass(frozen=True)
 class SamplingProgress:
-    """How far a sampling stage has come: questions answered of `total`, tokens, seconds."""
+    """How far a sampling stage has come: questions answered of `total`, tokens, seconds.
+
+    `tokens` are all that were generated, those of questions that are not answered yet included;
+    `answered_tokens` are without these. `longest` is how many tokens one question takes at most.
+    """
 
     questions: int
     total: int
     tokens: int
     seconds: float
+    answered_tokens: int = 0
+    longest: int = 0
+
+    @property
+    def share(self) -> float:
+        """The part of the work that is certainly done, between 0 and 1."""
+        most = self.longest * self.total
+        return max(self.questions / max(1, self.total), self.tokens / most if most else 0.0)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """An estimate from the answered questions' length; None while it is not known."""
+        if not self.questions or not self.tokens:
+            return None
+        expected = self.answered_tokens / self.questions * self.total
+        return max(0.0, expected - self.tokens) / self.tokens_per_second
+
+    @property
+    def most_seconds_left(self) -> float | None:
+        """If every completion were as long as it may be; None while no token is generated."""
+        if not self.tokens:
+            return None
+        return max(0, self.longest * self.total - self.tokens) / self.tokens_per_second
 
     @property
     def tokens_per_second(self) -> float:

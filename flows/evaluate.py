@@ -9,11 +9,11 @@ from east_core.runs.addresses import checkpoint_address
 from east_core.runs.summary import summarise
 from east_core.store import Store
 from flows.self_training import score_checkpoint
-from flows.server.forms import NAME, opened
+from flows.server.forms import NAME, named_by_form, opened
 from tasks import stages
 from tasks.aws_credentials import use_aws_block
 from tasks.context import run_for, store_for
-from tasks.engines import engines_for
+from tasks.engines import engines_for, require_engines
 from tasks.logging import quiet_known_errors
 from tasks.reporting import publish_scores
 
@@ -63,11 +63,12 @@ class EvaluationForm(Frozen):
         return parse_config(settings, where="form")
 
 
-@flow(name="evaluate", flow_run_name="{form.name}")
+@flow(name="evaluate", flow_run_name=named_by_form)
 def evaluate(form: EvaluationForm) -> None:
     """Score a checkpoint on benchmarks, with intervals; the scores stay in the store."""
     use_aws_block()
     with store_for(form.store) as store, run_for(form.run_config(store)) as run:
+        require_engines(run.config)
         stages.prepare_evaluation()
         with engines_for(run.config):
             score_checkpoint(run, 0)

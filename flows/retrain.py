@@ -11,11 +11,17 @@ from east_core.store import ArtifactRecord
 from east_core.studies import promotion, retraining
 from east_core.studies.promotion import Entry, Margin, PairedTest
 from flows.self_training import self_training
-from flows.server.forms import RunForm
+from flows.server.forms import RunForm, named_by_form
 from tasks.aws_credentials import use_aws_block
 from tasks.context import current_store, store_for
 from tasks.logging import quiet_known_errors
-from tasks.promotions import emit_decision, emit_too_few_questions, publish_history, tag_run
+from tasks.promotions import (
+    collapse_waiting,
+    emit_decision,
+    emit_too_few_questions,
+    publish_history,
+    tag_run,
+)
 from tasks.stages import plain_task
 
 quiet_known_errors()
@@ -42,13 +48,17 @@ class RetrainForm(RunForm):
     )
 
 
-@flow(name="retrain", flow_run_name="{form.name}")
+@flow(name="retrain", flow_run_name=named_by_form)
 def retrain(form: RetrainForm) -> State[None]:
     """Train the champion on the questions added since the last run; promote what is better.
 
     Interrupted, it goes on with the same questions. Without new ones it ends at once.
     """
     use_aws_block()
+    if count := collapse_waiting():
+        get_run_logger().info(
+            "%d more runs were due and are cancelled: this one takes their questions", count
+        )
     settings = form.run_config()
     with store_for(settings.store) as store:
         arrivals = gather(settings, form.least_questions)

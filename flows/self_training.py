@@ -4,11 +4,11 @@ from prefect import flow
 
 from east_core.config import RunConfig
 from east_core.runs.run import Run
-from flows.server.forms import RunForm
+from flows.server.forms import RunForm, named_by_form
 from tasks import stages
 from tasks.aws_credentials import use_aws_block
 from tasks.context import current_run, run_for
-from tasks.engines import engines_for
+from tasks.engines import engines_for, require_engines
 from tasks.logging import quiet_known_errors
 from tasks.reporting import Stopwatch, publish_round_report
 
@@ -32,6 +32,7 @@ def self_training(config: RunConfig) -> None:
     Run again after any interruption, it goes on behind the last finished stage or shard.
     """
     use_aws_block()
+    require_engines(config)
     with run_for(config) as run:
         stages.prepare()
         with engines_for(config):
@@ -44,7 +45,7 @@ def self_training(config: RunConfig) -> None:
                 prune_checkpoints(run, number)
 
 
-@flow(name="self-training", flow_run_name="{form.name}")
+@flow(name="self-training", flow_run_name=named_by_form)
 def self_training_form(form: RunForm) -> None:
     """Self-training as the UI starts it: the short form instead of the whole config."""
     self_training.fn(form.run_config())

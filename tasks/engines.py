@@ -13,7 +13,13 @@ from east_core.engines.devices import require_means
 from east_core.protocols import Sampler, Trainer
 from east_core.weighting.weighing import ShardWeigher, weigh_shards
 from tasks.devices import device_slot, end_with_worker
-from tasks.progress import log_engine, show_sampling, show_training
+from tasks.progress import (
+    log_engine,
+    show_sampler_start,
+    show_sampling,
+    show_trainer_start,
+    show_training,
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,12 @@ class Engines:
 
 
 _current: ContextVar[Engines | None] = ContextVar("engines", default=None)
+
+
+def require_engines(config: RunConfig) -> None:
+    """Refuse, before a run claims its name, what can't run here. Raises ConfigError."""
+    if _current.get() is None:
+        require_means(config.resources)
 
 
 @contextmanager
@@ -42,7 +54,7 @@ def engines_for(config: RunConfig) -> Iterator[Engines]:
     require_means(config.resources)
     from east_core.engines.trl.torchrun import TorchrunTrainer
 
-    trainer = TorchrunTrainer(on_step=show_training, on_log=log_engine)
+    trainer = TorchrunTrainer(show_training, log_engine, show_trainer_start)
     opened = (
         _local_engines(config.resources)
         if config.resources.ray is None
@@ -56,7 +68,7 @@ def engines_for(config: RunConfig) -> Iterator[Engines]:
 def _local_engines(resources: Resources) -> Iterator[tuple[Sampler, ShardWeigher]]:
     from east_core.engines.vllm.sampler import VllmSampler
 
-    with device_slot(), VllmSampler(resources, on_progress=show_sampling) as sampler:
+    with device_slot(), VllmSampler(resources, show_sampling, show_sampler_start) as sampler:
         yield sampler, weigh_shards
 
 

@@ -15,7 +15,7 @@ from prefect.logging import get_run_logger
 
 from east_core.engines.trl.messages import TrainingStep
 from east_core.protocols import SamplingProgress
-from east_core.reports.text import labelled_facts
+from east_core.reports.text import duration, labelled_facts
 from east_core.store import ArtifactRecord
 from tasks.context import current_run
 
@@ -48,13 +48,34 @@ def bar(share: float) -> str:
 
 
 def show_sampling(progress: SamplingProgress) -> None:
-    """Tell how far sampling has come, with tokens a second."""
+    """Tell how far sampling has come, with tokens, their rate and the time left."""
     if _throttle.is_due() or progress.questions == progress.total:
-        _show_progress(
-            progress.questions / max(1, progress.total),
-            f"{progress.questions} of {progress.total} questions, "
-            f"{progress.tokens_per_second:.0f} tokens/s",
-        )
+        _show_progress(progress.share, sampling_line(progress))
+
+
+def sampling_line(progress: SamplingProgress) -> str:
+    """The questions answered and the tokens generated so far, and how long it may still take."""
+    told = (
+        f"{progress.questions} of {progress.total} questions, {progress.tokens:,} tokens, "
+        f"{progress.tokens_per_second:,.0f} tokens/s"
+    )
+    if progress.questions == progress.total:
+        return told
+    if progress.seconds_left is not None:
+        return f"{told}, about {duration(progress.seconds_left)} left"
+    if progress.most_seconds_left is not None:
+        return f"{told}, at most {duration(progress.most_seconds_left)} left"
+    return told
+
+
+def show_sampler_start(seconds: float) -> None:
+    """Tell that the sampling engines are still starting."""
+    get_run_logger().info("the sampling engines are starting: %s so far", duration(seconds))
+
+
+def show_trainer_start(seconds: float) -> None:
+    """Tell that the training ranks are still starting."""
+    get_run_logger().info("the training ranks are starting: %s so far", duration(seconds))
 
 
 def show_training(step: TrainingStep) -> None:

@@ -1,9 +1,20 @@
 """What the UI and automations hear of a line of retraining."""
 
+from datetime import UTC, datetime
+
 from prefect.artifacts import create_table_artifact
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import State, StateType
 from prefect.context import FlowRunContext
 from prefect.events import emit_event
+from prefect.states import Cancelled
 
 from east_core.store import Store
 from east_core.studies import promotion
@@ -63,6 +74,29 @@ def tag_run(decision: str) -> None:
     tags = {*context.flow_run.tags, decision}
     with get_client(sync_client=True) as client:
         client.update_flow_run(context.flow_run.id, tags=sorted(tags))
+
+
+def collapse_waiting() -> int:
+    """Cancel runs of the flow run's deployment that are overdue; return how many.
+
+    They piled up while no worker was there. One run takes all questions that have come, so the
+    others would find none.
+    """
+    context = FlowRunContext.get()
+    run = None if context is None else context.flow_run
+    if run is None or run.deployment_id is None:
+        return 0
+    overdue = FlowRunFilter(
+        deployment_id=FlowRunFilterDeploymentId(any_=[run.deployment_id]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+        expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
+    )
+    with get_client(sync_client=True) as client:
+        waiting = client.read_flow_runs(flow_run_filter=overdue)
+        for other in waiting:
+            told: State[None] = Cancelled(message=f"{run.name} takes its questions too")
+            client.set_flow_run_state(other.id, told, force=True)
+    return len(waiting)
 
 
 def _resource(line: str) -> dict[str, str]:

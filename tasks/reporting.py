@@ -51,6 +51,7 @@ def publish_round_report(number: int, round_time: RoundTime) -> ArtifactRecord:
     """Publish the round's curves, table, weights and solutions, and tell that it is complete."""
     run = current_run()
     config = run.config
+    is_new = run.store.record(run.at.round_report(number)) is None
     record = round_report.publish(run, number, round_time)
     rounds = [past for past in summarise(run.store, run.name) if past.round <= number]
     pictures = sorted(run.store.fetch(record).glob("*.png"))
@@ -66,7 +67,8 @@ def publish_round_report(number: int, round_time: RoundTime) -> ArtifactRecord:
     if number > 0:
         publish_page(config, "weights", f"Weights of round {number}", weights_page(run, number))
         publish_page(config, "solutions", f"After round {number}", solutions_page(run, number))
-    emit_round_completed(config, rounds[-1])
+    if is_new:  # automations hear of a round once, however often the run is started
+        emit_round_completed(config, rounds[-1])
     return record
 
 

@@ -5,14 +5,14 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
-from east_core.form_schema import fine_steps
+from east_core.form_schema import for_forms
 from east_core.store.location import holds_password
 
 
 class Frozen(BaseModel):
     """Base of every config model: immutable, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=fine_steps)
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=for_forms)
 
     # Settings that came after runs had been made without them, where the default changes nothing.
     later: ClassVar[frozenset[str]] = frozenset()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from east_core.config.run import RunConfig
+from east_core.form_schema import bounds_in_words
 
 INTRODUCTION = """# Configuration
 
@@ -41,7 +42,8 @@ def _section(model: dict[str, Any]) -> str:
 
 def _rows(model: dict[str, Any]) -> Iterator[str]:
     for name, field in model.get("properties", {}).items():
-        meaning = field.get("description", "Chooses this kind.")
+        about = field.get("description", "Chooses this kind.")
+        meaning = about.removesuffix(f" ({bounds_in_words(field)})")  # the type tells them
         default = _default(field.get("default"))
         yield f"| `{name}` | {_type(field)} | {default} | {meaning} |".replace(
             "\\boxed", "\\\\boxed"

@@ -8,10 +8,12 @@ its standard output: a line that starts with `MESSAGE_PREFIX` carries one messag
 
 import collections
 import contextlib
+import contextvars
 import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Self, TypeVar
 
@@ -21,6 +23,7 @@ from east_core.errors import EngineError
 MESSAGE_PREFIX = "@east "
 Kind = TypeVar("Kind")
 LAST_LINES = 12
+WAIT_SECONDS = 10.0  # between two signs of life of what takes long to start
 # Loaders of engines look things up on the hub and phone home unless told not to.
 QUIET_ENGINES = {
     "VLLM_NO_USAGE_STATS": "1",
@@ -113,6 +116,29 @@ class ChildProcess:
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):  # a broken pipe has nothing left to flush
             self._process.stdin.close()
+
+
+@contextlib.contextmanager
+def repeating(
+    tell: Callable[[float], None], every: float = WAIT_SECONDS
+) -> Iterator[threading.Event]:
+    """Call `tell` with the seconds since the beginning, again and again, in the caller's context.
+
+    It ends on leaving, and earlier where the event is set.
+    """
+    is_over, began = threading.Event(), time.monotonic()
+
+    def repeat() -> None:
+        while not is_over.wait(every):
+            tell(time.monotonic() - began)
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(repeat,), daemon=True)
+    thread.start()
+    try:
+        yield is_over
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def run_child(

@@ -19,7 +19,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from east_core.errors import ConfigError, DataError
-from east_core.form_schema import fine_steps
+from east_core.form_schema import for_forms
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class QuestionStatistics:
 class BaseWeighting(BaseModel):
     """What all strategies have in common: a cap, and what becomes of unanimous questions."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=fine_steps)
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=for_forms)
     needs_perplexity: ClassVar[bool] = False
 
     max_weight: float | None = Field(
@@ -232,7 +232,7 @@ class LabelFree(BaseModel):
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", json_schema_extra=fine_steps, title="Label-free"
+        frozen=True, extra="forbid", json_schema_extra=for_forms, title="Label-free"
     )
 
     min_majority: float = Field(

@@ -14,6 +14,7 @@ from east_core.reports import text
 from east_core.runs.addresses import ACCURACY_PICTURE, RunAddresses
 from east_core.runs.summary import RoundSummary, summarise
 from east_core.store import Store
+from flows.server.connection import running_address
 
 console = Console()
 BAR_WIDTH = 6
@@ -43,7 +44,13 @@ def print_end(config: RunConfig) -> None:
     if plot is not None:
         console.print(f"plot       {store.url(plot, ACCURACY_PICTURE)}", soft_wrap=True)
     console.print(f"again      east show {url}", soft_wrap=True)
-    console.print("UI         make ui, then open the address that it prints", soft_wrap=True)
+    console.print(f"UI         {ui_address()}", soft_wrap=True)
+
+
+def ui_address() -> str:
+    """Where the run is to be seen, or how."""
+    api = running_address()
+    return "east up" if api is None else f"{api.removesuffix('/api')}/runs"
 
 
 def print_rounds(name: str, rounds: Sequence[RoundSummary]) -> None:

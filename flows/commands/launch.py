@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from east_core.config import RunConfig
 from east_core.config.toml_file import load_config
+from east_core.errors import ArtifactMismatch
 from east_core.inputs.questions import builtin_path
 from east_core.store import Store
 from flows.commands.console import print_end, print_start
@@ -21,10 +22,15 @@ def launch(config: RunConfig) -> None:
     with prefect_api():
         from flows.self_training import self_training
 
+        is_ours = True
         try:
             self_training(config)
+        except ArtifactMismatch:  # the name is another run's, whose rounds would be shown
+            is_ours = False
+            raise
         finally:
-            print_end(config)
+            if is_ours:
+                print_end(config)
 
 
 def open_run(url: str) -> tuple[Store, str]:

@@ -1,4 +1,4 @@
-"""The commands around the UI and retraining: `east up`, `east champions`, `east rollback`."""
+"""The commands around the UI and retraining: `east up`, `deploy`, `champions`, `rollback`."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from east_core.errors import DataError
+from east_core.errors import ConfigError, DataError
 from flows.commands.options import LineUrl
 from flows.commands.say import say
 
@@ -31,6 +31,23 @@ def up(port: Port = 4200, deployments: Deployments = None) -> None:
         say("stop       Ctrl-C; running runs stop too, and go on when run again")
         running.watch()
     say("stopped")
+
+
+def deploy(deployments: Deployments = None) -> None:
+    """Make the pool, the crash detection and the deployments on the server of PREFECT_API_URL.
+
+    For servers that others run; `east up` does it by itself. It may be repeated.
+    """
+    from flows.server.connection import use_project_settings
+    from flows.server.setup import prepare_server
+    from flows.server.stack import DEPLOYMENTS, require_file
+
+    use_project_settings()
+    if "PREFECT_API_URL" not in os.environ:
+        raise ConfigError("PREFECT_API_URL is not set; name the server, http://HOST:4200/api")
+    os.environ.setdefault("EAST_WORKDIR", str(Path.cwd()))  # where runs of the workers start
+    prepare_server(require_file(deployments or DEPLOYMENTS))
+    say(f"deployed on {os.environ['PREFECT_API_URL']}")
 
 
 def rollback(line: LineUrl, reason: Reason = "rolled back by hand") -> None:

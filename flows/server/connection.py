@@ -1,17 +1,17 @@
 """The Prefect server that a command talks to: one that is there, or one of its own.
 
-A server of our own never outlives the process that started it, however that ends. Prefect's
-embedded one does when its parent is killed.
+A server of our own (flows.server.own) never outlives the process that started it, however that
+ends. Prefect's embedded one does when its parent is killed.
 """
 
 import contextlib
+import logging
 import os
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,19 +57,51 @@ def prefect_api() -> Iterator[None]:
 
     if settings.PREFECT_API_URL.value():
         require_server()
-        yield
+        with _told_in_one_line():
+            yield
         return
+    from flows.server.own import own_server
+
     with own_server() as url:
         ours: dict[Any, object] = {
             settings.PREFECT_API_URL: f"{url}/api",
             # nobody hears them, and each flow's end would wait up to a second for their thread
             settings.PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
         }
-        with settings.temporary_settings(ours):
+        with settings.temporary_settings(ours), _told_in_one_line(), _without_addresses():
             try:
                 yield
             finally:
                 _flush_logs_and_events()
+
+
+@contextlib.contextmanager
+def _told_in_one_line() -> Iterator[None]:
+    """Raise EngineError where the server went away for good while a run went on."""
+    import httpx
+
+    try:
+        yield
+    except httpx.TransportError as error:
+        raise EngineError(
+            f"Prefect's server no longer answers ({error!r}); what is recorded stays: start the "
+            "run again to go on"
+        ) from error
+
+
+@contextlib.contextmanager
+def _without_addresses() -> Iterator[None]:
+    """Leave out "View at ...": a server of our own has no UI."""
+    logger = logging.getLogger("prefect.flow_runs")
+    logger.addFilter(_is_no_address)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_is_no_address)
+
+
+def _is_no_address(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("View at ")
 
 
 def _flush_logs_and_events() -> None:
@@ -81,38 +113,32 @@ def _flush_logs_and_events() -> None:
     EventsWorker.drain_all()
 
 
-@contextlib.contextmanager
-def own_server() -> Iterator[str]:
-    """The address of a server without UI and schedules, on a free port of loopback."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = int(probe.getsockname()[1])
-    server = start_service("server", server_command("create_embedded_app", port))
-    try:
-        url = f"http://{HOST}:{port}"
-        wait_for_server(f"{url}/api/health", server)
-        yield url
-    finally:
-        end_service(server)
+def server_command(app: str, *where: object) -> list[str]:
+    """The arguments of python that serve an application of flows.server.application.
 
-
-def server_command(app: str, port: int) -> list[str]:
-    """The arguments of python that serve an application of flows.server.application."""
-    where = ("--host", HOST, "--port", str(port))
+    `where` are uvicorn's options: --host and --port, or --fd.
+    """
     calm = ("--log-level", "warning", "--timeout-graceful-shutdown", "2")
-    return ["-m", "uvicorn", "--factory", f"flows.server.application:{app}", *where, *calm]
+    served = ("--factory", f"flows.server.application:{app}")
+    return ["-m", "uvicorn", *served, *map(str, where), *calm]
 
 
-def start_service(name: str, arguments: list[str]) -> "subprocess.Popen[bytes]":
-    """A python that writes to PREFECT_HOME/NAME.log and never outlives us."""
+def start_service(
+    name: str, arguments: list[str], descriptors: Sequence[int] = ()
+) -> "subprocess.Popen[bytes]":
+    """A python that writes to PREFECT_HOME/NAME.log and does not outlive the thread that calls.
+
+    It inherits the open files of `descriptors`.
+    """
     with service_log(name).open("ab") as stream:
         return subprocess.Popen(
             [sys.executable, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
+            pass_fds=descriptors,
             start_new_session=True,  # Ctrl-C is for us, who end things in order
-            preexec_fn=die_with_parent,  # noqa: PLW1509 no threads yet
+            preexec_fn=die_with_parent,  # noqa: PLW1509 one call of the kernel, which takes no lock
         )
 
 

@@ -5,6 +5,8 @@ RunConfig would be some seventy fields. Here a group is one line (a path, a name
 defaults) until somebody opens it; what is filled in becomes a RunConfig before anything starts.
 """
 
+import re
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
@@ -25,6 +27,7 @@ from east_core.config.toml_file import parse_config
 from east_core.weighting.strategies import EntropyWeighting, Weighting
 
 NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+TWO_WORDS = r"[a-z]+-[a-z]+"
 Losses = Literal["sft", "dpo", "kto"]
 
 
@@ -127,6 +130,22 @@ class RunForm(Frozen):
         if self.resources:
             settings["resources"] = self.resources.model_dump()
         return settings
+
+
+def named_by_form() -> str:
+    """A flow run's name: that of the form, and what a person wrote as the run's name behind it.
+
+    Prefect and its UI fill that field with two words where nobody does: "tidy-otter".
+    """
+    from prefect.runtime import flow_run
+
+    form = flow_run.parameters["form"]
+    name = str(form["name"] if isinstance(form, Mapping) else form.name)
+    given = str(flow_run.name or "")
+    is_named = given == name or given.startswith(f"{name}: ")
+    if is_named or re.fullmatch(TWO_WORDS, given):
+        return given if is_named else name
+    return f"{name}: {given}" if given else name
 
 
 def opened(value: str | Frozen, field: str) -> dict[str, Any]:

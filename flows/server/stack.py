@@ -29,7 +29,7 @@ from flows.server.connection import (
     use_project_settings,
     wait_for_server,
 )
-from flows.server.setup import POOL, pool_is_ready, prepare_server
+from flows.server.setup import POOL, crash_orphans, pool_is_ready, prepare_server
 
 WORKER_SECONDS = 120.0
 # Time for a flow to report its end, which includes ending its engines.
@@ -78,16 +78,19 @@ def server_stack(port: int, deployments: Path = DEPLOYMENTS) -> Iterator[ServerS
         raise ConfigError(f"already running at {ui}; open that, or end it first (Ctrl-C there)")
     use_project_settings()
     _require_free(port)
-    _require_file(deployments)
+    require_file(deployments)
     url = f"http://{HOST}:{port}"
     os.environ["PREFECT_API_URL"] = f"{url}/api"
     os.environ["EAST_WORKDIR"] = str(Path.cwd())  # where runs of the worker start
     with contextlib.ExitStack() as stack:
-        server = start_service("server", server_command("create_app", port))
+        server = start_service(
+            "server", server_command("create_app", "--host", HOST, "--port", port)
+        )
         stack.callback(end_service, server)
         wait_for_server(f"{url}/api/health", server)
         stack.enter_context(_address_published(f"{url}/api"))
         prepare_server(deployments)
+        crash_orphans()
         running = ServerStack(url, server, start_service("worker", _worker_command()))
         stack.callback(running.close)
         _wait_for_worker(running)
@@ -146,6 +149,8 @@ def _require_free(port: int) -> None:
             ) from None
 
 
-def _require_file(deployments: Path) -> None:
+def require_file(deployments: Path) -> Path:
+    """The file of deployments. Raises ConfigError where there is none."""
     if not deployments.is_file():
         raise ConfigError(f"{deployments}: no such file; name your prefect.yaml with --deployments")
+    return deployments

@@ -130,3 +130,28 @@ def test_a_bad_run_leaves_nothing_half_written(tmp_path: Path) -> None:
 def test_the_builtin_files_are_where_the_package_is() -> None:
     assert (builtin_path("seed_model") / "model.safetensors").is_file()
     assert builtin_path("train.jsonl").is_file()
+
+
+def test_deploying_to_a_server_that_is_not_there_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for url, message in (("http://127.0.0.1:9/api", "does not answer"), (None, "is not set")):
+        monkeypatch.delenv("PREFECT_API_URL", raising=False)
+        if url:
+            monkeypatch.setenv("PREFECT_API_URL", url)
+        monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+        done = east("deploy", folder=tmp_path)
+        assert done.returncode != 0
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_what_can_not_run_here_is_refused_before_the_name_is_claimed(tmp_path: Path) -> None:
+    path = config(tmp_path, **{"resources.device": "cuda", "resources.engines": 4096})
+    done = east("run", str(path), folder=tmp_path)
+    assert done.returncode == 2
+    assert "set resources.device to 'cpu'" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not list((tmp_path / "store").rglob("_record.json"))
+    assert "View at" not in done.stdout + done.stderr

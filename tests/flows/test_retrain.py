@@ -1,13 +1,17 @@
 """Retraining with a scripted sampler and an instant trainer; store and Prefect are real."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.sorting import FlowRunSort
+from prefect.flow_engine import run_flow
+from prefect.states import Pending, Scheduled
 
 from east_core.errors import DataError
 from east_core.protocols import TrainingJob, TrainingResult
@@ -17,6 +21,7 @@ from east_core.testing.fakes import InstantTrainer, ScriptedSampler, write_model
 from flows.retrain import RetrainForm, retrain
 from flows.server.setup import ENDS
 from tasks.engines import Engines, use_engines
+from tasks.promotions import collapse_waiting
 
 RETRAIN = FlowFilter(name=FlowFilterName(any_=["retrain"]))
 pytestmark = pytest.mark.usefixtures("prefect_api")
@@ -135,3 +140,23 @@ def test_a_file_that_lost_rows_is_refused(form: RetrainForm, tmp_path: Path) -> 
         retraining.gather_arrivals(
             Store(form.store), form.name, form.run_config().questions, form.least_questions
         )
+
+
+def test_runs_that_piled_up_are_collapsed_into_one() -> None:
+    """A worker was away over three schedules: one run takes all that has come."""
+
+    @flow
+    def due() -> int:
+        return collapse_waiting()
+
+    past, later = (datetime.now(UTC) + timedelta(hours=hours) for hours in (-1, 1))
+    with get_client(sync_client=True) as client:
+        deployment = client.create_deployment(client.create_flow(due), name="piled-up")
+        states = [Scheduled(scheduled_time=time) for time in (past, past, past, later)]
+        runs = [client.create_flow_run_from_deployment(deployment, state=s) for s in states]
+        first = runs[0].id
+        client.set_flow_run_state(first, Pending(), force=True)
+        assert run_flow(due, client.read_flow_run(first)) == 2
+        types = [str(client.read_flow_run(each.id).state_type.value) for each in runs[1:]]
+    assert types == ["CANCELLED", "CANCELLED", "SCHEDULED"]
+    assert due() == 0  # of no deployment

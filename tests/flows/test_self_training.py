@@ -171,3 +171,18 @@ def test_each_round_tells_the_time_that_the_run_took_besides_its_stages(tmp_path
     overheads = [summary.overhead_seconds or 0.0 for summary in rounds]
     assert all(overhead > 0 for overhead in overheads)
     assert sum(overheads) + sum(sum(s.seconds.values()) for s in rounds) < seconds
+
+
+def test_a_round_is_told_once_however_often_the_run_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(
+        "tasks.reporting.emit_round_completed", lambda _config, summary: told.append(summary.round)
+    )
+    with use_engines(Engines(ScriptedSampler(), InterruptedTrainer(2, failures=1))):
+        with pytest.raises(KeyboardInterrupt):
+            self_training(config(tmp_path))
+        self_training(config(tmp_path))
+        self_training(config(tmp_path))
+    assert told == [0, 1, 2]

@@ -248,12 +248,14 @@ def test_the_example_of_the_secrets_names_those_that_compose_asks_for_and_holds_
 
 
 def test_the_commands_of_the_manifests_exist() -> None:
+    from flows.commands.ui import deploy
     from flows.server.application import create_app
-    from flows.server.setup import POOL, prepare_server
+    from flows.server.setup import POOL
 
     server, setup, worker = (compose()["services"][n] for n in ("server", "deployments", "worker"))
     assert f"{create_app.__module__}:{create_app.__name__}" in server["command"]
-    assert f"{prepare_server.__name__}(" in setup["command"][-1]
+    assert setup["command"][:2] == ["east", deploy.__name__]
+    assert (ROOT / setup["command"][-1]).is_file()
     assert f"--pool, {POOL}" in ", ".join(worker["command"])
     assert (ROOT / "east_core" / "engines" / "trl" / "rank.py").is_file()
 

@@ -15,7 +15,7 @@ from east_core.runs.run import Run
 from east_core.studies.study import parse_study
 from east_core.testing.fakes import InstantTrainer, ScriptedSampler, write_model
 from flows.self_training import self_training
-from tasks.engines import Engines, place
+from tasks.engines import Engines, use_engines
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api")]
 playwright = pytest.importorskip("playwright.sync_api")
@@ -64,7 +64,7 @@ def finished_run(folder: Path) -> Run:
         }
     )
     config = next(study.runs())
-    with place(Engines(HostileSampler(), InstantTrainer())):
+    with use_engines(Engines(HostileSampler(), InstantTrainer())):
         self_training(config)
     return Run.open(config)
 
@@ -88,10 +88,19 @@ def test_the_report_in_chromium(tmp_path: Path) -> None:
         shots = Path(os.environ.get("EAST_SCREENSHOTS", ".east/test/screenshots"))
         shots.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=shots / "report.png", full_page=True)
+        page.set_viewport_size({"width": 420, "height": 900})
+        page.emulate_media(color_scheme="dark")
+        overflow_of_a_phone = page.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        page.screenshot(path=shots / "report-phone-dark.png", full_page=True)
         browser.close()
     assert [address for address in asked if not address.startswith("data:")] == [url]
     assert len(widths) == 5
     assert all(width > 300 for width in widths)
     assert overflow <= 0
+    assert overflow_of_a_phone <= 0
+    assert background == "rgb(13, 17, 23)"
     assert title == "sft-uniform-seed-1 – self-training report"
     assert "<script>document.title = 'owned'</script>" in text

@@ -146,7 +146,7 @@ class RaySampler:
         connect(self._resources.ray)
         if self._checkpoint is None or self._checkpoint.model != model:
             self._checkpoint = put_checkpoint(model)
-        checkpoint, progress = self._checkpoint, ProgressCounter(total, self._on_progress)
+        checkpoint, progress = self._checkpoint, ProgressCounter(total, settings, self._on_progress)
         for sampled in self._pool.map((checkpoint, questions, settings) for questions in shards):
             completions = (each for question in sampled for each in question.completions)
             progress.count(len(sampled), sum(each.token_count for each in completions))

@@ -7,12 +7,13 @@ import re
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from east_core.engines.devices import device_of
-from east_core.engines.processes import message_in, run_child
+from east_core.engines.processes import message_in, repeating, run_child
 from east_core.engines.ray.training import Launch, run_agents
 from east_core.engines.trl.job import JOB_FILE, MEMORY_KNOBS, RankJob, rank_job, write_job
 from east_core.engines.trl.messages import (
@@ -70,10 +71,11 @@ class KilledRanks:
 
 @dataclass
 class _RankOutput:
-    """What the ranks have told so far."""
+    """What the ranks have told so far; `is_training` is set with the first step."""
 
     on_step: Callable[[TrainingStep], None]
     on_log: Callable[[str], None]
+    is_training: threading.Event
     result: TrainingResult | None = None
     error: EastError | None = None
     deaths: KilledRanks = field(default_factory=KilledRanks)
@@ -86,6 +88,7 @@ class _RankOutput:
                 self.deaths.read_line(line)
                 self.on_log(line)
             case StepDone(step):
+                self.is_training.set()
                 self.on_step(step)
             case Finished(result):
                 self.result = result
@@ -99,11 +102,13 @@ class _RankOutput:
 class TorchrunTrainer:
     """TRL with DeepSpeed under torchrun, here or on a Ray cluster; implements trainer.Trainer.
 
-    `on_step` hears of every optimizer step, `on_log` every other line of the ranks' output.
+    `on_step` hears of every optimizer step, `on_log` every other line of the ranks' output, and
+    `on_start` the seconds that the ranks have taken, until the first step.
     """
 
     on_step: Callable[[TrainingStep], None] = print
     on_log: Callable[[str], None] = print
+    on_start: Callable[[float], None] = lambda _: None
 
     def train(self, job: TrainingJob, out: Path) -> TrainingResult:
         """Write a complete checkpoint into the folder `out`; see trainer.Trainer.train.
@@ -115,15 +120,19 @@ class TorchrunTrainer:
         _clear_others(whole)
         path = whole.work / JOB_FILE
         write_job(whole, path)
-        output = _RankOutput(self.on_step, self.on_log)
-        try:
-            _launch(whole, path, output.read_line)
-        except EngineError as failure:
-            lost = failure if isinstance(failure, MachineLost) else None
-            raise output.deaths.cause() or lost or output.error or failure from failure
+        with repeating(self.on_start) as is_training:
+            output = _RankOutput(self.on_step, self.on_log, is_training)
+            self._run(whole, path, output)
         if output.result is None:
             raise EngineError(f"training ended without a result; see {whole.work}")
         return output.result
+
+    def _run(self, job: RankJob, path: Path, output: _RankOutput) -> None:
+        try:
+            _launch(job, path, output.read_line)
+        except EngineError as failure:
+            lost = failure if isinstance(failure, MachineLost) else None
+            raise output.deaths.cause() or lost or output.error or failure from failure
 
 
 def _launch(job: RankJob, path: Path, on_line: Callable[[str], None]) -> None:

@@ -60,11 +60,17 @@ class GeneratedSamples(Message, frozen=True):
     prompt_ids: TokenIds
 
 
+class TokensGenerated(Message, frozen=True):
+    """How many tokens were generated since `SetGeneration`, about once a second."""
+
+    tokens: int
+
+
 class Asleep(Message, frozen=True):
     """The device's memory is free."""
 
 
 ToWorker: TypeAlias = Load | SetGeneration | GenerateBatch | Sleep
-FromWorker: TypeAlias = Loaded | GeneratedSamples | Asleep
+FromWorker: TypeAlias = Loaded | GeneratedSamples | TokensGenerated | Asleep
 read_command: Callable[[str], ToWorker] = reader(ToWorker)
 read_worker_message: Callable[[str], FromWorker] = reader(FromWorker)

@@ -3,11 +3,13 @@
 | what | why | versions |
 |---|---|---|
 | `repack_output_layer` | a reload leaves a stale copy of a tied output layer on CPUs | 0.32 |
+| `tokens_by_request` | vLLM counts the tokens of unfinished requests only for its log | 0.32 |
 
 tests/east_core/engines/test_patches.py fails with a version that is not named here, and
 tests/integration/test_engine_reload.py where an engine serves stale weights.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
@@ -22,3 +24,13 @@ def repack_output_layer(model: Any) -> None:
     for layer in model.modules():
         if hasattr(layer, "cpu_linear") and layer.weight.numel():
             dispatch_cpu_unquantized_gemm(layer, remove_weight=False)
+
+
+def tokens_by_request(engine: Any) -> Iterator[tuple[str, str, int]]:
+    """Of each unfinished sequence: its request, its own id, and its tokens so far."""
+    for state in engine.output_processor.request_states.values():
+        asked = (
+            state.external_req_id if state.parent_req is None else state.parent_req.external_req_id
+        )
+        tokens = 0 if state.detokenizer is None else state.detokenizer.num_output_tokens()
+        yield asked, state.request_id, tokens

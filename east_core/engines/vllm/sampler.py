@@ -26,7 +26,7 @@ from typing import Self, TypeVar
 from east_core.config import Resources
 from east_core.engines.devices import device_of, memory_in_use, visible_gpus
 from east_core.engines.probe import TOLERANCE_BF16, TOLERANCE_FP32
-from east_core.engines.processes import ChildProcess, message_in
+from east_core.engines.processes import ChildProcess, message_in, repeating
 from east_core.engines.vllm.messages import (
     Asleep,
     FromWorker,
@@ -37,6 +37,7 @@ from east_core.engines.vllm.messages import (
     Loaded,
     SetGeneration,
     Sleep,
+    TokensGenerated,
     read_worker_message,
 )
 from east_core.engines.vllm.options import EngineOptions
@@ -92,9 +93,11 @@ class VllmSampler:
         self,
         resources: Resources,
         on_progress: Callable[[SamplingProgress], None] = lambda _: None,
+        on_start: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._resources = resources
         self._on_progress = on_progress
+        self._on_start = on_start  # called with the seconds that the engines have taken to start
         self._engines: list[Engine] = []
         self._inbox: Inbox = queue.SimpleQueue()
         self._built: ModelSource | None = None  # what the engines were built for, or hold since
@@ -122,7 +125,8 @@ class VllmSampler:
             for engine in self._engines:
                 engine.child.send(SetGeneration(settings))
             batching = BatchPolicy.of(self._resources, settings.samples_per_question)
-            yield from self._sample_all(shards, batching, ProgressCounter(total, self._on_progress))
+            progress = ProgressCounter(total, settings, self._on_progress)
+            yield from self._sample_all(shards, batching, progress)
             is_done = True
         finally:
             if not is_done:  # an engine with half-answered questions is of no use to the next call
@@ -179,8 +183,9 @@ class VllmSampler:
         in_place = self._built is not None and _same_architecture(self._built, model)
         if not (in_place and self._load(model)):
             self.close()
-            self._start(model)
-            self._load(model)
+            with repeating(self._on_start):
+                self._start(model)
+                self._load(model)
         self._built = self._loaded = model
 
     def _load(self, model: ModelSource) -> bool:
@@ -257,6 +262,8 @@ class VllmSampler:
         self._send_batches(batches, batching.room)
         while any(engine.outstanding for engine in self._engines):
             index, message = self._next_message(self._longest)
+            if isinstance(message, TokensGenerated):
+                progress.generated(index, message.tokens)
             if not isinstance(message, GeneratedSamples):
                 continue
             progress.count(1, sum(completion.token_count for completion in message.completions))
@@ -281,23 +288,46 @@ class VllmSampler:
 class ProgressCounter:
     """Counts questions answered and tokens, and reports them about once a second."""
 
-    def __init__(self, total: int, on_progress: Callable[[SamplingProgress], None]) -> None:
+    def __init__(
+        self,
+        total: int,
+        settings: GenerationSettings,
+        on_progress: Callable[[SamplingProgress], None],
+    ) -> None:
         self._total, self._on_progress = total, on_progress
+        self._longest = settings.samples_per_question * settings.max_tokens
         self._start = self._reported = time.monotonic()
         self._questions = self._tokens = 0
+        self._told: dict[int, int] = {}
 
     def count(self, questions: int, tokens: int) -> None:
         """Add what was just answered."""
         self._questions += questions
         self._tokens += tokens
+        self._emit_if_due()
+
+    def generated(self, engine: int, tokens: int) -> None:
+        """Take in what an engine has generated in all, of unanswered questions too."""
+        self._told[engine] = tokens
+        self._emit_if_due()
+
+    def _emit_if_due(self) -> None:
         if time.monotonic() - self._reported > 1:
             self.emit()
 
     def emit(self) -> None:
         """Pass on how far it has come."""
         self._reported = time.monotonic()
-        seconds = self._reported - self._start
-        self._on_progress(SamplingProgress(self._questions, self._total, self._tokens, seconds))
+        self._on_progress(
+            SamplingProgress(
+                questions=self._questions,
+                total=self._total,
+                tokens=max(self._tokens, sum(self._told.values())),
+                seconds=self._reported - self._start,
+                answered_tokens=self._tokens,
+                longest=self._longest,
+            )
+        )
 
 
 @dataclass(frozen=True)

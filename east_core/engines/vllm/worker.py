@@ -12,8 +12,9 @@ import math
 import queue
 import sys
 import threading
+import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,17 +34,19 @@ from east_core.engines.vllm.messages import (
     Loaded,
     SetGeneration,
     Sleep,
+    TokensGenerated,
     ToWorker,
     read_command,
 )
 from east_core.engines.vllm.options import EngineOptions
-from east_core.engines.vllm.patches import repack_output_layer
+from east_core.engines.vllm.patches import repack_output_layer, tokens_by_request
 from east_core.inputs.chat import ChatTokenizer, prompt_token_ids
 from east_core.inputs.turns import stop_ids
 from east_core.protocols import GenerationSettings
 from east_core.records import Completion, FinishReason, TokenIds
 from east_core.seeds import derive_seed
 
+TELL_SECONDS = 1.0
 FINISH_REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
 
 
@@ -56,6 +59,9 @@ class Worker:
     tokenizer: Any = None
     stop_ids: frozenset[int] = frozenset()
     settings: GenerationSettings | None = None
+    answered_tokens: int = 0
+    unfinished: dict[str, dict[str, int]] = field(default_factory=dict)
+    told: float = 0.0
 
     def load(self, folder: str) -> None:
         """Serve the checkpoint in `folder`: by a new engine first, by its weights alone later."""
@@ -133,6 +139,17 @@ class Worker:
             if isinstance(output, RequestOutput) and output.finished:
                 completions = completions_of(output, self.tokenizer)
                 self._answer(output.request_id, output.prompt_token_ids or [], completions)
+        if time.monotonic() - self.told > TELL_SECONDS:
+            self.tell_tokens()
+
+    def tell_tokens(self) -> None:
+        """Send how many tokens were generated so far, finished or not."""
+        assert self.llm is not None
+        for request, sequence, tokens in tokens_by_request(self.llm.llm_engine):
+            self.unfinished.setdefault(request, {})[sequence] = tokens
+        running = sum(sum(tokens.values()) for tokens in self.unfinished.values())
+        emit(TokensGenerated(self.answered_tokens + running))
+        self.told = time.monotonic()
 
     @property
     def is_busy(self) -> bool:
@@ -152,6 +169,8 @@ class Worker:
         return self.llm is not None and str(self.llm.llm_engine.model_config.dtype).endswith("32")
 
     def _answer(self, key: str, prompt: list[int], completions: list[Completion]) -> None:
+        self.unfinished.pop(key, None)
+        self.answered_tokens += sum(completion.token_count for completion in completions)
         emit(GeneratedSamples(key, tuple(completions), TokenIds(prompt)))
 
 
@@ -222,7 +241,7 @@ def handle(worker: Worker, message: ToWorker) -> None:
         case Sleep():
             worker.sleep()
         case SetGeneration(settings):
-            worker.settings = settings
+            worker.settings, worker.answered_tokens = settings, 0
         case GenerateBatch(questions):
             worker.begin(questions)
 

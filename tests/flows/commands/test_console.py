@@ -1,13 +1,18 @@
 """What the terminal shows of a run."""
 
+import contextlib
 import io
+from collections.abc import Callable
 
 import pytest
 from rich.console import Console
 
+from east_core.config import RunConfig
+from east_core.errors import ArtifactMismatch, EngineError
 from east_core.evaluation.estimates import Estimate
 from east_core.runs.summary import RoundSummary
-from flows.commands import console
+from flows import self_training as flows
+from flows.commands import console, launch
 
 
 def test_the_table_of_rounds_fits_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,3 +28,29 @@ def test_the_table_of_rounds_fits_80_columns(monkeypatch: pytest.MonkeyPatch) ->
     assert "…" not in shown
     for text in ("54.4% [50.0, 58.7]", "7000", "473", "1.97", "86399", "123.4"):
         assert text in shown
+
+
+def test_a_refused_name_does_not_show_the_rounds_of_the_run_that_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(launch, "prefect_api", contextlib.nullcontext)
+    monkeypatch.setattr(launch, "print_end", lambda config: shown.append(config.name))
+
+    def raising(error: BaseException) -> Callable[[RunConfig], None]:
+        def run(_: RunConfig) -> None:
+            raise error
+
+        return run
+
+    for error, told in ((ArtifactMismatch("taken"), []), (EngineError("died"), ["demo"])):
+        monkeypatch.setattr(flows, "self_training", raising(error))
+        with pytest.raises(type(error)):
+            launch.launch(RunConfig(name="demo"))
+        assert shown == told
+
+
+@pytest.mark.parametrize("api", [None, "http://127.0.0.1:4300/api"])
+def test_the_end_says_where_the_ui_is(monkeypatch: pytest.MonkeyPatch, api: str | None) -> None:
+    monkeypatch.setattr(console, "running_address", lambda: api)
+    assert console.ui_address() == ("east up" if api is None else "http://127.0.0.1:4300/runs")

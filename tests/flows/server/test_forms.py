@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from east_core.config import RunConfig
 from east_core.config.toml_file import load_config
 from east_core.errors import ConfigError
 from east_core.inputs.questions import builtin_path
-from flows.server.forms import RunForm
+from flows.server.forms import RunForm, named_by_form
 
 DEPLOYMENTS = yaml.safe_load(
     (Path(__file__).parents[3] / "infra" / "prefect.yaml").read_text("utf-8")
@@ -99,3 +100,28 @@ def test_unions_are_tabs_in_the_form() -> None:
     properties = RunForm.model_json_schema()["properties"]
     assert len(properties["weighting"]["anyOf"]) == 7
     assert len(properties["training"]["anyOf"]) == 4
+
+
+def test_every_bound_is_told_in_words() -> None:
+    """Prefect's form only says that a value is invalid."""
+    properties = RunForm.model_json_schema()["properties"]
+    assert properties["rounds"]["description"].endswith("(1 to 1000)")
+    assert properties["seed"]["description"].endswith("(at least 0, below 2147483648)")
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("tidy-otter", "demo"),
+        ("", "demo"),
+        ("demo", "demo"),
+        ("Tuesday's try", "demo: Tuesday's try"),
+        ("demo: Tuesday's try", "demo: Tuesday's try"),
+    ],
+)
+def test_a_run_is_called_as_its_form_and_as_a_person_called_it(
+    monkeypatch: pytest.MonkeyPatch, given: str, name: str
+) -> None:
+    now = SimpleNamespace(name=given, parameters={"form": RunForm(name="demo")})
+    monkeypatch.setattr("prefect.runtime.flow_run", now)
+    assert named_by_form() == name

@@ -81,9 +81,9 @@ class Bench:
 
     def start_server(self) -> None:
         """Start Prefect's server and wait until it answers."""
-        from flows.server.connection import server_command
+        from flows.server.connection import HOST, server_command
 
-        arguments = server_command("create_app", self.port)
+        arguments = server_command("create_app", "--host", HOST, "--port", self.port)
         self._server = self.spawn("server", arguments, ends=self._whole)
         wait_for_port(self.port, 180)
         health = f"http://127.0.0.1:{self.port}/api/health"
