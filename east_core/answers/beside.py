@@ -46,7 +46,7 @@ def read_beside(gold: Form, answer: Form) -> Form:
 def _beside_number(gold: Form, answer: Form) -> Form:
     if answer.kind == "expression":
         bare, letter = possible_unit_of(answer)
-        if letter:
+        if letter and not _is_part(letter, gold.unit):
             return read_beside(gold, canonical_form(bare))
         if gold.unit and same_value(gold.written, answer.latex):
             return gold  # 12pt is what 12tp is
@@ -57,6 +57,11 @@ def _beside_number(gold: Form, answer: Form) -> Form:
         plain, percent = (answer, gold) if gold.is_percent else (gold, answer)
         return gold if percent.value == plain.value / 100 else answer  # type: ignore[operator]
     return gold if _rounds(gold, answer) or _rounds(answer, gold) else answer
+
+
+def _is_part(letter: str, unit: str) -> bool:
+    """9 m beside 9nm is another unit, or another product."""
+    return letter != unit and letter in unit and len(unit) <= 3
 
 
 def possible_unit_of(answer: Form) -> tuple[str, str]:

@@ -19,6 +19,10 @@ Point = Mapping[str, Fraction]
 
 _MOST_BITS = 20_000
 _MOST_STEPS = 20_000
+_MOST_STEPS_AT_A_POINT = 5_000
+"""For a formula with variables, which is evaluated at many points."""
+_FUNCTION_STEPS = 3
+_BITS_PER_STEP = 500
 _LARGEST_FACTORIAL = 2000
 _LARGEST_ARGUMENT_BITS = 200
 _EDGE = 1e-20
@@ -30,6 +34,10 @@ _NO_BASE = Fraction(7919, 1000)
 
 class Undefined(Exception):
     """The formula has no value at this point, or none within reach."""
+
+
+class TooLong(Undefined):
+    """The value would need more steps than there are."""
 
 
 def as_real(context: Any, value: Value) -> Value:
@@ -45,18 +53,25 @@ def imaginary(value: Value) -> bool:
 
 
 class Evaluation:
-    """One evaluation of a formula, with a bound on its steps and on the size of its numbers."""
+    """One evaluation of a formula, with a bound on its steps and on the size of its numbers.
 
-    def __init__(self, context: Any, digits: int) -> None:
+    Steps are counted and not timed, so that the outcome is the same on any machine: a function, and
+    arithmetic with long numbers, are several.
+    """
+
+    def __init__(self, context: Any, digits: int, at_many_points: bool) -> None:
         self._context = context
         self._digits = digits
-        self._steps = 0
+        self._left = _MOST_STEPS_AT_A_POINT if at_many_points else _MOST_STEPS
+
+    def _charge(self, steps: int) -> None:
+        self._left -= steps
+        if self._left < 0:
+            raise TooLong
 
     def value(self, node: Node, point: Point) -> Value:
         """The value of a formula, bounded in size."""
-        self._steps += 1
-        if self._steps > _MOST_STEPS:
-            raise Undefined
+        self._charge(1)
         if node.op == "variable":
             return point[node.name]
         if node.op in ("sum", "prod"):
@@ -83,8 +98,10 @@ class Evaluation:
 
     def _bounded(self, value: Value) -> Value:
         if isinstance(value, Fraction):
-            if max(value.numerator.bit_length(), value.denominator.bit_length()) > _MOST_BITS:
+            bits = max(value.numerator.bit_length(), value.denominator.bit_length())
+            if bits > _MOST_BITS:
                 raise Undefined
+            self._charge(bits // _BITS_PER_STEP)
             return value
         value = self._context.convert(value)
         if not self._context.isfinite(value) or (
@@ -208,6 +225,7 @@ class Evaluation:
         return total
 
     def _function(self, name: str, value: Value, base: Value = None) -> Value:
+        self._charge(_FUNCTION_STEPS)
         context, x = self._context, self._real(value)
         if x != 0 and context.mag(x) > _LARGEST_ARGUMENT_BITS:
             raise Undefined
@@ -331,8 +349,10 @@ def _whole_root(number: int, degree: int) -> int | None:
 
 
 def _nearest_root(number: int, degree: int) -> int:
-    low, high = 0, 1 << (number.bit_length() // degree + 1)
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if middle**degree <= number else (low, middle - 1)
-    return low
+    """The whole part of a root, by Newton's method from above."""
+    if number == 0:
+        return 0
+    root = 1 << -(-number.bit_length() // degree)
+    while (closer := ((degree - 1) * root + number // root ** (degree - 1)) // degree) < root:
+        root = closer
+    return root

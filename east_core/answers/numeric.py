@@ -17,7 +17,7 @@ from fractions import Fraction
 
 import mpmath
 
-from east_core.answers.evaluation import Evaluation, Undefined, Value, as_real, imaginary
+from east_core.answers.evaluation import Evaluation, TooLong, Undefined, Value, as_real, imaginary
 from east_core.answers.formula import Node, read_formula, variables
 
 DIGITS = (50, 120)
@@ -47,6 +47,8 @@ def same_value(a: str, b: str) -> bool | None:
         verdict = _equal(a, b, number)
         if verdict is False:
             return False
+        if verdict is None and (_is_too_long(a, number) or _is_too_long(b, number)):
+            return None  # and so it is at any other point
         seen += verdict is True
     return True if seen >= (1 if constant else _ENOUGH_POINTS) else None
 
@@ -112,6 +114,8 @@ def _equal(a: str, b: str, number: int) -> bool | None:
         if apart > _plain(0) and apart > _plain(0) * _size(0, *low):
             return False
     high = _value(a, number, 1), _value(b, number, 1)
+    if high[0] is None or high[1] is None:
+        return None  # out of reach at this precision
     with _LOCK:
         return _vanishes(apart, _apart(1, *high), _size(1, *high))
 
@@ -123,6 +127,8 @@ def _same_ratio(a: str, b: str, first: int, second: int) -> bool:
     for level in range(2):
         x, y = _value(a, first, level), _value(b, first, level)
         u, v = _value(a, second, level), _value(b, second, level)
+        if any(value is None for value in (x, y, u, v)):
+            return False
         if all(isinstance(value, Fraction) for value in (x, y, u, v)):
             return bool(x * v == u * y)
         with _LOCK:
@@ -175,16 +181,28 @@ def _has(node: Node, op: str) -> bool:
     return node.op == op or any(_has(child, op) for child in node.args)
 
 
-@functools.lru_cache(maxsize=1 << 15)
 def _value(latex: str, number: int, level: int) -> Value:
     """The value at point `number` with precision `level`; None where there is none."""
+    value = _value_or_end(latex, number, level)
+    return None if value is TooLong else value
+
+
+def _is_too_long(latex: str, number: int) -> bool:
+    return any(_value_or_end(latex, number, level) is TooLong for level in range(2))
+
+
+@functools.lru_cache(maxsize=1 << 15)
+def _value_or_end(latex: str, number: int, level: int) -> Value:
+    """As `_value`; `TooLong` where the steps did not suffice."""
     node = read_formula(latex)
     if node is None:
         return None
     point = {name: _coordinate(name, number) for name in _names(latex)}
     try:
         with _LOCK:
-            return Evaluation(_CONTEXTS[level], DIGITS[level]).value(node, point)
+            return Evaluation(_CONTEXTS[level], DIGITS[level], bool(point)).value(node, point)
+    except TooLong:
+        return TooLong
     except (Undefined, ArithmeticError, ValueError, TypeError, RecursionError):
         return None
 

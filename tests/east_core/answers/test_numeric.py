@@ -148,6 +148,22 @@ def test_a_decimal_is_what_rounds_to_it():
     assert not rounds_to("x", Fraction("3.141593"), 6)
 
 
+def test_what_takes_too_many_steps_is_out_of_reach_and_soon_given_up():
+    begun = time.process_time()
+    for terms in range(9000, 9004):
+        many = rf"\sum_{{k=1}}^{{{terms}}} \sin(ak)"
+        assert same_value(many, f"{many}+1") is None
+        assert same_value(rf"\sum_{{k=1}}^{{100}} {many}", "1") is None
+    assert time.process_time() - begun < 5
+    assert rational_value(r"\sum_{k=1}^{2000} k") == 2001000
+    assert same_value(r"\sum_{k=1}^{n} k^2", r"\frac{n(n+1)(2n+1)}{6}")
+
+
+def test_roots_of_long_numbers_are_found():
+    assert rational_value(r"\sqrt[7]{3^{700}}") == 3**100
+    assert rational_value(r"\sqrt[7]{3^{700}+1}") is None
+
+
 def test_approximations_are_for_ordering():
     assert approximate(r"\sqrt{2}") == pytest.approx(1.41421356)
     assert approximate("x") is None

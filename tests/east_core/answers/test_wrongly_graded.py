@@ -18,6 +18,7 @@ KINDS = {
         ("12tp", ["12pt", r"12\cdot p\cdot t"], ["12", "12 pints"]),
         ("12pt", ["12tp", "12"], ["12p", "24tp"]),
         ("7cm", ["7mc"], ["7c", "14mc"]),
+        ("9nm", ["9mn", "9 nm", "9"], ["9 m", "9n"]),
         (r"\frac{1}{2}mv^2", [r"\frac{mv^2}{2}"], [r"\frac{1}{2}", r"\frac{1}{2}mv"]),
     ],
     "equations without unknowns": [
