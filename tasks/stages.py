@@ -16,7 +16,17 @@ from prefect.logging import get_run_logger
 from prefect.tasks import exponential_backoff
 
 from east_core.errors import EngineError, TrainingDiverged
-from east_core.runs import examples, prompts, retention, samples, scores, start, training, weights
+from east_core.runs import (
+    examples,
+    prompts,
+    retention,
+    room,
+    samples,
+    scores,
+    start,
+    training,
+    weights,
+)
 from east_core.store import ArtifactRecord
 from tasks.context import current_run
 from tasks.engines import current_engines
@@ -69,6 +79,12 @@ def prepare() -> None:
     _pin_date()
     start.freeze_benchmarks(current_run())
     start.freeze_questions(current_run())
+    _tell_prompts_without_room()
+
+
+def _tell_prompts_without_room() -> None:
+    if told := room.prompts_without_room(current_run()):
+        get_run_logger().warning("%s", told)
 
 
 def _pin_date() -> None:
@@ -83,6 +99,7 @@ def prepare_evaluation() -> None:
     start.register_base_model(current_run())
     _pin_date()
     start.freeze_benchmarks(current_run())
+    _tell_prompts_without_room()
 
 
 @stage_task("sample")

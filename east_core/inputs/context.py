@@ -5,6 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from east_core.inputs.rendering import PROBE, rendered
+from east_core.inputs.templates import template_of
+from east_core.protocols import PromptFormat
+
 BLOCK = 64  # tokens; a multiple of the blocks in which engines keep their cache
 # How config.json names the longest sequence: nearly all families, GPT-2's, MPT's, Falcon's and
 # ChatGLM's.
@@ -70,11 +74,24 @@ def context_needed(
     )
 
 
-def context_bound(longest_question: int, fixed: Sequence[str | None], completion: int) -> int:
-    """A context that surely suffices, without a tokenizer: a token stands for a byte or more.
+def bytes_around(folder: Path, system_prompt: str | None, form: PromptFormat) -> int:
+    """The most tokens that a prompt has beside its question, found without a tokenizer.
 
-    `longest_question` in bytes of UTF-8; `fixed` are the texts around it (system prompt, template,
-    prefix). `east check` tells what is needed to the token.
+    A token stands for a byte of UTF-8 or more. By a rendered prompt where the template shows the
+    question as it is; by all of its text otherwise.
     """
-    around = sum(len((text or "").encode()) for text in fixed)
+    prefix = form.assistant_prefix or ""
+    prompt = rendered(folder, system_prompt, form) or ""
+    if prompt.count(PROBE) == 1:
+        return len((prompt + prefix).encode()) - len(PROBE)
+    template = form.chat_template or template_of(folder, None) or ""
+    texts = (system_prompt or "", template, json.dumps(dict(form.options)), prefix)
+    return sum(len(text.encode()) for text in texts)
+
+
+def context_bound(longest_question: int, around: int, completion: int) -> int:
+    """A context that surely suffices: `longest_question` in bytes, `around` as `bytes_around`.
+
+    `east check` tells what is needed to the token.
+    """
     return -(-(longest_question + around + completion) // BLOCK) * BLOCK

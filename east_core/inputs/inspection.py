@@ -52,11 +52,30 @@ class InspectedModel:
         self, questions: Iterable[str], system_prompt: str | None, form: PromptFormat
     ) -> Iterator[int]:
         """Tokens of each question's prompt."""
-        for question in questions:
-            ids = prompt_token_ids(
-                self.tokenizer, system_prompt=system_prompt, question=question, form=form
-            )
-            yield len(ids)
+        return _lengths(self.tokenizer, questions, system_prompt, form)
+
+
+def prompt_lengths(
+    folder: Path,
+    trust_remote_code: bool,
+    questions: Iterable[str],
+    system_prompt: str | None,
+    form: PromptFormat,
+) -> Iterator[int]:
+    """Tokens of each question's prompt, for a model in a folder."""
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    return _lengths(tokenizer, questions, system_prompt, form)
+
+
+def _lengths(
+    tokenizer: ChatTokenizer,
+    questions: Iterable[str],
+    system_prompt: str | None,
+    form: PromptFormat,
+) -> Iterator[int]:
+    for question in questions:
+        ids = prompt_token_ids(tokenizer, system_prompt=system_prompt, question=question, form=form)
+        yield len(ids)
 
 
 def inspect_model(

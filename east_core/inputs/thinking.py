@@ -1,21 +1,10 @@
-"""Whether a chat template begins the thinking inside the prompt, found without an engine.
+"""Whether a chat template begins the thinking inside the prompt, found without an engine."""
 
-transformers may not be installed where a run's flow lives, so the template is rendered by Jinja
-alone, with what transformers gives to templates.
-"""
-
-import datetime
-import json
 from pathlib import Path
-from typing import Any
 
 from east_core.answers.thinking import opens_thinking
-from east_core.inputs.chat import messages, template_options
-from east_core.inputs.templates import template_of
+from east_core.inputs.rendering import PROBE, rendered
 from east_core.protocols import PromptFormat
-
-_PROBE = "1 + 1 = ?"
-_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
 def template_opens_thinking(folder: Path, system_prompt: str | None, form: PromptFormat) -> bool:
@@ -23,47 +12,6 @@ def template_opens_thinking(folder: Path, system_prompt: str | None, form: Promp
 
     `form` is how they are rendered, by sampler and trainer alike.
     """
-    template = form.chat_template or template_of(folder, None)
-    asked = _asking_part(template, folder, system_prompt, form) if template else ""
+    prompt = rendered(folder, system_prompt, form) or ""
+    asked = prompt.rpartition(PROBE)[2]  # what stands behind the question asks the model to go on
     return opens_thinking(asked + (form.assistant_prefix or ""))
-
-
-def _asking_part(template: str, folder: Path, system_prompt: str | None, form: PromptFormat) -> str:
-    """What stands behind the question in a prompt: where the model is asked to go on."""
-    given = {**_special_tokens(folder), **template_options(form)}
-    for system in (system_prompt, None):
-        asked = messages(system, _PROBE, form)
-        try:
-            program = _environment().from_string(template)
-            prompt = program.render(messages=asked, add_generation_prompt=True, **given)
-        except Exception:  # noqa: S112 templates are programs and raise what they like; one that refuses our prompt is told where prompts are made
-            continue
-        return str(prompt.rpartition(_PROBE)[2])
-    return ""
-
-
-def _special_tokens(folder: Path) -> dict[str, str]:
-    """The tokens that templates write, as texts."""
-    path = folder / "tokenizer_config.json"
-    settings = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    given = {name: settings.get(name) for name in _TOKENS}
-    texts = {
-        name: one.get("content") if isinstance(one, dict) else one for name, one in given.items()
-    }
-    return {name: text or "" for name, text in texts.items()}
-
-
-def _environment() -> Any:
-    from jinja2 import TemplateError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    def refuse(message: str) -> None:
-        raise TemplateError(message)
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
-    environment.globals["raise_exception"] = refuse
-    environment.globals["strftime_now"] = datetime.datetime.now().strftime
-    return environment

@@ -1,16 +1,13 @@
-"""How a run's prompts are rendered, the date in them, and the room that they need in an engine."""
+"""How a run's prompts are rendered, and the date in them."""
 
-import dataclasses
 import datetime
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from east_core.config.passed_on import engine_identity
 from east_core.inputs import base_models as base_model
-from east_core.inputs.context import context_bound
 from east_core.inputs.templates import asks_for_date, template_of, template_text
-from east_core.protocols import GenerationSettings, PromptFormat
+from east_core.protocols import PromptFormat
 from east_core.runs import addresses
 from east_core.runs.run import Run
 from east_core.store import ArtifactRecord, Stage, materialize
@@ -51,37 +48,6 @@ def prompt_format(run: Run) -> PromptFormat:
         system_prompt_in=model.system_prompt_in,
         assistant_prefix=run.config.sampling.assistant_prefix,
     )
-
-
-def needed_context(run: Run) -> int | None:
-    """The context that surely holds every prompt of the run and its answer, in tokens.
-
-    None where the questions were frozen before their lengths were noted.
-    """
-    sets = [run.at.questions, *(run.at.benchmark(name) for name in run.config.benchmarks)]
-    records = [run.store.record(each) for each in sets]
-    known = [record.facts.get("longest_bytes") for record in records if record]
-    longest = [each for each in known if isinstance(each, int)]
-    return None if len(longest) < len(known) else room_for(run, max(longest, default=0))
-
-
-def room_for(run: Run, longest_question: int) -> int:
-    """The same where the longest question has so many bytes: what the run asks its engines for."""
-    config, model = run.config, run.config.model
-    folder = base_model.locate_model(model, run.store.cache)
-    fixed = [
-        config.sampling.system_prompt,
-        template_of(folder, model.chat_template),
-        json.dumps(model.chat_template_kwargs),
-        config.sampling.assistant_prefix,
-    ]
-    most = max(config.sampling.max_tokens, config.evaluation.max_tokens)
-    return context_bound(longest_question, fixed, most)
-
-
-def with_room(run: Run, settings: GenerationSettings) -> GenerationSettings:
-    """The settings with the context that the engine should have room for."""
-    return dataclasses.replace(settings, needed_context=needed_context(run))
 
 
 def engine_recipe(run: Run) -> dict[str, Any]:

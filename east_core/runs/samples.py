@@ -18,8 +18,9 @@ from east_core.records import Question, SampledQuestion
 from east_core.runs import addresses
 from east_core.runs.adaptive import AdaptiveSampling
 from east_core.runs.addresses import SAMPLES_FILE, SHARDS_FILE
-from east_core.runs.prompts import engine_recipe, prompt_format, with_room
+from east_core.runs.prompts import engine_recipe, prompt_format
 from east_core.runs.reading import reading_identity, thinking_of
+from east_core.runs.room import with_room
 from east_core.runs.run import Run, checkpoint, checkpoint_record
 from east_core.runs.shards import questions_by_shard, shard_bounds
 from east_core.seeds import derive_seed

@@ -15,8 +15,9 @@ from east_core.records import AnswerClusters, Completion, Prediction, Question, 
 from east_core.runs import addresses
 from east_core.runs.addresses import PREDICTIONS_FILE, QUESTIONS_FILE, SAMPLES_FILE, VOTES_FILE
 from east_core.runs.earlier import earlier_with_same_outcome, scores_outcome
-from east_core.runs.prompts import engine_recipe, prompt_format, with_room
+from east_core.runs.prompts import engine_recipe, prompt_format
 from east_core.runs.reading import thinking_identity, thinking_of
+from east_core.runs.room import with_room
 from east_core.runs.run import Run, checkpoint, checkpoint_record
 from east_core.runs.shards import questions_by_shard, shard_bounds
 from east_core.seeds import derive_seed

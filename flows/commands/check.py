@@ -15,7 +15,8 @@ from east_core.inputs.context import context_needed
 from east_core.inputs.questions import WithGold
 from east_core.inputs.templates import asks_for_date, template_of
 from east_core.protocols import PromptFormat
-from east_core.runs.prompts import prompt_format, room_for, today
+from east_core.runs.prompts import prompt_format, today
+from east_core.runs.room import longest_answer, room_for
 from east_core.runs.run import Run
 from east_core.store import Store
 
@@ -124,7 +125,7 @@ def _check_context(config: RunConfig, store: Store, model: "InspectedModel") -> 
     """What the longest prompt needs, and how many prompts leave no room for max_tokens."""
     sampling, form = config.sampling, _form(config, store)
     lengths = list(model.prompt_lengths(_prompts(config), sampling.system_prompt, form))
-    most = max(sampling.max_tokens, config.evaluation.max_tokens)
+    most = longest_answer(config)
     asked = sampling.max_context or _room(config, store)
     values = context_needed(lengths, most, asked, model.facts.context)
     if values.is_full:

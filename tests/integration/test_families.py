@@ -3,11 +3,15 @@
     pytest -m slow tests/integration/test_families.py -k "check"        what needs no engine
     pytest -m slow tests/integration/test_families.py -k "gemma-2"      one family's whole row
 
-Each test fills its family's cells; what was not run stays as it was, empty at first. Real config
-classes, tokenizers and templates; two layers of width 128 (tests/integration/families.py).
+Each test fills its family's cells of the page with --write-pages; what was not run stays as it was,
+empty at first. Real config classes, tokenizers and templates; two layers of width 128, taught to
+answer and to end their turn (tests/integration/families.py). Engines are real ones; training's
+ranks are forked from one process (tests/integration/forked_ranks.py).
 """
 
 import html
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,10 +19,18 @@ import pytest
 from east_core.config import ModelConfig
 from east_core.errors import DataError
 from east_core.inputs.inspection import InspectedModel, inspect_model
-from east_core.inputs.templates import asks_for_date, template_of, template_text
+from east_core.inputs.templates import asks_for_date, template_of
 from east_core.planning.model_shape import shape_of
-from east_core.protocols import PromptFormat
-from tests.integration.families import FAMILIES, Family, tiny_model
+from tests.integration.families import FAMILIES, form_of, taught, tiny_model
+from tests.integration.family_bench import (
+    KEPT_FILES,
+    QUESTIONS,
+    SYSTEM,
+    TRAININGS,
+    Bench,
+    differs,
+)
+from tests.integration.forked_ranks import ForkedTrainer
 
 pytestmark = pytest.mark.slow
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
@@ -30,18 +42,13 @@ COLUMNS = (
     "plan within 1%",
     "sample",
     "trained ids = sampled ids",
-    "SFT",
+    *TRAININGS,
     "config untouched",
     "reload in place",
-    "DPO",
-    "KTO",
-    "LoRA",
-    "ZeRO-2, two ranks",
-    "ZeRO-3",
 )
-SYSTEM, QUESTION = "Reason step by step.", "What is 2 + 3?"
 # DeepSeek's tokenizer under transformers' Llama class: what east check is there to refuse.
 REFUSED = {"r1-distill-llama": "tokenizer_class to PreTrainedTokenizerFast"}
+Fill = Callable[..., None]
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -50,17 +57,46 @@ def family(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def folder(family: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model(family, tmp_path_factory.mktemp(family) / "model")
+def shipped(family: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model as its makers ship it."""
+    return tiny_model(family, tmp_path_factory.mktemp(family) / "shipped")
 
 
-def form_of(family: Family) -> PromptFormat:
-    """How the family's prompts are rendered; GPT-2 has no template of its own."""
-    return PromptFormat(
-        chat_template=None if family.template else template_text("builtin:question_answer"),
-        date="2026-11-25",
-        system_prompt_in="user" if family.refuses_system else "system",
-    )
+@pytest.fixture(scope="module")
+def folder(family: str, shipped: Path) -> Path:
+    """The model that speaks, cured as `east check` says where it is refused."""
+    folder = shipped.with_name("model")
+    shutil.copytree(shipped, folder)
+    if family in REFUSED:
+        settings = folder / "tokenizer_config.json"
+        settings.write_text(settings.read_text().replace("LlamaTokenizerFast", PLAIN_CLASS))
+    return taught(folder, FAMILIES[family], SYSTEM, QUESTIONS)
+
+
+PLAIN_CLASS = "PreTrainedTokenizerFast"
+
+
+@pytest.fixture(scope="module")
+def trainer() -> Iterator[ForkedTrainer]:
+    with ForkedTrainer() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def bench(family: str, folder: Path, trainer: ForkedTrainer) -> Iterator[Bench]:
+    with Bench(family, folder, trainer) as opened:
+        yield opened
+
+
+@pytest.fixture
+def fill(family: str, pytestconfig: pytest.Config) -> Fill:
+    """Writes cells of the family's row where pages are written."""
+
+    def write(**cells: str) -> None:
+        if pytestconfig.getoption("--write-pages"):
+            write_cells(family, cells)
+
+    return write
 
 
 def inspected(name: str, folder: Path) -> InspectedModel:
@@ -68,14 +104,14 @@ def inspected(name: str, folder: Path) -> InspectedModel:
     return inspect_model(folder, model, SYSTEM, form_of(FAMILIES[name]))
 
 
-def fill(family: str, **cells: str) -> None:
-    """Write cells of a family's row; columns by their names with _ for what Python can't spell."""
+def write_cells(family: str, cells: dict[str, str]) -> None:
+    """Write cells of a family's row, by their columns' names."""
     rows = {name: dict.fromkeys(COLUMNS, "") for name in FAMILIES}
     before, table, after = _parted(PAGE.read_text("utf-8"))
     for line in table.splitlines()[2:]:
         name, *told = [cell.strip() for cell in line.strip("|").split("|")]
         rows[name] = dict(zip(COLUMNS, told, strict=True))
-    rows[family] |= {column.replace("_", " "): text for column, text in cells.items()}
+    rows[family] |= cells
     lines = [("family", *COLUMNS), ("---",) * (len(COLUMNS) + 1)]
     lines += [(name, *cells.values()) for name, cells in rows.items()]
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -88,35 +124,86 @@ def _parted(page: str) -> tuple[str, str, str]:
     return before, table.strip(), after
 
 
-def test_check(family: str, folder: Path) -> None:
-    """The wall lets the family pass, or refuses it with the cure."""
+def test_check(family: str, shipped: Path, folder: Path, fill: Fill) -> None:
+    """The wall lets the family pass, or refuses it with a cure that cures it."""
+    told = "ok"
     if message := REFUSED.get(family):
         with pytest.raises(DataError, match=message):
-            inspected(family, folder)
-        fill(family, check="refused, with the cure")
-        return
+            inspected(family, shipped)
+        told = "refused; ok with the cure that it names"
     model = inspected(family, folder)
     assert model.facts.turn_end is not None
     end, token = model.facts.turn_end
     assert token == FAMILIES[family].turn_end
     assert end in model.facts.stops
     form = form_of(FAMILIES[family])
-    (length,) = model.prompt_lengths([QUESTION], SYSTEM, form)
-    assert length > len(QUESTION.split())
+    (length,) = model.prompt_lengths([QUESTIONS[0].prompt], SYSTEM, form)
+    assert length > len(QUESTIONS[0].prompt.split())
+    if FAMILIES[family].refuses_system:
+        told = "ok, system prompt in the question"
     writes = asks_for_date(template_of(folder, form.chat_template))
-    fill(
-        family,
-        check="ok" if not FAMILIES[family].refuses_system else "ok, system prompt in the question",
-        end_of_turn=f"<code>{html.escape(token).replace('|', '&#124;')}</code>",
-        date="pinned" if writes else "none",
-    )
+    turn = f"<code>{html.escape(token).replace('|', '&#124;')}</code>"
+    fill(check=told, **{"end of turn": turn, "date": "pinned" if writes else "none"})
 
 
-def test_plan(family: str, folder: Path) -> None:
+def test_plan(shipped: Path, fill: Fill) -> None:
     """The shape's parameters are those of the real class."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
-    counted, told = model.num_parameters(), shape_of(ModelConfig(name=str(folder))).parameters
+    model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(shipped))
+    counted, told = model.num_parameters(), shape_of(ModelConfig(name=str(shipped))).parameters
     assert abs(told - counted) <= 0.01 * counted
-    fill(family, **{"plan within 1%": f"{told / counted - 1:+.2%}"})
+    fill(**{"plan within 1%": f"{told / counted - 1:+.2%}"})
+
+
+def test_sample(bench: Bench, fill: Fill) -> None:
+    """Most completions end as the family's turns do, by themselves, in the id of its end."""
+    said = bench.said()
+    ended = [each for each in said if each.finish_reason == "stop"]
+    assert len(ended) >= 0.7 * len(said)
+    assert all(each.ids is not None and each.ids[-1] == bench.end for each in ended)
+    assert any("5" in each.text for each in ended)
+    assert any("7" in each.text for each in ended)
+    fill(sample="ok")
+
+
+@pytest.mark.parametrize("training", TRAININGS)
+def test_training(training: str, bench: Bench, fill: Fill) -> None:
+    """Every id that is trained on was sampled, the first loss is that of a model which knows them,
+    and two ranks end where one does.
+    """
+    trained = bench.trained(training)
+    assert trained.result.ids.sampled == trained.completions
+    assert trained.result.ids.encoded == trained.result.ids.ended == 0
+    assert trained.rows == trained.sampled
+    assert all(row[-1] == bench.end for row in trained.rows)
+    TRAININGS[training].check_first_loss(trained.result.first_loss)
+    fill(**{"trained ids = sampled ids": "all"})
+    told = "ok"
+    if TRAININGS[training].ranks > 1:
+        apart = differs(trained.out, bench.trained("SFT").out)
+        assert apart < 1e-5
+        told = f"ok, {apart:.0e} from one rank"
+    fill(**{training: told})
+
+
+def test_config_untouched(bench: Bench, fill: Fill) -> None:
+    """What a user has beside the weights stays as it came, byte for byte."""
+    for training in TRAININGS:
+        for file in KEPT_FILES:
+            theirs, ours = bench.folder / file, bench.trained(training).out / file
+            assert theirs.exists() == ours.exists(), (training, file)
+            assert not theirs.exists() or theirs.read_bytes() == ours.read_bytes(), (training, file)
+    fill(**{"config untouched": "byte for byte"})
+
+
+def test_reload(bench: Bench, fill: Fill, caplog: pytest.LogCaptureFixture) -> None:
+    """The engine takes every trained checkpoint in place, speaks like it, and still stops."""
+    bench.said()
+    engine = bench.engine
+    for training in TRAININGS:
+        said = bench.ask(bench.trained(training).out, training)
+        assert sum(each.finish_reason == "stop" for each in said) >= 0.7 * len(said), training
+        assert bench.engine == engine, f"{training}: the engine was started anew"
+    assert not caplog.records, "the checkpoint's own log-probabilities were not recognised"
+    fill(**{"reload in place": "ok"})

@@ -1,4 +1,7 @@
-from east_core.inputs.context import context_bound, context_needed
+from pathlib import Path
+
+from east_core.inputs.context import bytes_around, context_bound, context_needed
+from east_core.protocols import PromptFormat
 
 
 def test_prompts_that_fit_are_no_matter() -> None:
@@ -23,5 +26,19 @@ def test_prompts_that_do_not_fit_are_counted() -> None:
 
 
 def test_a_bound_without_a_tokenizer_counts_every_byte() -> None:
-    assert context_bound(10, ["\u00fc", None], 52) == 64
-    assert context_bound(11, ["\u00fc", None], 52) == 128
+    assert context_bound(10, 2, 52) == 64
+    assert context_bound(11, 2, 52) == 128
+
+
+def test_a_template_counts_for_what_it_writes(tmp_path: Path) -> None:
+    """Templates for tools are ten times as long as what they write around a question."""
+    asking = "{% for m in messages %}<\u00fc>{{ m.content }}{% endfor %}{# long" + " " * 5000 + "#}"
+    form = PromptFormat(chat_template=asking, assistant_prefix="So ")
+    assert bytes_around(tmp_path, None, form) == len("<\u00fc>So ".encode())
+    assert bytes_around(tmp_path, "Think.", form) == len("<\u00fc>Think.<\u00fc>So ".encode())
+
+
+def test_a_template_that_writes_no_question_counts_whole(tmp_path: Path) -> None:
+    refusing = "{{ raise_exception('no') }}"
+    form = PromptFormat(chat_template=refusing)
+    assert bytes_around(tmp_path, "Think.", form) == len(refusing + "Think." + "{}")

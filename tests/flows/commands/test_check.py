@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from east_core.runs import start
-from east_core.runs.prompts import needed_context
+from east_core.runs.room import needed_context
 from east_core.runs.run import Run
 from flows.commands import check
 from tests.east_core.conftest import sums_config

@@ -1,0 +1,238 @@
+"""A family's model at work: an engine that samples from it, and trainings on what it said."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pytest
+from safetensors.torch import load_file
+from transformers import AutoTokenizer
+
+from east_core.config import LoraRecipe, Resources, SftRecipe
+from east_core.engines.vllm.sampler import VllmSampler
+from east_core.protocols import (
+    Example,
+    GenerationSettings,
+    ModelSource,
+    TrainingJob,
+    TrainingResult,
+    example_type,
+)
+from east_core.records import (
+    Completion,
+    LabelledExample,
+    PreferencePair,
+    Question,
+    SampledQuestion,
+    TrainingExample,
+)
+from east_core.tables import write_table
+from east_core.testing.small_jobs import ONE_RANK, RECIPES
+from tests.integration.families import ANSWERS, FAMILIES, form_of
+from tests.integration.forked_ranks import ForkedTrainer
+from tests.integration.training_runs import max_difference
+
+SYSTEM = "Reason step by step."
+QUESTIONS = (Question("a", "2 + 3 = ?", "5"), Question("b", "What is 3 + 4?", "7"))
+KEPT_FILES = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+)
+SETTINGS = GenerationSettings(8, 1.0, 1.0, 24, SYSTEM, (), seed=1, needed_context=512)
+BATCH = {"global_batch_size": 4, "epochs": 1.0, "learning_rate": 0.01}
+KNOWN = {"sft": (0.0, 0.5), "dpo": (0.693, 0.6935), "kto": (0.495, 0.505)}
+
+
+@dataclass(frozen=True)
+class Training:
+    """A column of the table: a loss, and how its ranks are laid out."""
+
+    loss: str
+    ranks: int = 1
+    zero_stage: int = 0
+    lora: LoraRecipe | None = None
+
+    @property
+    def recipe(self) -> Any:
+        """What is trained: plain SGD, in which a wrong gradient shows."""
+        return RECIPES[self.loss].model_copy(update={**BATCH, "lora": self.lora})
+
+    @property
+    def resources(self) -> Resources:
+        """One batch of four at a time, over all ranks."""
+        layout = {
+            "processes": self.ranks,
+            "micro_batch_size": 4 // self.ranks,
+            "zero_stage": self.zero_stage,
+        }
+        return ONE_RANK.model_copy(update=layout)
+
+    def check_first_loss(self, loss: float) -> None:
+        """4.5 and more where another end of turn or another split is taught; DPO starts at log 2
+        and KTO at 1/2, where the reference's log-probabilities are the model's.
+        """
+        low, high = KNOWN[self.loss]
+        assert low <= loss <= high, loss
+
+
+TRAININGS = {
+    "SFT": Training("sft"),
+    "DPO": Training("dpo"),
+    "KTO": Training("kto"),
+    "LoRA": Training("sft", lora=LoraRecipe(rank=4, alpha=8)),
+    "ZeRO-2, two ranks": Training("sft", ranks=2, zero_stage=2),
+    "ZeRO-3, two ranks": Training("sft", ranks=2, zero_stage=3),
+}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training left: its checkpoint, and the ids of its rows beside those sampled."""
+
+    out: Path
+    result: TrainingResult
+    completions: int
+    rows: list[list[int]]
+    sampled: list[list[int]]
+
+
+class Bench:
+    """One family's engine, and the trainings on its samples; each is run once, when asked for."""
+
+    def __init__(self, family: str, folder: Path, trainer: ForkedTrainer) -> None:
+        self.family, self.folder, self._trainer = FAMILIES[family], folder, trainer
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.end: int = tokenizer.convert_tokens_to_ids(self.family.turn_end)
+        self.settings = replace(SETTINGS, prompt=form_of(self.family))
+        resources = Resources(device="cpu", kv_cache_gib=0.25, max_sequences=16)
+        self._sampler = VllmSampler(resources)
+        self._samples: list[SampledQuestion] = []
+        self._trained: dict[str, Trained] = {}
+        self._failed: Exception | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sampler.close()
+
+    @property
+    def engine(self) -> int:
+        """The engine's process."""
+        return self._sampler._engines[0].child.pid
+
+    @property
+    def samples(self) -> list[SampledQuestion]:
+        """The base model's samples."""
+        if not self._samples:
+            if self._failed is not None:
+                pytest.fail(f"nothing was sampled: {self._failed}")
+            try:
+                self._samples = self._sampled(self.folder, "base")
+            except Exception as error:
+                self._failed = error
+                raise
+        return self._samples
+
+    def said(self) -> list[Completion]:
+        """Every completion of the base model."""
+        return _said(self.samples)
+
+    def ask(self, folder: Path, name: str) -> list[Completion]:
+        """What a checkpoint says, by the same engine."""
+        return _said(self._sampled(folder, name))
+
+    def _sampled(self, folder: Path, name: str) -> list[SampledQuestion]:
+        model = ModelSource(folder, name)
+        (shard,) = self._sampler.sample(model, [QUESTIONS], self.settings, len(QUESTIONS))
+        return shard
+
+    def trained(self, training: str) -> Trained:
+        """What a training of the table leaves."""
+        if training not in self._trained:
+            self._trained[training] = self._train(training)
+        return self._trained[training]
+
+    def _train(self, training: str) -> Trained:
+        column = TRAININGS[training]
+        work = self.folder.with_name(training.replace(",", "").replace(" ", "-"))
+        work.mkdir()
+        examples = list(_examples(column.loss, self.samples))
+        write_table(work / "examples.parquet", example_type(column.recipe), examples)
+        source = ModelSource(self.folder, "base")
+        job = TrainingJob(
+            model=source,
+            reference=None if isinstance(column.recipe, SftRecipe) else source,
+            examples=[work / "examples.parquet"],
+            recipe=column.recipe,
+            system_prompt=SYSTEM,
+            seed=0,
+            resources=column.resources,
+            scratch=work / "scratch",
+            prompt=form_of(self.family),
+        )
+        result = self._trainer.train(job, work / "out")
+        rows = list(_trained_ids(self._trainer.ranks(job, work / "out").data_file))
+        sampled = [ids for example in examples for ids in _sampled_ids(example)]
+        return Trained(work / "out", result, len(sampled), rows, sampled)
+
+
+def differs(one: Path, other: Path) -> float:
+    """The largest difference between two checkpoints' parameters."""
+    return max_difference(*(load_file(each / "model.safetensors") for each in (one, other)))
+
+
+def _said(samples: Sequence[SampledQuestion]) -> list[Completion]:
+    return [each for item in samples for each in item.completions]
+
+
+def _examples(loss: str, samples: Sequence[SampledQuestion]) -> Iterator[Example]:
+    """Examples of all that ended its turn; the first of ANSWERS counts as right."""
+    for item in samples:
+        question, ended = item.question, [c for c in item.completions if c.finish_reason == "stop"]
+        head = (question.id, question.prompt)
+        right = [each for each in ended if ANSWERS[0] in each.text]
+        wrong = [each for each in ended if ANSWERS[1] in each.text]
+        match loss:
+            case "sft":
+                for c in ended:
+                    yield TrainingExample(*head, c.text, 1.0, item.prompt_ids, c.ids)
+            case "dpo":
+                for one, other in zip(right * 4, wrong * 4, strict=False):
+                    yield PreferencePair(
+                        *head, one.text, other.text, 1.0,
+                        prompt_ids=item.prompt_ids, chosen_ids=one.ids, rejected_ids=other.ids,
+                    )  # fmt: skip
+            case "kto":
+                for c in [*right, *wrong]:
+                    yield LabelledExample(
+                        *head, c.text, c in right, 1.0,
+                        prompt_ids=item.prompt_ids, completion_ids=c.ids,
+                    )  # fmt: skip
+
+
+def _sampled_ids(example: Example) -> Iterator[list[int]]:
+    """The sampled ids of an example's sequences, prompt first."""
+    for name in ("completion_ids", "chosen_ids", "rejected_ids"):
+        if ids := getattr(example, name, None):
+            assert example.prompt_ids is not None
+            yield [*example.prompt_ids, *ids]
+
+
+def _trained_ids(data_file: Path) -> Iterator[list[int]]:
+    """The ids of every sequence in the rows of a training; for SFT those with a label behind."""
+    *rows, _filler = pa.ipc.open_stream(pa.memory_map(str(data_file))).read_all().to_pylist()
+    for row in rows:
+        if "input_ids" in row:
+            labels = row["labels"]
+            start = next(at for at, label in enumerate(labels) if label != -100)
+            assert labels[start:] == row["input_ids"][start:]
+            yield row["input_ids"]
+        for name in ("completion_ids", "chosen_ids", "rejected_ids"):
+            if name in row:
+                yield [*row["prompt_ids"], *row[name]]
