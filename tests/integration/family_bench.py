@@ -1,5 +1,7 @@
 """A family's model at work: an engine that samples from it, and trainings on what it said."""
 
+import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from east_core.config import LoraRecipe, Resources, SftRecipe
+from east_core.engines.trl.trainers import GlobalBatchSampler
 from east_core.engines.vllm.sampler import VllmSampler
 from east_core.protocols import (
     Example,
@@ -30,8 +33,9 @@ from east_core.records import (
 )
 from east_core.tables import write_table
 from east_core.testing.small_jobs import ONE_RANK, RECIPES
-from tests.integration.families import ANSWERS, FAMILIES, form_of
+from tests.integration.families import FAMILIES
 from tests.integration.forked_ranks import ForkedTrainer
+from tests.integration.teaching import ANSWERS, form_of
 from tests.integration.training_runs import max_difference
 
 SYSTEM = "Reason step by step."
@@ -45,7 +49,8 @@ KEPT_FILES = (
 )
 SETTINGS = GenerationSettings(8, 1.0, 1.0, 24, SYSTEM, (), seed=1, needed_context=512)
 BATCH = {"global_batch_size": 4, "epochs": 1.0, "learning_rate": 0.01}
-KNOWN = {"sft": (0.0, 0.5), "dpo": (0.693, 0.6935), "kto": (0.495, 0.505)}
+# Where the reference's log-probabilities are the model's own.
+AT_THE_START = {"dpo": math.log(2), "kto": 0.5}
 
 
 @dataclass(frozen=True)
@@ -72,13 +77,6 @@ class Training:
         }
         return ONE_RANK.model_copy(update=layout)
 
-    def check_first_loss(self, loss: float) -> None:
-        """4.5 and more where another end of turn or another split is taught; DPO starts at log 2
-        and KTO at 1/2, where the reference's log-probabilities are the model's.
-        """
-        low, high = KNOWN[self.loss]
-        assert low <= loss <= high, loss
-
 
 TRAININGS = {
     "SFT": Training("sft"),
@@ -92,10 +90,14 @@ TRAININGS = {
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training left: its checkpoint, and the ids of its rows beside those sampled."""
+    """What a training left: its checkpoint, and the ids of its rows beside those sampled.
+
+    `first_loss` is the first step's loss by the sampling engine's own log-probabilities.
+    """
 
     out: Path
     result: TrainingResult
+    first_loss: float
     completions: int
     rows: list[list[int]]
     sampled: list[list[int]]
@@ -179,7 +181,20 @@ class Bench:
         result = self._trainer.train(job, work / "out")
         rows = list(_trained_ids(self._trainer.ranks(job, work / "out").data_file))
         sampled = [ids for example in examples for ids in _sampled_ids(example)]
-        return Trained(work / "out", result, len(sampled), rows, sampled)
+        first = AT_THE_START.get(column.loss) or _first_loss(job, self._ended())
+        return Trained(work / "out", result, first, len(sampled), rows, sampled)
+
+    def _ended(self) -> list[Completion]:
+        return [each for each in self.said() if each.finish_reason == "stop"]
+
+
+def _first_loss(job: TrainingJob, trained: Sequence[Completion]) -> float:
+    """SFT's loss on the first batch, by the log-probabilities that the engine sampled with."""
+    size = job.recipe.global_batch_size
+    order = GlobalBatchSampler(len(trained), size, job.recipe.epochs, job.seed)
+    batch = [trained[row] for row in itertools.islice(order, size)]
+    told = sum((each.mean_logprob or 0.0) * each.token_count for each in batch)
+    return -told / sum(each.token_count for each in batch)
 
 
 def differs(one: Path, other: Path) -> float:

@@ -73,7 +73,7 @@ class ForkedTrainer:
         if failed is not None:
             raise failed.error()
         if result is None:
-            raise EngineError(f"training ended without a result; {self._child.last_words()}")
+            raise EngineError(f"training ended without a result; {self._child.last_output()}")
         return result
 
     def ranks(self, job: TrainingJob, out: Path) -> RankJob:
