@@ -102,6 +102,7 @@ class VllmSampler:
         self._inbox: Inbox = queue.SimpleQueue()
         self._built: ModelSource | None = None  # what the engines were built for, or hold since
         self._loaded: ModelSource | None = None  # what they serve; None while they sleep
+        self._thinking: tuple[str, str] | None = None  # the marks of thinking that has a budget
         self._context: int | None = 0  # tokens they have room for; None: all that the model has
 
     def __enter__(self) -> Self:
@@ -121,6 +122,7 @@ class VllmSampler:
         is_done = False
         try:
             self._make_room(context_for(model, settings))
+            self._watch_thinking(settings.thinking_marks)
             self._serve(model)
             for engine in self._engines:
                 engine.child.send(SetGeneration(settings))
@@ -171,6 +173,12 @@ class VllmSampler:
             self.close()
             self._context = context
 
+    def _watch_thinking(self, marks: tuple[str, str] | None) -> None:
+        """End engines that know no end of the thinking, where it is to be ended."""
+        if marks is not None and marks != self._thinking:
+            self.close()
+            self._thinking = marks
+
     def _serve(self, model: ModelSource) -> None:
         """Make sure that every engine serves `model`.
 
@@ -218,7 +226,7 @@ class VllmSampler:
 
     def _child(self, index: int, model: ModelSource) -> ChildProcess:
         options = EngineOptions.from_resources(
-            self._resources, model.trust_remote_code, self._context
+            self._resources, model.trust_remote_code, self._context, self._thinking
         )
         module = "east_core.engines.vllm.worker"
         argv = [sys.executable, "-m", module, json.dumps(dataclasses.asdict(options))]
@@ -420,5 +428,4 @@ def _environment(index: int, resources: Resources) -> dict[str, str]:
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # two engines would both take the first core
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "TORCHDYNAMO_DISABLE": "1",  # vLLM compiles small functions even when eager: needs g++
-        "VLLM_CPU_KVCACHE_SPACE": str(math.ceil(resources.kv_cache_gib)),
     }
