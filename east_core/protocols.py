@@ -51,7 +51,7 @@ class GenerationSettings:
 
     `top_k` 0 and `min_p` 0 take all tokens. `max_context` is the user's limit of prompt and
     completion in tokens; `needed_context` is what the engine should have room for where there is
-    none (None: the model's own).
+    none (None: the model's own). Thinking of `thinking_budget` tokens is ended with `thinking_end`.
     """
 
     samples_per_question: int
@@ -68,6 +68,15 @@ class GenerationSettings:
     max_context: int | None = None
     needed_context: int | None = None
     prompt: PromptFormat = PromptFormat()
+    thinking_budget: int | None = None
+    thinking_end: str = "</think>"
+
+    @property
+    def thinking_marks(self) -> tuple[str, str] | None:
+        """What begins and what ends the thinking that is budgeted; None where none is."""
+        if self.thinking_budget is None:
+            return None
+        return self.thinking_end.replace("/", "", 1), self.thinking_end
 
     def identity(self) -> dict[str, Any]:
         """What decides the completions: a recipe's entries.

@@ -94,6 +94,11 @@ def answering_part(text: str, thinking: Thinking = MARKS_ALONE) -> str | None:
     return _WRAPPER.sub("", text[last.end() :]) if last["end"] else None
 
 
+def is_mark(token: str) -> bool:
+    """Whether a token by itself begins or ends the thinking of a known family."""
+    return _MARK.fullmatch(token) is not None
+
+
 def opens_thinking(prompt: str) -> bool:
     """Whether a rendered prompt ends inside the thinking: its last mark begins one.
 

@@ -49,6 +49,7 @@ ENGINE_OPEN = frozenset(
         "block_size",
         "enable_prefix_caching",
         "enable_chunked_prefill",
+        "reasoning_config",
     }
 )
 ENGINE_SPEED = frozenset(
@@ -80,6 +81,10 @@ ENGINE_SPEED = frozenset(
     }
 )
 _STEPS = "the trainer takes as many steps as training.epochs gives"
+_FUSED = (
+    "leave fused_linear_cross_entropy out, its loss gives no log-probability of a single example; "
+    "Liger's other kernels are used without it"
+)
 _LAYOUT = "the batch's layout comes from resources"
 _EXACT = "it would break the exact weighting of examples"
 _LOSS = "the weighted loss is computed by us, without TRL's; it would change nothing"
@@ -209,8 +214,6 @@ TRAINER_OURS = {
     "packing": f"{_EXACT}: TRL's packing drops the weights",
     "padding_free": f"{_EXACT}: TRL's batches without padding drop the weights",
     "use_weighting": f"{_EXACT}: it is another weighting (WPO)",
-    "use_liger_kernel": f"{_EXACT}: its loss gives no log-probability of a single example",
-    "liger_kernel_config": f"{_EXACT}: its loss gives no log-probability of a single example",
     "average_tokens_across_devices": f"{_EXACT}: counts are taken over the global batch",
     "label_smoothing_factor": f"{_EXACT}: the loss would not be the examples' own",
     "label_smoothing": f"{_EXACT}: the loss would not be the examples' own",
@@ -257,6 +260,8 @@ def engine_problem(options: Mapping[str, Any]) -> str | None:
 def trainer_problem(options: Mapping[str, Any], loss: str) -> str | None:
     """Why training.trainer_options can't be passed on, in one line; None where they can."""
     names, library = trainer_names(loss), f"TRL's {_TRL_CLASSES[loss]}"
+    if (options.get("liger_kernel_config") or {}).get("fused_linear_cross_entropy"):
+        return f"training.trainer_options.liger_kernel_config: {_FUSED}"
     return _problem("training.trainer_options", options, TRAINER_OURS, names, library)
 
 

@@ -46,6 +46,7 @@ class SamplingRecipe(Frozen):
             "assistant_prefix",
             "max_context",
             "thinking_end",
+            "thinking_budget",
         }
     )
 
@@ -98,11 +99,28 @@ class SamplingRecipe(Frozen):
         "(</think>, [/THINK], ...), where a completion has them or the chat template begins the "
         "thinking. Any other text is the one mark; a completion without it has no answer.",
     )
+    thinking_budget: int | None = Field(
+        None,
+        ge=1,
+        description="Tokens of thinking after which the engine ends it, with thinking_end "
+        "(auto: </think>), and the model answers; in sampling and evaluation alike. None: thinking "
+        "takes as long as it likes, within max_tokens.",
+    )
     adaptive: AdaptiveRecipe | None = Field(
         None,
         description="Sample in steps until a question's entropy is known well enough, "
         "samples_per_question at most. None: every question gets samples_per_question.",
     )
+
+    @model_validator(mode="after")
+    def _thinking_can_be_ended(self) -> "SamplingRecipe":
+        if self.thinking_budget and self.thinking_end != "auto" and "/" not in self.thinking_end:
+            raise ValueError(
+                f"thinking_budget finds the start of the thinking by the slash in its end, as in "
+                f"<think> and </think>; thinking_end {self.thinking_end!r} has none: leave the "
+                "budget out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _leaves_steps(self) -> "SamplingRecipe":

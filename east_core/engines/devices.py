@@ -26,7 +26,7 @@ def require_means(resources: Resources) -> None:
     """Refuse, before anything starts, what `east plan` understands and can't run here.
 
     Several nodes without a cluster, a tracker that is not installed, a DeepSpeed file that does not
-    fit, more GPUs than are visible.
+    fit, prompts in chunks on CPUs, more GPUs than are visible.
     Raises ConfigError.
     """
     if resources.nodes > 1 and resources.ray is None:
@@ -36,6 +36,11 @@ def require_means(resources: Resources) -> None:
         )
     require_trackers(resources)
     deepspeed_config(resources)
+    if device_of(resources) == "cpu" and resources.engine_options.get("enable_chunked_prefill"):
+        raise ConfigError(
+            "resources.engine_options.enable_chunked_prefill can't be used on CPUs: a prompt in "
+            "chunks rewinds its random generator, which those of CPUs can't do; leave it out"
+        )
     if resources.ray is None and device_of(resources) == "cuda":
         _require_gpus(resources)
 

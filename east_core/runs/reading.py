@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from east_core.answers.thinking import MARKS_ALONE, Thinking
+from east_core.config import SamplingRecipe
 from east_core.inputs import base_models
 from east_core.inputs.thinking import template_opens_thinking
 from east_core.runs.prompts import prompt_format
@@ -20,6 +21,16 @@ def thinking_of(run: Run) -> Thinking:
     folder = base_models.locate_model(run.config.model, run.store.cache)
     is_open = template_opens_thinking(folder, sampling.system_prompt, prompt_format(run))
     return Thinking(is_open=is_open)
+
+
+def thinking_limits(sampling: SamplingRecipe) -> dict[str, Any]:
+    """What an engine is told of the thinking: nothing where it may take as long as it likes."""
+    if sampling.thinking_budget is None:
+        return {}
+    limits: dict[str, Any] = {"thinking_budget": sampling.thinking_budget}
+    if sampling.thinking_end != AUTO:
+        limits["thinking_end"] = sampling.thinking_end
+    return limits
 
 
 def thinking_identity(run: Run) -> dict[str, Any]:

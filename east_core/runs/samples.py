@@ -19,7 +19,7 @@ from east_core.runs import addresses
 from east_core.runs.adaptive import AdaptiveSampling
 from east_core.runs.addresses import SAMPLES_FILE, SHARDS_FILE
 from east_core.runs.prompts import engine_recipe, prompt_format
-from east_core.runs.reading import reading_identity, thinking_of
+from east_core.runs.reading import reading_identity, thinking_limits, thinking_of
 from east_core.runs.room import with_room
 from east_core.runs.run import Run, checkpoint, checkpoint_record
 from east_core.runs.shards import questions_by_shard, shard_bounds
@@ -115,6 +115,7 @@ def sampling_settings(run: Run, number: int) -> GenerationSettings:
         stop_token_ids=recipe.stop_token_ids,
         max_context=recipe.max_context,
         prompt=prompt_format(run),
+        **thinking_limits(recipe),
     )
 
 

@@ -16,7 +16,7 @@ from east_core.runs import addresses
 from east_core.runs.addresses import PREDICTIONS_FILE, QUESTIONS_FILE, SAMPLES_FILE, VOTES_FILE
 from east_core.runs.earlier import earlier_with_same_outcome, scores_outcome
 from east_core.runs.prompts import engine_recipe, prompt_format
-from east_core.runs.reading import thinking_identity, thinking_of
+from east_core.runs.reading import thinking_identity, thinking_limits, thinking_of
 from east_core.runs.room import with_room
 from east_core.runs.run import Run, checkpoint, checkpoint_record
 from east_core.runs.shards import questions_by_shard, shard_bounds
@@ -27,6 +27,8 @@ from east_core.store import (
     materialize,
 )
 from east_core.tables import read_table, write_table
+
+THINKING = ("thinking_budget", "thinking_end")
 
 
 def score(run: Run, number: int, benchmark: str, sampler: Sampler) -> ArtifactRecord:
@@ -99,7 +101,7 @@ def scoring_stage(run: Run, number: int, benchmark: str) -> Stage:
             "stop": list(greedy.stop),
             "samples_seed": None if extra is None else extra.seed,
             **thinking_identity(run),
-            **_used(greedy, "stop_token_ids", "max_context", "prompt"),
+            **_used(greedy, "stop_token_ids", "max_context", "prompt", *THINKING),
             **engine_recipe(run),
         },
         inputs={
@@ -132,6 +134,7 @@ def _scoring_settings(
         stop_token_ids=run.config.sampling.stop_token_ids,
         max_context=run.config.sampling.max_context,
         prompt=prompt_format(run),
+        **thinking_limits(run.config.sampling),
     )
     if not recipe.samples_per_question:
         return greedy, None

@@ -2,6 +2,7 @@
 
 import math
 import os
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -13,11 +14,12 @@ from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from east_core.config import DpoRecipe, KtoRecipe, SftRecipe
+from east_core.config import DpoRecipe, KtoRecipe, SftRecipe, TrainingRecipe
 from east_core.engines.devices import require_trackers
 from east_core.engines.trl.checkpoints import CHECKPOINTS_KEPT
 from east_core.engines.trl.deepspeed import deepspeed_config
 from east_core.engines.trl.job import RankJob, longest_sequence
+from east_core.errors import ConfigError
 
 _SCHEDULES = {
     "linear": "linear",
@@ -35,9 +37,13 @@ def is_bf16(job: RankJob) -> bool:
 
 
 def training_arguments(job: RankJob, steps: int) -> TrainingArguments:
-    """TRL's configuration for this job. Raises ConfigError for a tracker that is not installed."""
+    """TRL's configuration for this job.
+
+    Raises ConfigError for a tracker or kernels that are not installed.
+    """
     recipe, resources = job.recipe, job.resources
     require_trackers(resources)
+    require_kernels(recipe)
     common: dict[str, Any] = {
         "output_dir": str(job.checkpoints),
         "max_steps": steps,
@@ -76,6 +82,15 @@ def training_arguments(job: RankJob, steps: int) -> TrainingArguments:
             return DPOConfig(**common, beta=recipe.beta, precompute_ref_log_probs=True)
         case KtoRecipe():
             return KTOConfig(**common, beta=recipe.beta, precompute_ref_log_probs=True)
+
+
+def require_kernels(recipe: TrainingRecipe) -> None:
+    """Refuse Liger's kernels where they are not installed. Raises ConfigError."""
+    if recipe.trainer_options.get("use_liger_kernel") and find_spec("liger_kernel") is None:
+        raise ConfigError(
+            "training.trainer_options.use_liger_kernel needs liger-kernel, which is not installed; "
+            "pip install liger-kernel, or leave it out"
+        )
 
 
 def collator(job: RankJob, pad_token_id: int) -> Any:

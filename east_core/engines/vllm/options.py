@@ -20,6 +20,7 @@ class EngineOptions:
     may_sleep: bool
     trust_remote_code: bool
     context: int | None = None  # tokens of prompt and completion; None: all that the model has
+    thinking: tuple[str, str] | None = None  # what begins and ends thinking that has a budget
     passed_on: Mapping[str, Any] = field(default_factory=dict)
 
     def llm_arguments(self) -> dict[str, Any]:
@@ -28,12 +29,21 @@ class EngineOptions:
 
     def _ours(self) -> dict[str, Any]:
         context = {} if self.context is None else {"max_model_len": self.context}
-        shared = context | {
-            "max_num_seqs": self.max_sequences,
-            "trust_remote_code": self.trust_remote_code,
-            "disable_log_stats": True,
-            "enable_prefix_caching": True,
-        }
+        thinking = {}
+        if self.thinking is not None:
+            start, end = self.thinking
+            marks = {"reasoning_start_str": start, "reasoning_end_str": end}
+            thinking = {"reasoning_config": marks}
+        shared = (
+            context
+            | thinking
+            | {
+                "max_num_seqs": self.max_sequences,
+                "trust_remote_code": self.trust_remote_code,
+                "disable_log_stats": True,
+                "enable_prefix_caching": True,
+            }
+        )
         if self.device == "cuda":
             return shared | {
                 "tensor_parallel_size": self.tensor_parallel,
@@ -51,7 +61,11 @@ class EngineOptions:
 
     @classmethod
     def from_resources(
-        cls, resources: Resources, trust_remote_code: bool, context: int | None = None
+        cls,
+        resources: Resources,
+        trust_remote_code: bool,
+        context: int | None = None,
+        thinking: tuple[str, str] | None = None,
     ) -> "EngineOptions":
         """The options that a run's resources ask for."""
         return cls(
@@ -63,5 +77,6 @@ class EngineOptions:
             may_sleep=resources.sleeping_engines,
             trust_remote_code=trust_remote_code,
             context=context,
+            thinking=thinking,
             passed_on=resources.engine_options,
         )

@@ -20,11 +20,12 @@ from typing import Any
 
 from transformers import AutoTokenizer
 from vllm import LLM, SamplingParams
-from vllm.outputs import CompletionOutput, RequestOutput
+from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind
 
 from east_core.engines.probe import Probe
 from east_core.engines.processes import emit
+from east_core.engines.vllm.completions import completions_of, special_marks
 from east_core.engines.vllm.messages import (
     Asleep,
     GenerateBatch,
@@ -40,14 +41,13 @@ from east_core.engines.vllm.messages import (
 )
 from east_core.engines.vllm.options import EngineOptions
 from east_core.engines.vllm.patches import repack_output_layer, tokens_by_request
-from east_core.inputs.chat import ChatTokenizer, prompt_token_ids
+from east_core.inputs.chat import prompt_token_ids
 from east_core.inputs.turns import stop_ids
 from east_core.protocols import GenerationSettings
-from east_core.records import Completion, FinishReason, TokenIds
+from east_core.records import Completion, TokenIds
 from east_core.seeds import derive_seed
 
 TELL_SECONDS = 1.0
-FINISH_REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
 
 
 @dataclass
@@ -58,6 +58,7 @@ class Worker:
     llm: LLM | None = None
     tokenizer: Any = None
     stop_ids: frozenset[int] = frozenset()
+    thinking_ids: frozenset[int] = frozenset()
     settings: GenerationSettings | None = None
     answered_tokens: int = 0
     unfinished: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -75,6 +76,7 @@ class Worker:
             folder, trust_remote_code=self.options.trust_remote_code
         )
         self.stop_ids = stop_ids(Path(folder), self.tokenizer)
+        self.thinking_ids = special_marks(self.tokenizer)
         drift = self.drift_from(Probe.read(Path(folder)))
         emit(Loaded(folder, drift if math.isfinite(drift) else None, self._is_fp32))
 
@@ -137,7 +139,7 @@ class Worker:
         assert self.llm is not None
         for output in self.llm.llm_engine.step():
             if isinstance(output, RequestOutput) and output.finished:
-                completions = completions_of(output, self.tokenizer)
+                completions = completions_of(output, self.tokenizer, self.thinking_ids)
                 self._answer(output.request_id, output.prompt_token_ids or [], completions)
         if time.monotonic() - self.told > TELL_SECONDS:
             self.tell_tokens()
@@ -192,45 +194,13 @@ def sampling_params(
         top_k=settings.top_k,
         min_p=settings.min_p,
         repetition_penalty=settings.repetition_penalty,
+        thinking_token_budget=settings.thinking_budget,
         stop=list(settings.stop),
         stop_token_ids=sorted({*stops, *settings.stop_token_ids}),
         seed=derive_seed(settings.seed, question_id) if settings.temperature else None,
         logprobs=0,  # the sampled token's own, from which the mean is taken
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
-
-
-def completions_of(output: RequestOutput, tokenizer: ChatTokenizer) -> list[Completion]:
-    """A request's completions in sampling order."""
-    samples = sorted(output.outputs, key=lambda sample: sample.index)
-    return [
-        Completion(
-            text=sample.text,
-            finish_reason=FINISH_REASONS.get(sample.finish_reason or "", "unknown"),
-            token_count=len(sample.token_ids),
-            mean_logprob=(sample.cumulative_logprob or 0.0) / max(1, len(sample.token_ids)),
-            ids=trainable_ids(sample, tokenizer),
-        )
-        for sample in samples
-    ]
-
-
-def trainable_ids(sample: CompletionOutput, tokenizer: ChatTokenizer) -> TokenIds | None:
-    """The tokens of a completion, without those of a stop string that ended it.
-
-    None where the stop string began within a token.
-    """
-    ids = [*sample.token_ids]
-    if not isinstance(sample.stop_reason, str):
-        return TokenIds(ids)
-    for count in range(len(ids) - 1, max(-1, len(ids) - 2 - len(sample.stop_reason)), -1):
-        # SentencePiece: vLLM's text begins with the space that decoding leaves out
-        if tokenizer.decode(ids[:count], skip_special_tokens=True) in (
-            sample.text,
-            sample.text.removeprefix(" "),
-        ):
-            return TokenIds(ids[:count])
-    return None
 
 
 def handle(worker: Worker, message: ToWorker) -> None:

@@ -68,6 +68,10 @@ def test_the_trainer_takes_its_losss_options() -> None:
         SftRecipe(trainer_options=asked)
     with pytest.raises(ValidationError, match="exact weighting"):
         SftRecipe(trainer_options={"packing": True})
+    kernels = {"use_liger_kernel": True, "liger_kernel_config": {"swiglu": False}}
+    assert SftRecipe(trainer_options=kernels).trainer_options == kernels
+    with pytest.raises(ValidationError, match="log-probability of a single example"):
+        SftRecipe(trainer_options={"liger_kernel_config": {"fused_linear_cross_entropy": True}})
     with pytest.raises(ValidationError, match=r"set training.router_loss"):
         SftRecipe(trainer_options={"router_aux_loss_coef": 0.001})
 

@@ -56,3 +56,10 @@ def test_more_gpus_than_there_are_is_refused(
     require_means(Resources(device="cuda", processes=2, engines=2))
     require_means(Resources(device="cpu", **asked))
     require_means(Resources(device="cuda", ray="auto", **asked))
+
+
+def test_prompts_in_chunks_are_refused_on_cpus() -> None:
+    """vLLM would fail in the middle of sampling."""
+    options = {"enable_chunked_prefill": True}
+    with pytest.raises(ConfigError, match="can't be used on CPUs"):
+        require_means(Resources(device="cpu", processes=1, engine_options=options))
