@@ -28,9 +28,8 @@ def needed_context(run: Run) -> int | None:
 
     None where the questions were frozen before their lengths were noted.
     """
-    longest = [record.facts.get("longest_bytes") for record in _question_sets(run)]
-    told = [each for each in longest if isinstance(each, int)]
-    return None if len(told) < len(longest) else room_for(run, max(told, default=0))
+    longest = _longest_question(run)
+    return None if longest is None else room_for(run, longest)
 
 
 def room_for(run: Run, longest_question: int) -> int:
@@ -58,6 +57,9 @@ def prompts_without_room(run: Run) -> str | None:
     if limit is None:
         return None
     answer, around = longest_answer(run.config), _around(run)
+    longest = _longest_question(run)
+    if longest is not None and longest + around + answer <= limit:
+        return None
     total, suspects = 0, []
     for question in _questions(run):
         total += 1
@@ -111,6 +113,13 @@ def _question_sets(run: Run) -> list[ArtifactRecord]:
     sets = [run.at.questions, *(run.at.benchmark(name) for name in run.config.benchmarks)]
     records = [run.store.record(each) for each in sets]
     return [record for record in records if record]
+
+
+def _longest_question(run: Run) -> int | None:
+    """In bytes; None where the questions were frozen before their lengths were noted."""
+    noted = [record.facts.get("longest_bytes") for record in _question_sets(run)]
+    longest = [each for each in noted if isinstance(each, int)]
+    return None if len(longest) < len(noted) else max(longest, default=0)
 
 
 def _questions(run: Run) -> Iterator[Question]:

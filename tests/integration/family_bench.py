@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,11 +62,14 @@ class Training:
     ranks: int = 1
     zero_stage: int = 0
     lora: LoraRecipe | None = None
+    router_loss: float = 0.0
 
     @property
     def recipe(self) -> Any:
         """What is trained: plain SGD, in which a wrong gradient shows."""
-        return RECIPES[self.loss].model_copy(update={**BATCH, "lora": self.lora})
+        return RECIPES[self.loss].model_copy(
+            update={**BATCH, "lora": self.lora, "router_loss": self.router_loss}
+        )
 
     @property
     def resources(self) -> Resources:
@@ -86,6 +90,9 @@ TRAININGS = {
     "ZeRO-2, two ranks": Training("sft", ranks=2, zero_stage=2),
     "ZeRO-3, two ranks": Training("sft", ranks=2, zero_stage=3),
 }
+
+SFT_EXAMPLES = 4  # of each question
+ROUTER = "SFT with the router's loss"
 
 
 @dataclass(frozen=True)
@@ -161,8 +168,8 @@ class Bench:
         return self._trained[training]
 
     def _train(self, training: str) -> Trained:
-        column = TRAININGS[training]
-        work = self.folder.with_name(training.replace(",", "").replace(" ", "-"))
+        column = {**TRAININGS, ROUTER: Training("sft", router_loss=0.1)}[training]
+        work = self.folder.with_name(re.sub(r"\W+", "-", training))
         work.mkdir()
         examples = list(_examples(column.loss, self.samples))
         write_table(work / "examples.parquet", example_type(column.recipe), examples)
@@ -185,7 +192,9 @@ class Bench:
         return Trained(work / "out", result, first, len(sampled), rows, sampled)
 
     def _ended(self) -> list[Completion]:
-        return [each for each in self.said() if each.finish_reason == "stop"]
+        """The completions of SFT's examples."""
+        said = [[c for c in item.completions if c.finish_reason == "stop"] for item in self.samples]
+        return [each for ended in said for each in ended[:SFT_EXAMPLES]]
 
 
 def _first_loss(job: TrainingJob, trained: Sequence[Completion]) -> float:
@@ -207,18 +216,18 @@ def _said(samples: Sequence[SampledQuestion]) -> list[Completion]:
 
 
 def _examples(loss: str, samples: Sequence[SampledQuestion]) -> Iterator[Example]:
-    """Examples of all that ended its turn; the first of ANSWERS counts as right."""
+    """A batch or two of what ended its turn, of each question; the first of ANSWERS is right."""
     for item in samples:
         question, ended = item.question, [c for c in item.completions if c.finish_reason == "stop"]
         head = (question.id, question.prompt)
-        right = [each for each in ended if ANSWERS[0] in each.text]
-        wrong = [each for each in ended if ANSWERS[1] in each.text]
+        right = [each for each in ended if ANSWERS[0] in each.text][:2]
+        wrong = [each for each in ended if ANSWERS[1] in each.text][:2]
         match loss:
             case "sft":
-                for c in ended:
+                for c in ended[:SFT_EXAMPLES]:
                     yield TrainingExample(*head, c.text, 1.0, item.prompt_ids, c.ids)
             case "dpo":
-                for one, other in zip(right * 4, wrong * 4, strict=False):
+                for one, other in zip((right * 2)[:2], (wrong * 2)[:2], strict=True):
                     yield PreferencePair(
                         *head, one.text, other.text, 1.0,
                         prompt_ids=item.prompt_ids, chosen_ids=one.ids, rejected_ids=other.ids,

@@ -23,7 +23,14 @@ from east_core.errors import EngineError
 from east_core.protocols import TrainingJob, TrainingResult
 
 SECONDS = 300.0  # for one training
-_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "TQDM_DISABLE": "1",
+    "HF_HUB_OFFLINE": "1",
+    # logits over a whole vocabulary, given back and taken again for each chunk: half of the time
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(2**40),
+}
 
 
 class Start(Message, frozen=True):

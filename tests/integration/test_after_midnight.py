@@ -34,7 +34,7 @@ DATED = (
 
 
 class StoppedSampler(VllmSampler):
-    """Is interrupted after its first shard."""
+    """Is interrupted when its second shard is there."""
 
     def sample(
         self,
@@ -43,20 +43,23 @@ class StoppedSampler(VllmSampler):
         settings: GenerationSettings,
         total: int,
     ) -> Iterator[list[SampledQuestion]]:
-        yield next(super().sample(model, shards, settings, total))
-        raise KeyboardInterrupt
+        for number, shard in enumerate(super().sample(model, shards, settings, total)):
+            if number:
+                raise KeyboardInterrupt
+            yield shard
 
 
 def config(folder: Path) -> RunConfig:
     rows = ({"question": f"{i} + 1 = ?", "answer": str(i + 1)} for i in range(4))
     (folder / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    questions = DatasetConfig(path=str(folder / "questions.jsonl"))
     return RunConfig(
         name="midnight",
         store=str(folder / "store"),
         rounds=1,
         model=ModelConfig(chat_template=DATED),
-        questions=DatasetConfig(path=str(folder / "questions.jsonl")),
-        benchmarks={},
+        questions=questions,
+        benchmarks={"sums": questions.model_copy(update={"limit": 2})},
         sampling=SamplingRecipe(samples_per_question=2, max_tokens=16),
         resources=Resources(device="cpu", kv_cache_gib=0.25, shard_questions=2),
     )

@@ -47,11 +47,13 @@ def test_a_long_context_and_a_small_cache_work_by_default(llama: Path, tmp_path:
         list(sampler.sample(ModelSource(llama, "m"), [ASKED], SETTINGS, 1))
     questions = tmp_path / "questions.jsonl"
     questions.write_text(json.dumps({"question": "How many?", "answer": "1"}) + "\n")
+    data = DatasetConfig(path=str(questions))
     config = RunConfig(
         name="long",
         store=str(tmp_path / "store"),
         model=ModelConfig(name=str(llama)),
-        questions=DatasetConfig(path=str(questions)),
+        questions=data,
+        benchmarks={"same": data},
         sampling=SamplingRecipe(samples_per_question=4, max_tokens=24),
         resources=SMALL,
     )

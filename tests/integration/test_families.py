@@ -25,6 +25,7 @@ from tests.integration.families import FAMILIES, tiny_model
 from tests.integration.family_bench import (
     KEPT_FILES,
     QUESTIONS,
+    ROUTER,
     SYSTEM,
     TRAININGS,
     Bench,
@@ -186,6 +187,15 @@ def test_training(training: str, bench: Bench, fill: Fill) -> None:
         assert apart < 1e-5
         told = f"ok, {apart:.0e} from one rank"
     fill(**{training: told})
+
+
+def test_router_loss(family: str, bench: Bench) -> None:
+    """A mixture's router learns from its own loss, which adds to the examples'."""
+    if not FAMILIES[family].config.endswith(("MoeConfig", "OssConfig")):
+        pytest.skip("no mixture of experts")
+    with_router, without = bench.trained(ROUTER), bench.trained("SFT")
+    assert with_router.result.first_loss > without.result.first_loss + 0.01
+    assert differs(with_router.out, without.out) > 1e-7
 
 
 def test_config_untouched(bench: Bench, fill: Fill) -> None:

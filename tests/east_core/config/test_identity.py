@@ -29,6 +29,8 @@ def test_settings_that_are_used_count() -> None:
         GenerationSettings(**BEFORE, repetition_penalty=1.1),
         GenerationSettings(**BEFORE, stop_token_ids=(5,)),
         GenerationSettings(**BEFORE, max_context=512),
+        GenerationSettings(**BEFORE, thinking_budget=512),
+        GenerationSettings(**BEFORE, thinking_budget=512, thinking_end="[/THINK]"),
         GenerationSettings(**BEFORE, prompt=PromptFormat(date="2026-11-25")),
         GenerationSettings(**BEFORE, prompt=PromptFormat(options={"enable_thinking": False})),
     ]

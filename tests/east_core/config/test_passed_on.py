@@ -35,7 +35,8 @@ def test_what_the_tables_name_are_the_libraries_own_names() -> None:
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_what_we_set_of_the_engine_is_refused_or_open(device: Literal["cpu", "cuda"]) -> None:
-    options = EngineOptions.from_resources(Resources(device="cpu"), False, 512)
+    marks = ("<think>", "</think>")
+    options = EngineOptions.from_resources(Resources(device="cpu"), False, 512, marks)
     ours = dataclasses.replace(options, device=device).llm_arguments()
     assert set(ours) <= {*ENGINE_OURS, *ENGINE_OPEN}
 
