@@ -26,6 +26,7 @@ from east_core.runs.summary import RoundSummary, RoundTime, summarise
 from east_core.store import ArtifactRecord
 from east_core.tables import read_table, read_tables
 from east_core.weighting.weighing import WeighedQuestion
+from tasks.browser import run_page
 from tasks.context import current_run
 from tasks.stages import stage_task
 
@@ -55,9 +56,9 @@ def publish_round_report(number: int, round_time: RoundTime) -> ArtifactRecord:
     record = round_report.publish(run, number, round_time)
     rounds = [past for past in summarise(run.store, run.name) if past.round <= number]
     pictures = sorted(run.store.fetch(record).glob("*.png"))
-    link = f"{run.store.root}/{run.name}"
+    link, shown = f"{run.store.root}/{run.name}", run_page(run.store, run.name)
     publish_page(
-        config, "curve", f"Accuracy after round {number}", curve_page(rounds, pictures, link)
+        config, "curve", f"Accuracy after round {number}", curve_page(rounds, pictures, link, shown)
     )
     create_table_artifact(
         key=f"{config.name}-rounds",
@@ -107,18 +108,44 @@ def emit_round_completed(config: RunConfig, summary: RoundSummary) -> None:
     )
 
 
-def curve_page(rounds: Sequence[RoundSummary], pictures: Iterable[Path], link: str) -> str:
-    """The pictures, accuracy first, the table of rounds, and where everything is."""
-    images = "\n\n".join(image(path.stem, path.read_bytes()) for path in pictures)
+def curve_page(
+    rounds: Sequence[RoundSummary], pictures: Iterable[Path], link: str, shown: str | None
+) -> str:
+    """The pictures, accuracy first, the table of rounds, and where everything is.
+
+    `shown` is the run's page in the run browser, where the server has one.
+    """
+    until = rounds[-1].round
+    images = "\n\n".join(
+        image(path.stem, path.read_bytes(), shown and f"{shown}/{_address(path.stem, until)}")
+        for path in pictures
+    )
     header = "| round | accuracy | kept | dropped | mean entropy (bits) |\n|---|---|---|---|---|"
     rows = "\n".join(map(_row, rounds))
     places = f"Artifacts: `{link}`  \nReport: `east report {link}`"
+    if shown:
+        pages = f"[run]({shown}), [report]({shown}/report)"
+        samples = f", [samples]({shown}/samples/{until})" if until else ""
+        places = f"In the run browser: {pages}{samples}  \n{places}"
     return f"{images}\n\n{header}\n{rows}\n\n{places}\n"
 
 
-def image(title: str, png: bytes) -> str:
-    """A picture inside the page: the only kind that both UIs show and that never expires."""
-    return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
+def _address(picture: str, until: int) -> str:
+    """Where the run's page has a picture, as it was after a round."""
+    return (
+        f"questions/{until}.png"
+        if picture == "questions"
+        else f"picture/{picture}.svg?until={until}"
+    )
+
+
+def image(title: str, png: bytes, address: str | None) -> str:
+    """A picture: by its address in the run browser, or else inside the page.
+
+    The newer of Prefect 3.7's UIs shows only what has an address.
+    """
+    data = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    return f"![{title}]({address or data})"
 
 
 def table_rows(summary: RoundSummary) -> list[dict[str, object]]:
@@ -152,7 +179,9 @@ def weights_page(run: Run, number: int) -> str:
     facts = "\n".join(
         f"| {label} | {value} |" for label, value in sorted(text.labelled_facts(record.facts))
     )
-    return f"{image('weights', drawn)}\n\n| | |\n|---|---|\n{facts}\n"
+    shown = run_page(run.store, run.name)
+    picture = image("weights", drawn, shown and f"{shown}/weights/{number}.svg")
+    return f"{picture}\n\n| | |\n|---|---|\n{facts}\n"
 
 
 def solutions_page(run: Run, number: int) -> str:

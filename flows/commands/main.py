@@ -12,7 +12,7 @@ from flows.commands.plan import plan
 from flows.commands.say import say
 from flows.commands.store import lineage, prune, runs, verify
 from flows.commands.studies import compare, report, sweep
-from flows.commands.ui import champions, deploy, rollback, up
+from flows.commands.ui import browse, champions, deploy, rollback, up
 from flows.commands.weigh import weigh
 
 app = typer.Typer(
@@ -111,6 +111,7 @@ app.command()(compare)
 app.command()(sweep)
 app.command()(weigh)
 app.command()(up)
+app.command()(browse)
 app.command()(deploy)
 app.command()(champions)
 app.command()(rollback)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from east_core.errors import ConfigError, DataError
-from flows.commands.options import LineUrl
+from flows.commands.options import LineUrl, StoreUrl
 from flows.commands.say import say
 
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on loopback.")]
@@ -17,7 +17,11 @@ Deployments = Annotated[
 Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]
 
 
-def up(port: Port = 4200, deployments: Deployments = None) -> None:
+def up(
+    port: Port = 4200,
+    deployments: Deployments = None,
+    store: Annotated[str, typer.Option(help="The store that is shown at /east.")] = ".east/store",
+) -> None:
     """Start Prefect's UI with a worker and all deployments, on loopback, until Ctrl-C.
 
     What ran in this folder before is in its history. Nothing is sent to the outside.
@@ -25,12 +29,28 @@ def up(port: Port = 4200, deployments: Deployments = None) -> None:
     from flows.server.stack import DEPLOYMENTS, server_stack
 
     say("starting Prefect's server, a worker and the deployments (15 to 60 seconds) ...")
-    with server_stack(port, deployments or DEPLOYMENTS) as running:
+    with server_stack(port, deployments or DEPLOYMENTS, store) as running:
         say(f"UI         {running.url}/deployments")
+        say(f"runs       {running.url}/east/ ({store})")
         say("logs       .east/prefect/server.log and worker.log")
         say("stop       Ctrl-C; running runs stop too, and go on when run again")
         running.watch()
     say("stopped")
+
+
+def browse(
+    store_url: StoreUrl = ".east/store",
+    port: Port = 4280,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+) -> None:
+    """Show a store's runs in the browser: curves, rounds, samples, comparisons, champions.
+
+    Read-only. It asks for the password of PREFECT_SERVER_API_AUTH_STRING ("user:password") where
+    that is set, and listens elsewhere than on loopback only then. Ctrl-C ends it.
+    """
+    from flows.commands.browse import serve
+
+    serve(store_url, host, port)
 
 
 def deploy(deployments: Deployments = None) -> None:

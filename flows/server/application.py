@@ -1,4 +1,4 @@
-"""Prefect's server with two additions: a header for the browser, and one mode for SQLite.
+"""Prefect's server with three additions: a header, one mode for SQLite, and the run browser.
 
 The newer of Prefect's two UIs asks an outside analytics host for its settings; the content
 security policy keeps every page from connecting, loading or sending anywhere else.
@@ -9,6 +9,8 @@ polling, schedules fire late or never. Prefect 3.8 asks for the lock at the star
 (PrefectHQ/prefect#22967); here every transaction does, and waits for its turn.
 """
 
+import base64
+import os
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ from fastapi import FastAPI, Request, Response
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
+SHOWN_STORE = "EAST_SHOWN_STORE"  # the URL of the store whose runs the server shows at /east
 POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -53,10 +56,50 @@ def create_app() -> FastAPI:
         request: Request, call_next: Callable[[Request], Awaitable[Response]]
     ) -> Response:
         response = await call_next(request)
-        response.headers["Content-Security-Policy"] = POLICY
+        response.headers.setdefault("Content-Security-Policy", POLICY)
         return response
 
+    if store := os.environ.get(SHOWN_STORE):
+        _show_store(app, store)
     return app
+
+
+def _show_store(app: FastAPI, url: str) -> None:
+    """Put the run browser of a store at /east, under the server's own password."""
+    from prefect.settings import PREFECT_SERVER_API_AUTH_STRING
+    from starlette.routing import Mount
+
+    from east_core.store import Store
+    from flows.browser.app import browser_app
+    from tasks.browser import PREFIX
+
+    password = PREFECT_SERVER_API_AUTH_STRING.value()
+    pages = browser_app(
+        Store(url),
+        password=None if password is None else str(password),
+        find_flow_run=lambda name: _flow_run_page(app, name),
+    )
+    # in front of Prefect's pages, which take every path that nothing else has taken
+    app.router.routes.insert(0, Mount(PREFIX, app=pages))
+
+
+async def _flow_run_page(app: FastAPI, name: str) -> str | None:
+    """The page of the latest flow run of a name, asked of the server's own API."""
+    import httpx
+    from prefect.settings import PREFECT_SERVER_API_AUTH_STRING
+
+    wanted = {"flow_runs": {"name": {"any_": [name]}}, "sort": "START_TIME_DESC", "limit": 1}
+    password = PREFECT_SERVER_API_AUTH_STRING.value()
+    known = {} if password is None else {"Authorization": f"Basic {_encoded(str(password))}"}
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+        answer = await client.post("/api/flow_runs/filter", json=wanted, headers=known)
+    found = answer.json() if answer.is_success else []
+    return f"/runs/flow-run/{found[0]['id']}" if found else None
+
+
+def _encoded(password: str) -> str:
+    return base64.b64encode(password.encode()).decode()
 
 
 def lock_sqlite_early() -> None:

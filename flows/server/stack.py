@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from east_core.errors import ConfigError, EngineError
+from flows.server.application import SHOWN_STORE
 from flows.server.connection import (
     ADDRESS_FILE,
     HOST,
@@ -67,7 +68,9 @@ class ServerStack:
 
 
 @contextlib.contextmanager
-def server_stack(port: int, deployments: Path = DEPLOYMENTS) -> Iterator[ServerStack]:
+def server_stack(
+    port: int, deployments: Path = DEPLOYMENTS, store: str = ".east/store"
+) -> Iterator[ServerStack]:
     """Server, pool, limits, automations, deployments and worker; ended in order on leaving.
 
     Raises ConfigError where one is running in this folder, the port is taken or the file of
@@ -77,10 +80,11 @@ def server_stack(port: int, deployments: Path = DEPLOYMENTS) -> Iterator[ServerS
         ui = running_here.removesuffix("/api")
         raise ConfigError(f"already running at {ui}; open that, or end it first (Ctrl-C there)")
     use_project_settings()
-    _require_free(port)
+    require_free(port)
     require_file(deployments)
     url = f"http://{HOST}:{port}"
     os.environ["PREFECT_API_URL"] = f"{url}/api"
+    os.environ[SHOWN_STORE] = store
     os.environ["EAST_WORKDIR"] = str(Path.cwd())  # where runs of the worker start
     with contextlib.ExitStack() as stack:
         server = start_service(
@@ -137,11 +141,12 @@ def _address_published(api_url: str) -> Iterator[None]:
             file.unlink()
 
 
-def _require_free(port: int) -> None:
+def require_free(port: int, host: str = HOST) -> None:
+    """Raises ConfigError where something listens at the port already."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError:
             raise ConfigError(
                 f"port {port} is taken, perhaps by an `east up` that is running already; "

@@ -1,0 +1,238 @@
+"""What the pages of one run and of several runs tell, read from the store."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from east_core.evaluation.estimates import PairedDifference, compare_predictions
+from east_core.runs.addresses import (
+    BASE_MODEL,
+    CHECKPOINT,
+    EXAMPLES,
+    QUESTIONS,
+    SAMPLES,
+    SCORES,
+    WEIGHTS,
+    RunAddresses,
+    is_shard,
+)
+from east_core.runs.extent import claimed_settings, rounds_asked
+from east_core.runs.predictions import read_predictions
+from east_core.runs.summary import RoundSummary, summarise_records
+from east_core.store import ArtifactRecord, Store
+
+STAGES = (QUESTIONS, BASE_MODEL, SAMPLES, WEIGHTS, EXAMPLES, CHECKPOINT, SCORES)
+WIDTH, HEIGHT, GAP = 118, 30, 26
+
+
+@dataclass(frozen=True)
+class ShownCheckpoint:
+    """A checkpoint, where its files are, and how to get and to serve it."""
+
+    round: int
+    address: str
+    url: str
+    size: int
+    is_pruned: bool
+    is_best: bool
+    download: str
+    serve: str
+
+
+@dataclass(frozen=True)
+class Node:
+    """An artifact in the lineage graph, at a place in pixels."""
+
+    address: str
+    label: str
+    x: int
+    y: int
+    about: str
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A run's artifacts and what each was made from: `edges` are x1, y1, x2, y2."""
+
+    nodes: Sequence[Node]
+    edges: Sequence[tuple[int, int, int, int]]
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class RunDetails:
+    """All that the page of a run tells."""
+
+    name: str
+    rounds: Sequence[RoundSummary]
+    rounds_asked: int | None
+    settings: Mapping[str, Any]
+    stages: Sequence[str]
+    checkpoints: Sequence[ShownCheckpoint]
+    graph: Graph
+    weighed: Sequence[int]
+    bytes_by_kind: Mapping[str, int]
+    changed_at: str
+
+
+def run_details(store: Store, name: str) -> RunDetails:
+    """A run's details. Raises DataError where there is no such run."""
+    records = [record for record in store.records(name) if not is_shard(record.address)]
+    rounds = summarise_records(records, name, store.root)
+    return RunDetails(
+        name=name,
+        rounds=rounds,
+        rounds_asked=rounds_asked(store, name, [record.address for record in records]),
+        settings=claimed_settings(store, name) or {},
+        stages=sorted({stage for each in rounds for stage in each.seconds}),
+        checkpoints=list(_checkpoints(store, name, records, best_round(rounds))),
+        graph=lineage_graph(name, records),
+        weighed=[each.round for each in rounds if each.kept is not None],
+        bytes_by_kind=_sizes(name, records),
+        changed_at=max(record.created_at for record in records),
+    )
+
+
+def best_round(rounds: Sequence[RoundSummary]) -> int | None:
+    """The trained round with the highest mean accuracy, the earliest of equals."""
+    means = {
+        each.round: sum(score.value for score in each.accuracy.values()) / len(each.accuracy)
+        for each in rounds
+        if each.round and each.accuracy
+    }
+    return max(means, key=lambda number: (means[number], -number), default=None)
+
+
+def _checkpoints(
+    store: Store, name: str, records: Sequence[ArtifactRecord], best: int | None
+) -> Iterator[ShownCheckpoint]:
+    for record in records:
+        part = RunAddresses(name).part(record.address)
+        if part is None or part.kind != CHECKPOINT or part.round is None:
+            continue
+        url = store.url(record)
+        folder = url if store.is_local else f"{name}-round-{part.round:02d}"
+        yield ShownCheckpoint(
+            round=part.round,
+            address=record.address,
+            url=url,
+            size=record.size,
+            is_pruned=store.is_pruned(record),
+            is_best=part.round == best,
+            download=download_line(url, folder, is_local=store.is_local),
+            serve=f"vllm serve {shlex.quote(folder)} --served-model-name {shlex.quote(name)}",
+        )
+
+
+def download_line(url: str, folder: str, *, is_local: bool) -> str:
+    """A command that copies a checkpoint's files."""
+    quoted = shlex.quote(url)
+    if is_local:
+        return f"cp -r {quoted} {shlex.quote('./' + url.rsplit('/', 1)[-1])}"
+    if url.startswith("s3://"):
+        return f"aws s3 cp --recursive {quoted} {shlex.quote(folder)}"
+    if url.startswith("gs://"):
+        return f"gcloud storage cp -r {quoted} {shlex.quote(folder)}"
+    return f"python -c 'import fsspec, sys; fsspec.filesystem(sys.argv[1].split(\":\")[0]).get(sys.argv[1], sys.argv[2], recursive=True)' {quoted} {shlex.quote(folder)}"  # noqa: E501
+
+
+def lineage_graph(name: str, records: Sequence[ArtifactRecord]) -> Graph:
+    """A column for each round, a row for each stage, and a line for each input."""
+    at = RunAddresses(name)
+    nodes: dict[str, Node] = {}
+    taken: dict[tuple[int, int], int] = {}
+    for record in records:
+        part = at.part(record.address)
+        if part is None or part.kind not in STAGES:
+            continue
+        column, row = part.round or 0, STAGES.index(part.kind)
+        beside = taken.get((column, row), 0)  # scores of several benchmarks
+        taken[column, row] = beside + 1
+        row += beside
+        about = f"{record.address}: {record.seconds:.1f} s, {record.content[:12]}"
+        label = f"{part.kind} {part.name}".strip()
+        x, y = 10 + column * (WIDTH + GAP), 24 + row * (HEIGHT + GAP)
+        nodes[record.address] = Node(record.address, label[:18], x, y, about)
+    edges = [
+        _edge(nodes[source], nodes[record.address])
+        for record in records
+        if record.address in nodes
+        for source in record.input_addresses.values()
+        if source in nodes
+    ]
+    width = max((node.x + WIDTH + 10 for node in nodes.values()), default=0)
+    height = max((node.y + HEIGHT + 10 for node in nodes.values()), default=0)
+    return Graph(list(nodes.values()), edges, width, height)
+
+
+def _edge(source: Node, target: Node) -> tuple[int, int, int, int]:
+    if source.x == target.x:
+        return (source.x + WIDTH // 2, source.y + HEIGHT, target.x + WIDTH // 2, target.y)
+    return (source.x + WIDTH, source.y + HEIGHT // 2, target.x, target.y + HEIGHT // 2)
+
+
+def _sizes(name: str, records: Sequence[ArtifactRecord]) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for record in records:
+        part = RunAddresses(name).part(record.address)
+        if part is not None:
+            sizes[part.kind] = sizes.get(part.kind, 0) + record.size
+    return dict(sorted(sizes.items()))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs beside each other on one benchmark: their last rounds, paired with the first run's."""
+
+    benchmark: str
+    last: Mapping[str, RoundSummary]
+    against_first: Mapping[str, PairedDifference | str]
+
+
+def comparisons(store: Store, runs: Sequence[str]) -> list[Comparison]:
+    """The benchmarks that all runs share. Raises DataError where a run is not there."""
+    rounds = {run: summarise_records(list(store.records(run)), run, store.root) for run in runs}
+    scored = {run: {name for each in rounds[run] for name in each.accuracy} for run in runs}
+    shared = sorted(set.intersection(*scored.values())) if scored else []
+    return [_comparison(store, rounds, benchmark) for benchmark in shared]
+
+
+def _comparison(
+    store: Store, rounds: Mapping[str, Sequence[RoundSummary]], benchmark: str
+) -> Comparison:
+    last = {
+        run: [each for each in found if benchmark in each.accuracy][-1]
+        for run, found in rounds.items()
+    }
+    predictions = {
+        run: read_predictions(store, store.require(RunAddresses(run).scores(each.round, benchmark)))
+        for run, each in last.items()
+    }
+    first, *others = predictions
+    paired: dict[str, PairedDifference | str] = {}
+    for run in others:
+        asked = [{row.question_id for row in predictions[each]} for each in (first, run)]
+        paired[run] = (
+            compare_predictions(predictions[first], predictions[run])
+            if asked[0] == asked[1]
+            else "other questions: no paired test"
+        )
+    return Comparison(benchmark, last, paired)
+
+
+def differing_settings(store: Store, runs: Sequence[str]) -> list[tuple[str, Mapping[str, object]]]:
+    """The settings that are not the same in all runs, by run."""
+    flat = {run: dict(_flat(claimed_settings(store, run) or {})) for run in runs}
+    names = sorted({name for settings in flat.values() for name in settings} - {"name", "store"})
+    rows = [(name, {run: flat[run].get(name) for run in runs}) for name in names]
+    return [(name, values) for name, values in rows if len({str(v) for v in values.values()}) > 1]
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
