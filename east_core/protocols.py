@@ -249,6 +249,13 @@ class TrainingResult:
 class Trainer(Protocol):
     """Trains a checkpoint into a new one, in processes of its own."""
 
+    def warm_up(self, resources: Resources) -> None:
+        """Get ready for a job with these resources in the background, without touching a device.
+
+        Only a hint: returns at once, and `train` works without it.
+        """
+        ...
+
     def train(self, job: TrainingJob, out: Path) -> TrainingResult:
         """Write a complete checkpoint (safetensors, tokenizer, template) into the folder `out`.
 

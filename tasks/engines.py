@@ -42,7 +42,7 @@ def require_engines(config: RunConfig) -> None:
 
 @contextmanager
 def engines_for(config: RunConfig) -> Iterator[Engines]:
-    """The engines in place, or vLLM and TRL under torchrun, which are ended on leaving.
+    """The engines in place, or vLLM and TRL, which are ended on leaving.
 
     This machine's engines belong to one run at a time, and this waits for its turn; those of a
     cluster are Ray's to share out.
@@ -52,15 +52,18 @@ def engines_for(config: RunConfig) -> Iterator[Engines]:
         yield placed
         return
     require_means(config.resources)
-    from east_core.engines.trl.torchrun import TorchrunTrainer
+    from east_core.engines.trl.training import TrlTrainer
 
-    trainer = TorchrunTrainer(show_training, log_engine, show_trainer_start)
     opened = (
         _local_engines(config.resources)
         if config.resources.ray is None
         else _cluster_engines(config.resources)
     )
-    with opened as (sampler, weigher), use_engines(Engines(sampler, trainer, weigher)) as engines:
+    with (
+        opened as (sampler, weigher),
+        TrlTrainer(show_training, log_engine, show_trainer_start) as trainer,
+        use_engines(Engines(sampler, trainer, weigher)) as engines,
+    ):
         yield engines
 
 

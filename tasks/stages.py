@@ -104,7 +104,13 @@ def prepare_evaluation() -> None:
 
 @stage_task("sample")
 def sample(number: int) -> ArtifactRecord:
-    """Sample completions of the training questions from the last checkpoint."""
+    """Sample completions of the training questions from the last checkpoint.
+
+    The trainer gets ready meanwhile, where the round is still to be trained.
+    """
+    run = current_run()
+    if run.store.record(run.at.checkpoint(number)) is None:
+        current_engines().trainer.warm_up(run.config.resources)
     return samples.sample(current_run(), number, current_engines().sampler)
 
 

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Self, TypeVar
 
 from east_core.engines.messages import Message, encode
@@ -141,6 +142,32 @@ def repeating(
         thread.join()
 
 
+@dataclass
+class TimeLimit:
+    """How long a child may take, and whether it was ended because it took longer."""
+
+    seconds: float | None
+    has_expired: threading.Event = field(default_factory=threading.Event)
+
+    def check(self, what: str, child: ChildProcess) -> None:
+        """Raises EngineError where the time was up."""
+        if self.has_expired.is_set():
+            raise EngineError(f"{what} was ended after {self.seconds:.0f} s; {child.last_output()}")
+
+
+@contextlib.contextmanager
+def time_limit(child: ChildProcess, seconds: float | None) -> Iterator[TimeLimit]:
+    """End the child where the block takes longer than so many seconds; None: without limit."""
+    limit = TimeLimit(seconds)
+    timer = threading.Timer(seconds or 0, _end_on_timeout, (child, limit.has_expired))
+    if seconds is not None:
+        timer.start()
+    try:
+        yield limit
+    finally:
+        timer.cancel()
+
+
 def run_child(
     argv: Sequence[str],
     *,
@@ -154,22 +181,15 @@ def run_child(
     seconds; its process tree is gone when this returns or raises.
     """
     with ChildProcess(argv, env) as child:
-        timed_out = threading.Event()
-        timer = threading.Timer(timeout or 0, _end_on_timeout, (child, timed_out))
-        if timeout is not None:
-            timer.start()
-        try:
+        with time_limit(child, timeout) as limit:
             for line in child.lines():
                 on_line(line)
             status = child.wait()
-        finally:
-            timer.cancel()
-    if timed_out.is_set():
-        raise EngineError(f"{argv[0]} was ended after {timeout:.0f} s; {child.last_output()}")
+        limit.check(argv[0], child)
     if status:
         raise EngineError(f"{argv[0]} ended with status {status}; {child.last_output()}")
 
 
-def _end_on_timeout(child: ChildProcess, timed_out: threading.Event) -> None:
-    timed_out.set()
+def _end_on_timeout(child: ChildProcess, has_expired: threading.Event) -> None:
+    has_expired.set()
     child.end()

@@ -17,7 +17,7 @@ import threading
 import psutil
 
 GRACE_SECONDS = 5.0
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36
 # Opened here: between fork and exec of a process with threads, opening it could wait for ever.
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -25,6 +25,11 @@ _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 def die_with_parent(number: int = signal.SIGKILL) -> None:
     """Ask the kernel to signal this process when the thread that started it ends (Linux only)."""
     _prctl(_PR_SET_PDEATHSIG, number)
+
+
+def name_process(name: str) -> None:
+    """Give this process a name of at most 15 characters, as `top` and `ps -o comm` show it."""
+    _prctl(_PR_SET_NAME, ctypes.create_string_buffer(name.encode()))
 
 
 def end_descendants() -> None:
@@ -69,7 +74,7 @@ def _signal(process: psutil.Process, number: int) -> None:
         return
 
 
-def _prctl(option: int, value: int) -> None:
+def _prctl(option: int, value: "int | ctypes.Array[ctypes.c_char]") -> None:
     if _LIBC is not None:
         _LIBC.prctl(option, value, 0, 0, 0)
 

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from east_core.config import Resources
 from east_core.errors import NothingToLearn
 from east_core.protocols import GenerationSettings, ModelSource, TrainingJob, TrainingResult
 from east_core.records import Completion, Question, SampledQuestion
@@ -58,6 +59,9 @@ class ScriptedSampler:
 
 class InstantTrainer:
     """Copies the model and raises its skill."""
+
+    def warm_up(self, resources: Resources) -> None:
+        """Nothing to import."""
 
     def train(self, job: TrainingJob, out: Path) -> TrainingResult:
         """See `Trainer.train`."""

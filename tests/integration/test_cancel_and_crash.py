@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 ENGINE_SECONDS, END_SECONDS, RUN_SECONDS = 300, 300, 900
-SAMPLER, TRAINER = "engines.vllm.worker", "torch.distributed.run"
+SAMPLER, TRAINER = "engines.vllm.worker", "engines.trl.fork_server"
 
 
 def worker(up: Any) -> psutil.Process:

@@ -22,12 +22,17 @@ from safetensors.torch import load_file
 from east_core.config import LoraRecipe
 from east_core.engines.processes import run_child
 from east_core.engines.trl.job import JOB_FILE, rank_job, write_job
-from east_core.engines.trl.torchrun import TorchrunTrainer
 from east_core.errors import EngineError
 from east_core.protocols import TrainingJob
 from east_core.testing.small_jobs import ONE_RANK, RECIPES, small_job, tiny_model
 from tests.integration.loop import train_by_hand
-from tests.integration.training_runs import kill_a_rank, max_difference, on_ranks, train_quietly
+from tests.integration.training_runs import (
+    kill_a_rank,
+    max_difference,
+    on_ranks,
+    train_quietly,
+    trainer,
+)
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "exactness.md"
 BOUND, SAME, BF16_BOUND = 1e-6, 0.0, 1e-3
@@ -134,7 +139,7 @@ def interrupted(bench: Bench) -> float:
     whole = bench.train(job)
     job, out = on_ranks(job, bench.folder(), checkpoint_every_steps=2), bench.folder()
     with pytest.raises(EngineError):
-        TorchrunTrainer(on_step=kill_a_rank(at_step=3), on_log=lambda _: None).train(job, out)
+        trainer(on_step=kill_a_rank(at_step=3)).train(job, out)
     return max_difference(whole, train_quietly(job, out))
 
 
@@ -147,8 +152,7 @@ def first_loss(bench: Bench) -> float:
     recipe = bench.recipe.model_copy(update={"precision": "bf16", "epochs": 1.0})
     resources = ONE_RANK.model_copy(update={**TWO_RANKS, "zero_stage": 2})
     job = bench.job(recipe=recipe, weighted=False, resources=resources)
-    trainer = TorchrunTrainer(on_step=lambda _: None, on_log=lambda _: None)
-    return abs(trainer.train(job, bench.folder()).first_loss - math.log(2))
+    return abs(trainer().train(job, bench.folder()).first_loss - math.log(2))
 
 
 def rows(loss: str, setting: str) -> list[Row]:

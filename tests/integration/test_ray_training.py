@@ -19,7 +19,7 @@ from east_core.config import (
     SftRecipe,
 )
 from east_core.engines.trl.messages import TrainingStep
-from east_core.engines.trl.torchrun import TorchrunTrainer
+from east_core.engines.trl.training import TrlTrainer
 from east_core.errors import ConfigError, EngineError
 from east_core.protocols import TrainingJob
 from east_core.runs.run import Run
@@ -44,7 +44,7 @@ def job(tmp_path: Path) -> TrainingJob:
 
 def parameters(job: TrainingJob, out: Path, lines: list[str] | None = None) -> dict[str, Any]:
     told: list[str] = [] if lines is None else lines
-    TorchrunTrainer(on_step=lambda _: None, on_log=told.append).train(job, out)
+    TrlTrainer(on_step=lambda _: None, on_log=told.append).train(job, out)
     return load_file(out / "model.safetensors")
 
 
@@ -78,7 +78,7 @@ def test_a_killed_agent_ends_training_at_once_and_a_retry_goes_on(
     with pytest.raises(
         EngineError, match=r"^machine 127\.0\.0\.4: torchrun was killed by SIGKILL$"
     ):
-        TorchrunTrainer(kill_the_second_agent, lambda _: None).train(there, tmp_path / "out")
+        TrlTrainer(kill_the_second_agent, lambda _: None).train(there, tmp_path / "out")
     assert time.monotonic() - killed[0] < 60
     assert not [each for each in psutil.process_iter() if _works_in(each, tmp_path / "there")]
     lines: list[str] = []

@@ -11,12 +11,17 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from east_core.config import LoraRecipe
 from east_core.engines.trl.job import rank_job
-from east_core.engines.trl.torchrun import TorchrunTrainer
 from east_core.errors import ConfigError, DataError, EngineError, TrainingDiverged
 from east_core.inputs.chat import prompt_token_ids
 from east_core.testing.small_jobs import ONE_RANK, RECIPES, small_job, tiny_model
 from tests.integration.loop import train_by_hand
-from tests.integration.training_runs import kill_a_rank, max_difference, on_ranks, train_quietly
+from tests.integration.training_runs import (
+    kill_a_rank,
+    max_difference,
+    on_ranks,
+    train_quietly,
+    trainer,
+)
 
 TWO_RANKS = {"processes": 2, "micro_batch_size": 2, "group_by_length": True}
 
@@ -26,7 +31,7 @@ def changed(recipe, **update):
 
 
 def quiet_trainer(lines=None, on_step=lambda _: None):
-    return TorchrunTrainer(on_step=on_step, on_log=(lines if lines is not None else []).append)
+    return trainer(on_step=on_step, on_log=(lines if lines is not None else []).append)
 
 
 def test_two_sharded_ranks_train_what_a_hand_written_loop_trains(tmp_path):

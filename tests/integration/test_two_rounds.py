@@ -136,7 +136,7 @@ def test_a_run_killed_in_training_goes_on_to_the_same_table(finished: Path, tmp_
     )
     wait_until(lambda: in_training(tmp_path, run.pid), "round 2 to be in training")
     children = children_of(run.pid)
-    assert {"server.application", "engines.trl.rank"} <= set(kinds(children))
+    assert {"server.application", "engines.trl.fork_server"} <= set(kinds(children))
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
     wait_until(lambda: not any(process.is_running() for process in children), "children to end", 30)
@@ -156,7 +156,7 @@ def in_training(folder: Path, pid: int) -> bool:
     """Whether the ranks of round 2 are at work: a training checkpoint of theirs is there."""
     scratch = folder / "store" / ".scratch"
     examples = folder / "store/two-rounds/round-02/examples/_record.json"
-    ranks = [p for p in children_of(pid) if any("engines.trl.rank" in part for part in p.cmdline())]
+    ranks = [process for process in children_of(pid) if process.name().startswith("east-rank-")]
     return examples.exists() and bool(ranks) and any(scratch.glob("**/checkpoint-2"))
 
 
@@ -173,7 +173,7 @@ def kinds(processes: list[psutil.Process]) -> list[str]:
     commands = [" ".join(process.cmdline()) for process in processes]
     return [
         kind
-        for kind in ("server.application", "engines.trl.rank")
+        for kind in ("server.application", "engines.trl.fork_server")
         if any(kind in c for c in commands)
     ]
 

@@ -1,5 +1,6 @@
 """Training through the front door, in any layout, undisturbed or with a rank that is killed."""
 
+import atexit
 import os
 import signal
 from collections.abc import Callable
@@ -11,14 +12,27 @@ import psutil
 import torch
 from safetensors.torch import load_file
 
+from east_core.engines.trl.launcher import RankLauncher
 from east_core.engines.trl.messages import TrainingStep
-from east_core.engines.trl.torchrun import TorchrunTrainer
+from east_core.engines.trl.training import TrlTrainer
 from east_core.protocols import TrainingJob
+
+LAUNCHER = RankLauncher()  # of all tests in this process: it imports the engines once
+LAUNCHER.__enter__()
+atexit.register(LAUNCHER.close)
+
+
+def trainer(
+    on_step: Callable[[TrainingStep], None] = lambda _: None,
+    on_log: Callable[[str], None] = lambda _: None,
+) -> TrlTrainer:
+    """The trainer of real runs, with one launcher for all tests."""
+    return TrlTrainer(on_step, on_log, launcher=LAUNCHER)
 
 
 def train_quietly(job: TrainingJob, out: Path) -> dict[str, torch.Tensor]:
     """Train through the front door and return the checkpoint's parameters."""
-    TorchrunTrainer(on_step=_nothing, on_log=_nothing).train(job, out)
+    trainer().train(job, out)
     return load_file(out / "model.safetensors")
 
 
@@ -38,10 +52,6 @@ def _difference(one: torch.Tensor, other: torch.Tensor) -> float:
     return (one.double() - other.double()).abs().max().item()
 
 
-def _nothing(_: object) -> None:
-    pass
-
-
 def kill_a_rank(at_step: int) -> Callable[[TrainingStep], None]:
     """A step listener that kills one rank of this process's training at a step."""
 
@@ -54,8 +64,4 @@ def kill_a_rank(at_step: int) -> Callable[[TrainingStep], None]:
 
 def _ranks() -> list[psutil.Process]:
     children = psutil.Process().children(recursive=True)
-    return [child for child in children if _is_rank(child.cmdline())]
-
-
-def _is_rank(argv: list[str]) -> bool:
-    return "east_core.engines.trl.rank" in argv and "torch.distributed.run" not in argv
+    return [child for child in children if child.name().startswith("east-rank-")]

@@ -1,8 +1,11 @@
-"""What a training rank tells its parent."""
+"""What the trainer, the process that forks its ranks, and the ranks tell each other."""
 
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from east_core import errors
 from east_core.engines.messages import Message, reader
@@ -106,7 +109,33 @@ class Failed(Message, frozen=True):
         return kind(self.text)
 
 
+class Fork(Message, frozen=True):
+    """Run a job with so many ranks; `job` is the path of its file. Answered by `Ended`."""
+
+    job: str
+    processes: int
+
+
+class RankEnd(msgspec.Struct, frozen=True):
+    """A rank that failed, and its exit status: minus the signal's number where one killed it."""
+
+    rank: int
+    status: int
+
+    @property
+    def killed_by(self) -> signal.Signals | None:
+        """The signal that ended the rank; None where it left by itself."""
+        return signal.Signals(-self.status) if self.status < 0 else None
+
+
+class Ended(Message, frozen=True):
+    """The job's ranks are gone; `failed` is empty where all of them ended well."""
+
+    failed: list[RankEnd]
+
+
 FromRank: TypeAlias = (
-    Prepared | Resumed | SkippedCheckpoint | SavedCheckpoint | StepDone | Finished | Failed
+    Prepared | Resumed | SkippedCheckpoint | SavedCheckpoint | StepDone | Finished | Failed | Ended
 )
+read_command: Callable[[str], Fork] = reader(Fork)
 read_rank_message: Callable[[str], FromRank] = reader(FromRank)

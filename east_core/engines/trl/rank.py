@@ -2,8 +2,9 @@
 
     torchrun --nproc-per-node N -m east_core.engines.trl.rank JOB.json
 
-Reads the job that east_core.engines.trl.torchrun wrote, trains, and leaves a complete checkpoint
-(safetensors, tokenizer, template) with its training log. Talks to its parent in the
+On one machine the ranks are forked by east_core.engines.trl.fork_server instead, which saves their
+imports. Reads the job that east_core.engines.trl.training wrote, trains, and leaves a complete
+checkpoint (safetensors, tokenizer, template) with its training log. Talks to its parent in the
 messages of east_core.engines.trl.messages.
 """
 
@@ -15,7 +16,7 @@ import time
 import traceback
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow as pa
 import torch
@@ -82,6 +83,11 @@ from east_core.protocols import TrainingResult
 
 
 def main() -> None:
+    """Run the rank that torchrun started."""
+    run(Path(sys.argv[1]))
+
+
+def run(job: Path) -> NoReturn:
     """Run one rank and leave at once, well or not.
 
     No orderly shutdown: after a failure the peers wait in a collective that never comes, and after
@@ -91,7 +97,7 @@ def main() -> None:
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     status = 1
     try:
-        train(read_job(Path(sys.argv[1])))
+        train(read_job(job))
         status = 0
     except Exception as error:
         failure = as_east_error(error)

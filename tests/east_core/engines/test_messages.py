@@ -7,7 +7,7 @@ import pytest
 from east_core.engines.messages import Message, encode
 from east_core.engines.trl import messages as trl
 from east_core.engines.trl.data import TrainingData
-from east_core.engines.trl.torchrun import TorchrunTrainer  # noqa: F401 - the parent imports no engine
+from east_core.engines.trl.training import TrlTrainer  # noqa: F401 - the parent imports no engine
 from east_core.engines.vllm import messages as vllm
 from east_core.errors import EngineError, TrainingDiverged
 from east_core.protocols import GenerationSettings, PromptFormat, TrainingResult
@@ -64,10 +64,17 @@ def test_what_the_worker_tells_reaches_the_sampler(message: Message) -> None:
         trl.StepDone(STEP),
         trl.Finished(TrainingResult(6, 21, 0, 1.5, 0.5)),
         trl.Failed("TrainingDiverged", "loss is nan"),
+        trl.Ended([trl.RankEnd(1, -9)]),
     ],
 )
 def test_what_a_rank_tells_reaches_its_parent(message: Message) -> None:
     assert trl.read_rank_message(encode(message)) == message
+
+
+def test_what_the_trainer_asks_reaches_the_process_that_forks() -> None:
+    assert trl.read_command(encode(trl.Fork("/scratch/job.json", 2))) == trl.Fork(
+        "/scratch/job.json", 2
+    )
 
 
 def test_a_message_is_one_line() -> None:

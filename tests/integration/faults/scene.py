@@ -274,7 +274,8 @@ class Started:
 
     def ranks(self) -> list[psutil.Process]:
         """The training ranks that live."""
-        return matching(self.process.pid, "east_core.engines.trl.rank")
+        launched = matching(self.process.pid, "east_core.engines.trl.fork_server")
+        return [process for process in launched if process.name().startswith("east-rank-")]
 
     def kill(self) -> str:
         """kill -9 the run; tells how long its engines outlived it."""
@@ -299,7 +300,7 @@ def matching(pid: int, module: str) -> list[psutil.Process]:
         for child in psutil.Process(pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 command = child.cmdline()
-                is_owner = {"east_core.engines.supervise", "torch.distributed.run"} & set(command)
+                is_owner = "east_core.engines.supervise" in command
                 if module in command and not is_owner and _lives(child):
                     found.append(child)
     return found
