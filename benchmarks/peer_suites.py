@@ -100,7 +100,7 @@ def math_verify(root: Path) -> Iterator[Case]:
 
 def lighteval(root: Path) -> Iterator[Case]:
     """lighteval's letters of choices in English."""
-    path = root / "tests/unit/metrics/test_extractive_match.py"
+    path = root.joinpath("tests", "unit", "metrics", "test_extractive_match.py")
     for function in functions(parsed(path)):
         if function.name == "test_extraction_abc":
             for row in parameters(function):
@@ -109,7 +109,7 @@ def lighteval(root: Path) -> Iterator[Case]:
 
 def nemo_skills(root: Path) -> Iterator[Case]:
     """NeMo-Skills' pairs of answers, each in both directions."""
-    for function in functions(parsed(root / "tests/test_math_equal.py")):
+    for function in functions(parsed(root.joinpath("tests", "test_math_equal.py"))):
         equal = function.name == "test_correct_examples"
         for row in parameters(function):
             pair = row.get("output_pair")
@@ -157,7 +157,7 @@ def qwen_math(root: Path) -> Iterator[Case]:
 
 def trl(root: Path) -> Iterator[Case]:
     """TRL's rewards: completions beside solutions, 1 for a right one, 0 or none for another."""
-    for function in functions(parsed(root / "tests/test_rewards.py")):
+    for function in functions(parsed(root.joinpath("tests", "test_rewards.py"))):
         values = local_values(function)
         texts = values.get("completions", values.get("completion"))
         golds = values.get("solutions", values.get("solution"))
