@@ -22,7 +22,7 @@ from east_core.engines.trl.messages import Failed, Finished, FromRank
 from east_core.errors import EngineError
 from east_core.protocols import TrainingJob, TrainingResult
 
-SECONDS = 300.0  # for one training
+SECONDS = 1200.0  # for one training, on a machine that may be busy
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "TQDM_DISABLE": "1",
