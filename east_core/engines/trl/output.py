@@ -4,10 +4,12 @@ the probe by which an engine's weights are known.
 
 import json
 import shutil
+from collections.abc import Collection
 from typing import Any
 
 import torch
 from torch import Tensor, distributed
+from torch.nn import Module
 from transformers import PreTrainedTokenizerBase
 
 from east_core.config import LoraRecipe
@@ -33,7 +35,7 @@ def save_checkpoint(trainer: Any, tokenizer: PreTrainedTokenizerBase, job: RankJ
         return
     model = trainer.accelerator.unwrap_model(trainer.model)
     if job.recipe.lora is not None:
-        state, model = merge_lora(state, job.recipe.lora), model.get_base_model()
+        state, model = merge_lora(state, job.recipe.lora, model), model.get_base_model()
     untied = {name: t for name, t in state.items() if name not in model.all_tied_weights_keys}
     model.save_pretrained(job.out, state_dict=untied)
     _keep_configs(job, _dtype_of(state))
@@ -83,22 +85,29 @@ def _probed(trainer: Any, tokenizer: PreTrainedTokenizerBase) -> Probe:
     return Probe(ids[0].tolist(), [round(value, 6) for value in chosen.tolist()])
 
 
-def merge_lora(state: dict[str, Tensor], lora: LoraRecipe) -> dict[str, Tensor]:
-    """Full weights of a peft model: W + alpha / r * B A for adapted layers, others as they are.
+def merge_lora(state: dict[str, Tensor], lora: LoraRecipe, model: Module) -> dict[str, Tensor]:
+    """Full weights of the peft model `model`: W + alpha / r * B A for adapted layers, others as
+    they are in `state`.
 
-    The product is taken in fp32 whatever the weights' precision (LoRA, arXiv:2106.09685, eq. 3).
+    The product is taken in fp32 whatever the weights' precision (LoRA, arXiv:2106.09685, eq. 3);
+    transposed where the layer keeps W so (GPT-2's Conv1D).
     """
     scale = lora.alpha / lora.rank
+    modules = model.named_modules()
+    transposed = {name for name, layer in modules if getattr(layer, "fan_in_fan_out", False)}
     return {
         name.removeprefix("base_model.model.").replace(".base_layer.", "."): (
-            _merged(state, name, scale) if name.endswith(_ADAPTED) else tensor
+            _merged(state, name, scale, transposed) if name.endswith(_ADAPTED) else tensor
         )
         for name, tensor in state.items()
         if ".lora_" not in name
     }
 
 
-def _merged(state: dict[str, Tensor], name: str, scale: float) -> Tensor:
+def _merged(
+    state: dict[str, Tensor], name: str, scale: float, transposed: Collection[str]
+) -> Tensor:
     stem, weight = name.removesuffix(_ADAPTED), state[name]
     a, b = (state[f"{stem}.lora_{side}.default.weight"].float() for side in "AB")
-    return (weight.float() + scale * (b @ a)).to(weight.dtype)
+    change = (b @ a).T if stem in transposed else b @ a
+    return (weight.float() + scale * change).to(weight.dtype)
