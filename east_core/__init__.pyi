@@ -49,6 +49,13 @@ from .records import (
 )
 from .store import ArtifactFile, ArtifactRecord, Store
 from .tables import read_table, write_table
+from .weighting.base import QuestionStatistics
+from .weighting.controls import (
+    BalancedWeighting,
+    CorrectedEntropyWeighting,
+    MarginWeighting,
+    ShuffledWeighting,
+)
 from .weighting.in_memory import weigh
 from .weighting.strategies import (
     AccuracyWeighting,
@@ -56,7 +63,6 @@ from .weighting.strategies import (
     EntropyWeighting,
     LabelFree,
     PerplexityWeighting,
-    QuestionStatistics,
     RejectedWeighting,
     UniformWeighting,
     VarianceWeighting,
@@ -74,8 +80,10 @@ __all__ = [
     "ArtifactFile",
     "ArtifactMismatch",
     "ArtifactRecord",
+    "BalancedWeighting",
     "Completion",
     "ConfigError",
+    "CorrectedEntropyWeighting",
     "DataError",
     "DatasetConfig",
     "DifficultyWeighting",
@@ -90,6 +98,7 @@ __all__ = [
     "LabelledExample",
     "LoraRecipe",
     "MachineLost",
+    "MarginWeighting",
     "ModelConfig",
     "NothingToLearn",
     "PairedDifference",
@@ -105,6 +114,7 @@ __all__ = [
     "SampledQuestion",
     "SamplingRecipe",
     "SftRecipe",
+    "ShuffledWeighting",
     "Store",
     "StoreError",
     "TrainingDiverged",

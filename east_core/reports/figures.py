@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
-DROP_COLOURS = {"all_wrong": "#D55E00", "unanimous": "#999999", "no_majority": "#E69F00"}
+DROP_COLOURS = {
+    "all_wrong": "#D55E00",
+    "unanimous": "#999999",
+    "no_majority": "#E69F00",
+    "filtered": "#56B4E9",
+}
 MOST_DISTRIBUTIONS = 6
 Curve = Mapping[int, Estimate] | Mapping[float, Estimate]
 

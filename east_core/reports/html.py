@@ -29,6 +29,7 @@ DROP_REASONS = {
     "all_wrong": "no completion is correct: there is nothing to learn from",
     "unanimous": "all completions give one answer: the entropy is 0",
     "no_majority": "no single answer has the majority that label-free training asks for",
+    "filtered": "the weighting is a filter, and the question is outside of its bounds",
 }
 _TEMPLATES = Path(__file__).parent / "templates"
 

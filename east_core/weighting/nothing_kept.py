@@ -61,6 +61,8 @@ def _advice(questions: int, dropped: Mapping[str, int], counts: SampleCounts) ->
             "Most questions are answered alike every time: raise sampling.temperature, use harder "
             "questions, or keep them with weighting.drop_unanimous = false"
         )
+    if 2 * dropped.get("filtered", 0) >= questions:
+        return "Most questions are outside of the filter: widen weighting.lowest and .highest"
     losses = {
         _TRUNCATED: counts.truncated,
         _UNBOXED: counts.unboxed,

@@ -9,6 +9,7 @@ Why a question is dropped:
     all_wrong     no completion is correct: there is nothing to learn from (EAST, step 3)
     unanimous     all completions give one answer: H = 0 (dropped in EAST's released code)
     no_majority   label-free: no single answer has the majority asked for
+    filtered      the weighting is a filter, and leaves it out
 """
 
 import dataclasses
@@ -29,10 +30,12 @@ from east_core.answers.thinking import MARKS_ALONE, Thinking
 from east_core.errors import NothingToLearn
 from east_core.records import AnswerCluster, AnswerClusters, Completion, SampledQuestion
 from east_core.tables import read_table, write_table
+from east_core.weighting.base import QuestionStatistics
 from east_core.weighting.nothing_kept import SampleCounts, nothing_kept
-from east_core.weighting.strategies import LabelFree, QuestionStatistics, Weighting, scaling
+from east_core.weighting.scaling import scaling
+from east_core.weighting.strategies import LabelFree, Weighting
 
-DropReason = Literal["all_wrong", "unanimous", "no_majority"]
+DropReason = Literal["all_wrong", "unanimous", "no_majority", "filtered"]
 
 HISTOGRAM_BIN_BITS = 0.5
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -72,7 +75,12 @@ class WeighedQuestion:
     def statistics(self) -> QuestionStatistics:
         """What the weighting strategies may know of the question."""
         return QuestionStatistics(
-            self.entropy_bits, self.accuracy, self.rejected_share, self.perplexity
+            self.entropy_bits,
+            self.accuracy,
+            self.rejected_share,
+            self.perplexity,
+            self.sample_count,
+            len(self.clusters),
         )
 
 
@@ -220,18 +228,19 @@ class Weigher:
             return "all_wrong" if self._label_free is None else "no_majority"
         if len(row.clusters) == 1 and self._weighting.drop_unanimous:
             return "unanimous"
-        return None
+        return None if self._weighting.keeps(row.statistics) else "filtered"
 
 
 def finish(
     weighting: Weighting, raw: Sequence[float]
 ) -> Callable[[WeighedQuestion], WeighedQuestion]:
-    """The second pass: what gives a question its weight; `raw` are all raw weights.
+    """The second pass: what gives each question, in their order, its weight.
 
-    Raises ConfigError where weights of mean 1 are undefined.
+    `raw` are all raw weights. Raises ConfigError where weights of mean 1 are undefined.
     """
-    scale = scaling(raw, weighting.max_weight)
-    return lambda row: replace(row, weight=scale(row.weight)) if row.kept else row
+    dealt = weighting.of_round(raw)
+    scale, following = scaling(dealt, weighting.max_weight), iter(dealt)
+    return lambda row: replace(row, weight=scale(next(following))) if row.kept else row
 
 
 def _without_gold(sampled: SampledQuestion) -> SampledQuestion:

@@ -24,7 +24,8 @@ Strategy = Annotated[
     str,
     typer.Option(
         "--weighting",
-        help="uniform, entropy, accuracy, rejected, perplexity, variance or difficulty.",
+        help="uniform, entropy, accuracy, rejected, perplexity, variance or difficulty; to compare "
+        "with: corrected_entropy, margin, balanced, shuffled.",
     ),
 ]
 Exponent = Annotated[
@@ -86,6 +87,10 @@ def weigh(
     ~ perplexity:                ... --weighting perplexity
     ~ 4 p (1 - p), p accuracy:   ... --weighting variance
     hard questions teach often:  ... --weighting difficulty --most-examples 8
+    entropy less its bias:       ... --weighting corrected_entropy
+    ~ right less wrong votes:    ... --weighting margin
+    solved by about half:        ... --weighting balanced
+    entropy dealt by chance:     ... --weighting shuffled
     no weight above 3:           ... --max-weight 3
     without gold answers:        ... --label-free --min-majority 0.6
     as Parquet:                  east weigh s.parquet --out w.parquet

@@ -85,7 +85,7 @@ def test_each_change_takes_at_most_two_files() -> None:
 def test_a_weighting(changed: Callable[[str, str], str], tmp_path: Path) -> None:
     source = responses(tmp_path, r"\boxed{7}", r"\boxed{8}")
     out = tmp_path / "weights.jsonl"
-    changed("A weighting", east("weigh", source, "--out", out, "--weighting", "margin"))
+    changed("A weighting", east("weigh", source, "--out", out, "--weighting", "tie"))
     assert json.loads(out.read_text())["weight"] == 1.0
 
 

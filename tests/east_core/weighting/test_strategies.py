@@ -6,19 +6,24 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from east_core.errors import ConfigError, DataError
+from east_core.weighting.base import QuestionStatistics
+from east_core.weighting.controls import (
+    BalancedWeighting,
+    CorrectedEntropyWeighting,
+    MarginWeighting,
+    ShuffledWeighting,
+)
+from east_core.weighting.scaling import NEGLIGIBLE, scaling
 from east_core.weighting.strategies import (
-    NEGLIGIBLE,
     AccuracyWeighting,
     DifficultyWeighting,
     EntropyWeighting,
     LabelFree,
     PerplexityWeighting,
-    QuestionStatistics,
     RejectedWeighting,
     UniformWeighting,
     VarianceWeighting,
     Weighting,
-    scaling,
 )
 
 
@@ -48,11 +53,53 @@ def test_the_exponent_sharpens_flattens_and_turns_the_order():
         (PerplexityWeighting(exponent=-1), 1 / 1.6),
         (VarianceWeighting(), 4 * 0.25 * 0.75),
         (DifficultyWeighting(), 1),
+        (CorrectedEntropyWeighting(), 2.0 + 4 / (2 * 8 * math.log(2))),
+        (MarginWeighting(exponent=0.5), 0.5),
+        (BalancedWeighting(), 1),
+        (ShuffledWeighting(exponent=2), 4.0),
     ],
     ids=lambda value: getattr(value, "kind", ""),
 )
 def test_each_strategy_by_its_equation(weighting, raw):
-    assert weighting.raw_weight(QuestionStatistics(2.0, 0.25, 0.5, 1.6)) == pytest.approx(raw)
+    right_half = MarginWeighting().kind == weighting.kind
+    accuracy, rejected = (0.5, 0.25) if right_half else (0.25, 0.5)
+    told = QuestionStatistics(2.0, accuracy, rejected, 1.6, samples=8, answers=5)
+    assert weighting.raw_weight(told) == pytest.approx(raw)
+
+
+def test_the_vote_margin_is_nothing_where_a_wrong_answer_wins():
+    assert MarginWeighting().raw_weight(question(accuracy=0.25, rejected=0.5)) == 0
+    with pytest.raises(ConfigError, match="vote margin 0 infinite"):
+        MarginWeighting(exponent=-1).raw_weight(question(accuracy=0.25, rejected=0.25))
+
+
+def test_the_correction_needs_counts_and_leaves_a_single_answer_alone():
+    with pytest.raises(DataError, match="numbers of completions"):
+        CorrectedEntropyWeighting().raw_weight(question())
+    unanimous = QuestionStatistics(0.0, 1.0, 0.0, samples=8, answers=1)
+    assert CorrectedEntropyWeighting().raw_weight(unanimous) == 0
+
+
+def test_the_filter_keeps_what_is_within_its_bounds_both_included():
+    shares = [0.125, 0.25, 0.5, 0.75, 0.875]
+    kept = [BalancedWeighting().keeps(question(accuracy=share)) for share in shares]
+    assert kept == [False, True, True, True, False]
+    with pytest.raises(ValidationError, match=r"lowest 0\.5 is above highest 0\.25"):
+        BalancedWeighting(lowest=0.5, highest=0.25)
+
+
+@given(st.lists(st.floats(0.01, 10), min_size=2, max_size=50), st.integers(0, 9))
+def test_shuffling_deals_out_the_same_weights_by_its_number_alone(bits, draw):
+    questions = [question(entropy) for entropy in bits]
+    shuffled = ShuffledWeighting(draw=draw).weights(questions)
+    assert sorted(shuffled) == pytest.approx(sorted(EntropyWeighting().weights(questions)))
+    assert shuffled == ShuffledWeighting(draw=draw).weights(questions)
+
+
+def test_another_number_shuffles_otherwise():
+    questions = [question(float(entropy)) for entropy in range(1, 50)]
+    dealt = [tuple(ShuffledWeighting(draw=draw).weights(questions)) for draw in range(5)]
+    assert len(set(dealt)) == 5
 
 
 def test_difficulty_gives_harder_questions_more_examples_not_heavier_ones():

@@ -8,6 +8,7 @@ from east_core.answers.grading import Grader
 from east_core.errors import ConfigError, NothingToLearn
 from east_core.records import Completion, Question, SampledQuestion
 from east_core.tables import read_table, write_table
+from east_core.weighting.controls import BalancedWeighting, ShuffledWeighting
 from east_core.weighting.strategies import (
     DifficultyWeighting,
     EntropyWeighting,
@@ -62,6 +63,30 @@ def test_a_shard_of_weighed_questions_for_each_shard_of_samples(weigh):
         ["half", "known", "lost"],
         ["spread", "silent"],
     ]
+
+
+def test_a_filter_leaves_questions_out_and_weighs_the_others_alike(weigh):
+    statistics, shards = weigh(BalancedWeighting(lowest=0.3))
+    outcome = {row.question_id: (row.drop_reason, row.weight) for rows in shards for row in rows}
+    assert outcome["half"] == (None, 1)
+    assert outcome["spread"] == ("filtered", 0)
+    assert statistics.dropped == {"unanimous": 1, "all_wrong": 2, "filtered": 1}
+    with pytest.raises(NothingToLearn, match=r"2 filtered.* widen weighting\.lowest"):
+        weigh(BalancedWeighting(lowest=0.6, drop_unanimous=True), [[ROUND[0][0], ROUND[1][0]]])
+
+
+def test_shuffled_weights_are_those_of_the_round_whatever_its_shards(weigh):
+    def weights(shards):
+        _, written = weigh(ShuffledWeighting(draw=1), shards)
+        return [row.weight for rows in written for row in rows if row.kept]
+
+    answers = [["1"] * (8 - wrong) + list("2345678")[:wrong] for wrong in range(1, 8)]
+    spread = [sampled(f"q{index}", given) for index, given in enumerate(answers)]
+    _, (rows,) = weigh(EntropyWeighting(), [spread])
+    together, apart = weights([spread]), weights([spread[:3], spread[3:]])
+    assert together == apart
+    assert sorted(together) == pytest.approx(sorted(row.weight for row in rows))
+    assert together != pytest.approx([row.weight for row in rows])
 
 
 def test_weights_and_reasons_by_hand(weigh):

@@ -2,8 +2,25 @@ import json
 
 import pytest
 
-STRATEGIES = ["uniform", "entropy", "accuracy", "rejected", "perplexity", "variance", "difficulty"]
-ROW = {"id": "a", "gold": "72", "responses": ["#### 72", "#### 7"], "mean_logprobs": [-1, -2]}
+STRATEGIES = [
+    "uniform",
+    "entropy",
+    "accuracy",
+    "rejected",
+    "perplexity",
+    "variance",
+    "difficulty",
+    "corrected_entropy",
+    "margin",
+    "balanced",
+    "shuffled",
+]
+ROW = {
+    "id": "a",
+    "gold": "72",
+    "responses": ["#### 72", "#### 72", "#### 7"],
+    "mean_logprobs": [-1, -1, -2],
+}
 
 
 @pytest.fixture

@@ -1,0 +1,101 @@
+"""What the strategies know of a question, and what all of them have in common."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from east_core.errors import ConfigError
+from east_core.form_schema import for_forms
+from east_core.weighting.scaling import scaling
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionStatistics:
+    """What the strategies may know of a question.
+
+    `entropy_bits` is H, `accuracy` A (the share of correct completions), `rejected_share` R (the
+    share of the most common wrong answer); `perplexity` is that of its correct completions, None
+    where the sampler told no log-probabilities. All are over `samples` completions in `answers`
+    clusters (0 where they are not known).
+    """
+
+    entropy_bits: float
+    accuracy: float
+    rejected_share: float
+    perplexity: float | None = None
+    samples: int = 0
+    answers: int = 0
+
+
+class BaseWeighting(BaseModel):
+    """What all strategies have in common: a cap, and what becomes of unanimous questions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=for_forms)
+    needs_perplexity: ClassVar[bool] = False
+
+    max_weight: float | None = Field(
+        None,
+        ge=1,
+        description="Largest weight a question may get. What is cut off is spread over the other "
+        "questions in proportion, so the mean stays 1. None: no cap.",
+    )
+    drop_unanimous: bool = Field(
+        True,
+        description="Leave out questions whose completions all give one answer, as EAST's "
+        "released code does before weighting. Off: they stay, with the weight of H = 0.",
+    )
+
+    def raw_weight(self, question: QuestionStatistics) -> float:
+        """r_i, the weight before scaling to mean 1; at least 0 and finite."""
+        raise NotImplementedError
+
+    def keeps(self, question: QuestionStatistics) -> bool:  # noqa: ARG002
+        """Whether the question may be trained on at all; one that is not is "filtered"."""
+        return True
+
+    def of_round(self, raw: Sequence[float]) -> Sequence[float]:
+        """The raw weights of all kept questions, in their order, once all of them are known."""
+        return raw
+
+    def example_count(self, question: QuestionStatistics) -> int:  # noqa: ARG002
+        """How many of the question's correct completions to train on, as far as there are any."""
+        return 1
+
+    def weights(self, questions: Sequence[QuestionStatistics]) -> list[float]:
+        """The weights of the kept questions: at least 0, at most `max_weight`, mean exactly 1.
+
+        Raises ConfigError where the normaliser is 0 or a weight is infinite.
+        """
+        raw = self.of_round([self.raw_weight(question) for question in questions])
+        return list(map(scaling(raw, self.max_weight), raw))
+
+
+class PowerWeighting(BaseWeighting):
+    """A strategy of the form r_i = q_i^a."""
+
+    exponent: float = Field(
+        1.0,
+        ge=-10,
+        le=10,
+        description="a in r = q^a. Above 0 favours questions with a large q (above 1 sharper, "
+        "below 1 flatter), 0 is vanilla self-training, below 0 favours a small q. The paper "
+        "sweeps [-3, 3].",
+    )
+
+    def power(self, base: float, meaning: str) -> float:
+        """base^a. Raises ConfigError, which says what `base` means, where that is infinite."""
+        if base == 0 and self.exponent < 0:
+            raise ConfigError(
+                f"weighting.exponent {self.exponent:g} makes the weight of a kept question with "
+                f"{meaning} 0 infinite; choose an exponent of 0 or above, or drop such questions "
+                "(weighting.drop_unanimous = true)"
+            )
+        try:
+            return float(base**self.exponent)
+        except OverflowError:
+            raise ConfigError(
+                f"weighting.exponent {self.exponent:g} makes the weight of a question with "
+                f"{meaning} {base:.3g} infinite; choose an exponent closer to 0"
+            ) from None
