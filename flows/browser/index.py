@@ -18,7 +18,7 @@ from east_core.runs.extent import claimed_settings, rounds_asked
 from east_core.runs.overview import is_scored, trained_rounds
 from east_core.store import Store
 
-FRESH_SECONDS, WAIT_SECONDS = 10.0, 1.0
+FRESH_SECONDS, WAIT_SECONDS = 10.0, 0.5
 READERS = 16  # of a remote store, where reading is waiting
 
 
@@ -51,11 +51,15 @@ class RunRow:
 
 @dataclass(frozen=True)
 class Listing:
-    """The runs and lines that are known, and how many runs there are."""
+    """The runs and lines that are known, and how many runs there are.
+
+    `is_complete` says whether the store was read to its end at least once, and all of it since.
+    """
 
     rows: Sequence[RunRow]
     lines: Sequence[str]
     total: int
+    is_complete: bool
     problem: str = ""
 
 
@@ -83,7 +87,9 @@ class RunIndex:
             thread = self._thread
         if thread is not None:
             thread.join(WAIT_SECONDS)
-        return Listing(list(self._rows.values()), list(self._lines), self._total, self._problem)
+        rows = list(self._rows.values())
+        is_complete = self._read_at > float("-inf") and len(rows) >= self._total
+        return Listing(rows, list(self._lines), self._total, is_complete, self._problem)
 
     def _read(self) -> None:
         try:
