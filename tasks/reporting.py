@@ -41,7 +41,7 @@ class Stopwatch:
     began: float = field(default_factory=time.time)
 
     def round_time(self) -> RoundTime:
-        """The time since the last round_time."""
+        """The time since the last round ended."""
         round_time = RoundTime(self.began, time.time())
         self.began = round_time.ended
         return round_time

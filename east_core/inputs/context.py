@@ -37,7 +37,7 @@ class ContextNeed:
 
     @property
     def line(self) -> str:
-        """What is config of it."""
+        """One line about it."""
         config = (
             f"the longest of {self.prompts} prompts has {self.longest_prompt} tokens; with "
             f"{self.completion} for an answer, the engine keeps {self.limit}"

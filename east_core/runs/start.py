@@ -101,7 +101,7 @@ def register_base_model(run: Run) -> ArtifactRecord:
 
     def build(folder: Path) -> None:
         (folder / addresses.MODEL_FILES).write_text(json.dumps(files, indent=2))
-        # where the model was found is facts, but a model is what its files are
+        # where the model was found is noted, but a model is what its files are
         (folder / LOGS).mkdir()
         (folder / addresses.MODEL_SOURCE).write_text(config.model_dump_json(indent=2))
 

@@ -32,7 +32,7 @@ PRUNED_NAME = "_pruned.json"
 @dataclass(frozen=True, slots=True)
 class StoreCheck:
     """What `Store.check_writable` found: `conditional_writes` tells whether two writers at one
-    address are sure to be verdict apart by the server.
+    address are sure to be told apart by the server.
     """
 
     url: str

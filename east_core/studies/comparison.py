@@ -26,7 +26,7 @@ from east_core.runs.addresses import (
     RunAddresses,
     comparison_address,
 )
-from east_core.runs.predictions import read_predictions
+from east_core.runs.predictions import correct_by_question
 from east_core.store import ArtifactRecord, Stage, Store, materialize
 from east_core.store.manifest import canonical_json
 from east_core.studies.study import Arm, StudyConfig
@@ -207,19 +207,15 @@ def _benchmarks(study: StudyConfig) -> list[str]:
 
 def _graded(store: Store, study: StudyConfig, arm: Arm, benchmark: str) -> dict[int, list[Correct]]:
     """By seed that finished: for every round, which questions are answered correctly."""
-    graded = {}
+    graded: dict[int, list[Correct]] = {}
     for seed in study.seeds:
         addresses = [
             RunAddresses(arm.run_name(seed)).scores(number, benchmark)
             for number in range(_rounds(study) + 1)
         ]
         if store.record(addresses[-1]) is not None:
-            graded[seed] = [_correct(store, store.require(address)) for address in addresses]
+            graded[seed] = [correct_by_question(store, address) for address in addresses]
     return graded
-
-
-def _correct(store: Store, record: ArtifactRecord) -> Correct:
-    return {row.question_id: row.is_correct for row in read_predictions(store, record)}
 
 
 def _result(arm: Arm, benchmark: str, graded: Mapping[int, Sequence[Correct]]) -> ArmResult:

@@ -79,7 +79,7 @@ def _date(config: RunConfig, store: Store) -> str:
 
 
 def _check_model(config: RunConfig, facts: "ModelFacts") -> Iterator[str]:
-    """What is values of the model; raises ConfigError where it would not stop, or not fit."""
+    """The lines about the model; raises ConfigError where it would not stop, or not fit."""
     yield f"model      ok: {config.model.name}: {facts.architecture}, {_rendering(config)}"
     yield f"tokenizer  ok: {facts.vocabulary} tokens; text comes back, ids are tokenizer.json's"
     yield f"turn       ok: {_turn(config, facts)}"
@@ -127,13 +127,13 @@ def _check_context(config: RunConfig, store: Store, model: "InspectedModel") -> 
     lengths = list(model.prompt_lengths(_prompts(config), sampling.system_prompt, form))
     most = longest_answer(config)
     asked = sampling.max_context or _room(config, store)
-    values = context_needed(lengths, most, asked, model.facts.context)
-    if values.is_full:
+    need = context_needed(lengths, most, asked, model.facts.context)
+    if need.is_full:
         raise ConfigError(
             f"all {len(lengths)} prompts leave no room for {most} tokens in a context of "
-            f"{values.limit}; lower sampling.max_tokens, or raise sampling.max_context"
+            f"{need.limit}; lower sampling.max_tokens, or raise sampling.max_context"
         )
-    return values.line
+    return need.line
 
 
 def _room(config: RunConfig, store: Store) -> int:

@@ -23,6 +23,7 @@ from east_core.engines.trl.deepspeed import deepspeed_config
 from east_core.errors import ConfigError
 from east_core.inputs.context import own_context
 from east_core.protocols import ModelSource, PromptFormat, TrainingJob
+from east_core.store.files import file_hash
 
 JOB_FILE = "job.json"
 MEMORY_KNOBS = (
@@ -130,7 +131,7 @@ def _identity(job: TrainingJob, device: Device) -> str:
     parts = {
         "model": job.model.fingerprint,
         "reference": job.reference and job.reference.fingerprint,
-        "examples": [hashlib.sha256(path.read_bytes()).hexdigest() for path in job.examples],
+        "examples": [file_hash(path) for path in job.examples],
         "recipe": job.recipe.identity(),
         "system_prompt": job.system_prompt,
         **({"prompt": prompt} if (prompt := job.prompt.identity()) else {}),
