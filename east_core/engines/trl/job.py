@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from east_core.config import DpoRecipe, KtoRecipe, Resources, SftRecipe, Training
+from east_core.config.run import accumulation_steps
 from east_core.engines.devices import Device
 from east_core.engines.trl.deepspeed import deepspeed_config
 from east_core.errors import ConfigError
@@ -72,18 +73,15 @@ class RankJob(TrainingJob):
     @property
     def accumulation_steps(self) -> int:
         """Micro-batches that a rank accumulates for one optimizer step."""
-        at_once = self.resources.processes * self.resources.micro_batch_size
-        return self.recipe.global_batch_size // at_once
+        return accumulation_steps(self.recipe, self.resources)
 
 
 def rank_job(job: TrainingJob, out: Path, device: Device) -> RankJob:
     """Complete a TrainingJob; raises ConfigError where the batch does not fit the ranks."""
-    at_once = job.resources.processes * job.resources.micro_batch_size
-    if job.recipe.global_batch_size % at_once:
-        raise ConfigError(
-            f"training.global_batch_size {job.recipe.global_batch_size} is not a multiple of "
-            f"resources.processes x resources.micro_batch_size = {at_once}; change one of them"
-        )
+    try:
+        accumulation_steps(job.recipe, job.resources)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     if getattr(job.recipe, "kl", None) == "trl" and job.resources.micro_batch_size == 1:
         raise ConfigError(
             "training.kl 'trl' pairs rows within a micro-batch, so it needs "
