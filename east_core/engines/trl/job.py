@@ -18,9 +18,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from east_core.config import DpoRecipe, KtoRecipe, Resources, SftRecipe, Training
+from east_core.config.deepspeed import deepspeed_config
 from east_core.config.run import accumulation_steps
 from east_core.engines.devices import Device
-from east_core.engines.trl.deepspeed import deepspeed_config
 from east_core.errors import ConfigError
 from east_core.inputs.context import own_context
 from east_core.protocols import ModelSource, PromptFormat, TrainingJob
