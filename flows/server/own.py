@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from flows.server.connection import (
+from flows.server.services import (
     HOST,
     end_service,
     server_command,
