@@ -26,7 +26,6 @@ from pathlib import Path
 from east_core.errors import ArtifactConflict, ArtifactMismatch
 from east_core.store.faults import DISK_FAULTS, disk_fault
 from east_core.store.manifest import (
-    ArtifactFile,
     ArtifactRecord,
     Json,
     canonical_json,
@@ -39,22 +38,9 @@ from east_core.store.scratch import (
     Scratch,
     claim_scratch,
     drop_published,
-    work_folder,
 )
-from east_core.store.store import Store, StoreCheck
+from east_core.store.store import Store
 
-__all__ = [
-    "ArtifactFile",
-    "ArtifactRecord",
-    "Json",
-    "Stage",
-    "Store",
-    "StoreCheck",
-    "existing",
-    "materialize",
-    "reuse",
-    "work_folder",
-]
 log = logging.getLogger(__name__)
 Build = Callable[[Path], Mapping[str, Json] | None]
 
