@@ -145,8 +145,8 @@ def _opened() -> "Store":
     from east_core.store.remote import RemoteBackend
 
     store = Store(f"s3://{BUCKET}/east")
-    assert isinstance(store.backend, RemoteBackend)
-    assert store.backend.transport.fs is not None
+    assert isinstance(store.place, RemoteBackend)
+    assert store.place.transport.fs is not None
     return store
 
 

@@ -4,22 +4,27 @@ Each kind of artifact has one key for all rounds of a run, so that the UI shows 
 are published by the run and not by its rounds: a subflow's artifacts do not show on its parent.
 """
 
+import base64
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.events import emit_event
 
 from east_core.config import RunConfig
+from east_core.records import Prediction, Question
 from east_core.reports import figures, round_report, text
-from east_core.reports.rendering import data_uri, pictures_in, render
-from east_core.reports.solutions import read_solutions
+from east_core.reports.html import Solution, choose_solutions
+from east_core.reports.markdown import escape_markdown
 from east_core.runs import weights
+from east_core.runs.addresses import QUESTIONS_FILE
+from east_core.runs.predictions import read_predictions
 from east_core.runs.run import Run
 from east_core.runs.summary import RoundSummary, RoundTime, summarise
 from east_core.store import ArtifactRecord
-from east_core.tables import read_tables
+from east_core.tables import read_table, read_tables
 from east_core.weighting.weighing import WeighedQuestion
 from tasks.browser import run_page
 from tasks.context import current_run
@@ -36,7 +41,7 @@ class Stopwatch:
     began: float = field(default_factory=time.time)
 
     def round_time(self) -> RoundTime:
-        """The time since the last round ended."""
+        """The time since the last round_time."""
         round_time = RoundTime(self.began, time.time())
         self.began = round_time.ended
         return round_time
@@ -50,18 +55,11 @@ def publish_round_report(number: int, round_time: RoundTime) -> ArtifactRecord:
     is_new = run.store.record(run.at.round_report(number)) is None
     record = round_report.publish(run, number, round_time)
     rounds = [past for past in summarise(run.store, run.name) if past.round <= number]
-    shown, until = run_page(run.store, run.name), rounds[-1].round
-    pictures = pictures_in(run.store.fetch(record))
-    if shown:
-        pictures = {name: f"{shown}/{_address(name, until)}" for name in pictures}
-    page = render(
-        "curves.md",
-        rounds=rounds,
-        pictures=pictures,
-        url=f"{run.store.root}/{run.name}",
-        shown=shown,
+    pictures = sorted(run.store.fetch(record).glob("*.png"))
+    link, shown = f"{run.store.root}/{run.name}", run_page(run.store, run.name)
+    publish_page(
+        config, "curve", f"Accuracy after round {number}", curve_page(rounds, pictures, link, shown)
     )
-    publish_page(config, "curve", f"Accuracy after round {number}", page)
     create_table_artifact(
         key=f"{config.name}-rounds",
         table=[row for past in rounds for row in table_rows(past)],
@@ -110,16 +108,44 @@ def emit_round_completed(config: RunConfig, summary: RoundSummary) -> None:
     )
 
 
-def _address(picture: str, until: int) -> str:
-    """Where the run's page has a picture, as it was after a round.
+def curve_page(
+    rounds: Sequence[RoundSummary], pictures: Iterable[Path], link: str, shown: str | None
+) -> str:
+    """The pictures, accuracy first, the table of rounds, and where everything is.
 
-    The newer of Prefect 3.7's UIs shows only pictures that have an address.
+    `shown` is the run's page in the run browser, where the server has one.
     """
+    until = rounds[-1].round
+    images = "\n\n".join(
+        image(path.stem, path.read_bytes(), shown and f"{shown}/{_address(path.stem, until)}")
+        for path in pictures
+    )
+    header = "| round | accuracy | kept | dropped | mean entropy (bits) |\n|---|---|---|---|---|"
+    rows = "\n".join(map(_row, rounds))
+    places = f"Artifacts: `{link}`  \nReport: `east report {link}`"
+    if shown:
+        pages = f"[run]({shown}), [report]({shown}/report)"
+        samples = f", [samples]({shown}/samples/{until})" if until else ""
+        places = f"In the run browser: {pages}{samples}  \n{places}"
+    return f"{images}\n\n{header}\n{rows}\n\n{places}\n"
+
+
+def _address(picture: str, until: int) -> str:
+    """Where the run's page has a picture, as it was after a round."""
     return (
         f"questions/{until}.png"
         if picture == "questions"
         else f"picture/{picture}.svg?until={until}"
     )
+
+
+def image(title: str, png: bytes, address: str | None) -> str:
+    """A picture: by its address in the run browser, or else inside the page.
+
+    The newer of Prefect 3.7's UIs shows only what has an address.
+    """
+    data = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    return f"![{title}]({address or data})"
 
 
 def table_rows(summary: RoundSummary) -> list[dict[str, object]]:
@@ -150,17 +176,65 @@ def weights_page(run: Run, number: int) -> str:
         if question.kept
     ]
     drawn = figures.png(figures.weight_histograms(kept, f"{run.config.name}, round {number}"))
+    facts = "\n".join(
+        f"| {label} | {value} |" for label, value in sorted(text.labelled_facts(record.facts))
+    )
     shown = run_page(run.store, run.name)
-    picture = f"{shown}/weights/{number}.svg" if shown else data_uri(drawn, "png")
-    facts = sorted(text.labelled_facts(record.facts))
-    return render("weights.md", picture=picture, facts=facts)
+    picture = image("weights", drawn, shown and f"{shown}/weights/{number}.svg")
+    return f"{picture}\n\n| | |\n|---|---|\n{facts}\n"
 
 
 def solutions_page(run: Run, number: int) -> str:
     """A few questions of each benchmark: what the base model wrote, and what this round's does."""
-    benchmarks = [
-        read_solutions(run.store, run.name, benchmark, 0, number)
+    parts = [
+        _solutions(kind, chosen)
         for benchmark in run.config.benchmarks
+        for kind, chosen in _chosen(run, number, benchmark).items()
+        if chosen
     ]
-    page = render("solutions.md", benchmarks=benchmarks, longest=LONGEST_TEXT)
-    return page or "Every answer is as right or wrong as the base model's."
+    return "\n".join(parts) or "Every answer is as right or wrong as the base model's."
+
+
+def _chosen(run: Run, number: int, benchmark: str) -> dict[str, list[Solution]]:
+    before, after = (
+        read_predictions(run.store, run.record(run.at.scores(scored, benchmark)))
+        for scored in (0, number)
+    )
+    questions = run.store.fetch(run.record(run.at.benchmark(benchmark))) / QUESTIONS_FILE
+    return choose_solutions(read_table(questions, Question), before, after)
+
+
+def _solutions(kind: str, chosen: Sequence[Solution]) -> str:
+    return f"## {kind.capitalize()}\n\n" + "\n".join(map(_solution, chosen))
+
+
+def _solution(solution: Solution) -> str:
+    gold = _quoted(str(solution.question.answer))
+    return (
+        f"**{_quoted(solution.question.prompt)}** (gold: {gold})\n\n"
+        f"base model, {_graded(solution.before)}:\n{_block(solution.before.completion)}\n"
+        f"now, {_graded(solution.after)}:\n{_block(solution.after.completion)}\n"
+    )
+
+
+def _graded(prediction: Prediction) -> str:
+    answer = _quoted(prediction.answer or "no answer")
+    return "right" if prediction.is_correct else f"wrong ({answer})"
+
+
+def _block(text: str) -> str:
+    """Text as a code block: whatever a model wrote stays text."""
+    return "\n" + "\n".join(f"    {line}" for line in text[:LONGEST_TEXT].splitlines()) + "\n"
+
+
+def _quoted(text: str) -> str:
+    return escape_markdown(text[:LONGEST_TEXT])
+
+
+def _row(summary: RoundSummary) -> str:
+    accuracy = "; ".join(
+        f"{name} {text.with_interval(value)}" for name, value in summary.accuracy.items()
+    )
+    entropy = text.number(summary.mean_entropy_bits, ".2f")
+    kept, dropped = text.number(summary.kept), text.number(summary.dropped)
+    return f"| {summary.round} | {accuracy} | {kept} | {dropped} | {entropy} |"

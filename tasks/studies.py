@@ -1,12 +1,12 @@
 """The tasks of a study: what its runs share, and what they have shown."""
 
+import base64
 from collections.abc import Sequence
 
 from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 
 from east_core.config import RunConfig
-from east_core.reports.rendering import pictures_in, render
 from east_core.runs import prompts
 from east_core.runs.addresses import COMPARISON_TABLE
 from east_core.runs.run import Run
@@ -33,7 +33,10 @@ def publish_comparison(study: StudyConfig) -> ArtifactRecord:
     """Publish the comparison of the arms, in the store and on the run's page."""
     record = comparison.publish_comparison(current_store(), study)
     folder = current_store().fetch(record)
+    pictures = "".join(
+        f"![curve](data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()})\n\n"
+        for path in sorted(folder.glob("*.png"))
+    )
     table = (folder / COMPARISON_TABLE).read_text("utf-8")
-    page = render("study.md", pictures=pictures_in(folder), table=table)
-    create_markdown_artifact(key=f"{study.name}-comparison", markdown=page)
+    create_markdown_artifact(key=f"{study.name}-comparison", markdown=pictures + table)
     return record

@@ -20,7 +20,6 @@ from typing import Literal
 from east_core.answers.canonical import canonical_form
 from east_core.answers.grading import Grader
 from east_core.answers.thinking import MARKS_ALONE, Thinking, answering_part
-from east_core.answers.words import is_mathematical
 from east_core.records import Completion
 
 __all__ = [
@@ -345,7 +344,7 @@ def _if_answer(text: str, words: int) -> str | None:
     answer = answer.rstrip(".,;:").strip()
     if not answer or _is_announcement(answer):
         return None
-    if is_mathematical(canonical_form(answer)) or _LETTERED.fullmatch(answer):
+    if canonical_form(answer).is_mathematical or _LETTERED.fullmatch(answer):
         return answer
     is_phrase = len(answer.split()) <= words and not _CLAUSE.match(answer)
     return answer if is_phrase and "\n" not in answer else None

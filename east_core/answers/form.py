@@ -39,6 +39,17 @@ class Form:
     written: str = ""
 
     @property
+    def is_mathematical(self) -> bool:
+        """Whether this reads as mathematics rather than as words."""
+        if self.kind in ("sequence", "statement") and self.items:
+            return all(item.is_mathematical for item in self.items)
+        if self.kind == "expression":
+            from east_core.answers.words import looks_mathematical
+
+            return looks_mathematical(self.latex)
+        return self.kind in ("number", "numeral", "statement")
+
+    @property
     def is_settled(self) -> bool:
         """Whether comparing it with any other settled form is comparing keys."""
         return self.kind in ("text", "numeral", "number")

@@ -89,10 +89,6 @@ def has_words(latex: str) -> bool:
     return any(len(word) > 3 and not MATH_NAMES.fullmatch(word) for word in words)
 
 
-def is_mathematical(form: Form) -> bool:
-    """Whether an answer reads as mathematics rather than as words."""
-    if form.kind in ("sequence", "statement") and form.items:
-        return all(map(is_mathematical, form.items))
-    if form.kind == "expression":
-        return bool(_MATHEMATICS.search(form.latex)) and not has_words(form.latex)
-    return form.kind in ("number", "numeral", "statement")
+def looks_mathematical(latex: str) -> bool:
+    """Whether an expression is made of formulas rather than of prose."""
+    return bool(_MATHEMATICS.search(latex)) and not has_words(latex)

@@ -65,7 +65,12 @@ class RunConfig(Frozen):
 
     @model_validator(mode="after")
     def _sizes_divide(self) -> "RunConfig":
-        accumulation_steps(self.training, self.resources)
+        step = self.resources.processes * self.resources.micro_batch_size
+        if self.training.global_batch_size % step:
+            raise ValueError(
+                f"training.global_batch_size {self.training.global_batch_size} is not a multiple "
+                f"of resources.processes x resources.micro_batch_size = {step}; change one of them"
+            )
         return self
 
     @model_validator(mode="after")
@@ -95,18 +100,5 @@ class RunConfig(Frozen):
     @property
     def accumulation_steps(self) -> int:
         """Micro-batches that a rank accumulates for one optimizer step."""
-        return accumulation_steps(self.training, self.resources)
-
-
-def accumulation_steps(training: Training, resources: Resources) -> int:
-    """Micro-batches that a rank accumulates for one optimizer step.
-
-    Raises ValueError where the ranks do not share out the global batch evenly.
-    """
-    at_once = resources.processes * resources.micro_batch_size
-    if training.global_batch_size % at_once:
-        raise ValueError(
-            f"training.global_batch_size {training.global_batch_size} is not a multiple of "
-            f"resources.processes x resources.micro_batch_size = {at_once}; change one of them"
-        )
-    return training.global_batch_size // at_once
+        resources = self.resources
+        return self.training.global_batch_size // (resources.processes * resources.micro_batch_size)

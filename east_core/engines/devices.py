@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from east_core.config import Resources
-from east_core.config.deepspeed import deepspeed_config
+from east_core.engines.trl.deepspeed import deepspeed_config
 from east_core.errors import ConfigError, EngineError
 
 Device = Literal["cpu", "cuda"]

@@ -32,36 +32,16 @@ def locate_model(config: ModelConfig, cache: Path) -> Path:
 
     Raises DataError where it can't be found.
     """
-    if (folder := _local_folder(config)) is not None:
-        return folder
-    return _download(config.name, cache) if "://" in config.name else _from_hub(config)
-
-
-def read_model_file(config: ModelConfig, name: str) -> str:
-    """The text of one file of the base model, without its weights.
-
-    Raises DataError where there is no such folder, and what its file system raises.
-    """
-    if (folder := _local_folder(config)) is not None:
-        return (folder / name).read_text("utf-8")
-    if "://" in config.name:
-        with fsspec.open(f"{config.name.rstrip('/')}/{name}", "rt", encoding="utf-8") as stream:
-            return str(stream.read())
-    from huggingface_hub import hf_hub_download
-
-    return Path(hf_hub_download(config.name, name, revision=config.revision)).read_text("utf-8")
-
-
-def _local_folder(config: ModelConfig) -> Path | None:
-    """The model's folder on this machine; None where it is at a URL or on the hub."""
     if config.name.startswith(BUILTIN):
         return builtin_path(config.name.removeprefix(BUILTIN))
+    if "://" in config.name:
+        return _download(config.name, cache)
     local = Path(config.name).expanduser()
-    if "://" not in config.name and local.is_dir():
+    if local.is_dir():
         return local.resolve()
     if config.name.startswith((".", "/", "~")):
         raise DataError(f"model folder {config.name} does not exist; check model.name")
-    return None
+    return _from_hub(config)
 
 
 def check_model_folder(folder: Path, config: ModelConfig) -> None:

@@ -37,7 +37,7 @@ class ContextNeed:
 
     @property
     def line(self) -> str:
-        """One line about it."""
+        """What is config of it."""
         config = (
             f"the longest of {self.prompts} prompts has {self.longest_prompt} tokens; with "
             f"{self.completion} for an answer, the engine keeps {self.limit}"

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from east_core.config import ModelConfig
 from east_core.errors import ConfigError, DataError
-from east_core.inputs.base_models import read_model_file
+from east_core.inputs.questions import BUILTIN, builtin_path
 
 CONFIG = "config.json"
 _EXPERTS = ("num_local_experts", "num_experts")
@@ -200,7 +201,8 @@ def _gpt2(config: Mapping[str, Any]) -> ModelShape:
 
 def _read_config(model: ModelConfig) -> dict[str, Any]:
     try:
-        config: dict[str, Any] = json.loads(read_model_file(model, CONFIG))
+        text = _config_text(model)
+        config: dict[str, Any] = json.loads(text)
     except Exception as error:  # no network, no such repository, each filesystem's own ...
         reason = str(error).strip().splitlines()[0]
         raise DataError(
@@ -208,3 +210,20 @@ def _read_config(model: ModelConfig) -> dict[str, Any]:
             "--params, --hidden and --layers"
         ) from error
     return config
+
+
+def _config_text(model: ModelConfig) -> str:
+    name = model.name
+    if name.startswith(BUILTIN):
+        return (builtin_path(name.removeprefix(BUILTIN)) / CONFIG).read_text("utf-8")
+    if "://" in name:
+        import fsspec
+
+        with fsspec.open(f"{name.rstrip('/')}/{CONFIG}", "rt", encoding="utf-8") as stream:
+            return str(stream.read())
+    local = Path(name).expanduser()
+    if local.is_dir() or name.startswith((".", "/", "~")):
+        return (local / CONFIG).read_text("utf-8")
+    from huggingface_hub import hf_hub_download
+
+    return Path(hf_hub_download(name, CONFIG, revision=model.revision)).read_text("utf-8")

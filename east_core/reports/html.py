@@ -4,27 +4,34 @@ It needs nothing but itself: pictures are embedded, there is no script, and its 
 policy forbids every request. Whatever comes from models and data sets is escaped.
 """
 
-from collections.abc import Iterable, Sequence
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from east_core.evaluation.estimates import PairedDifference, compare_predictions
 from east_core.evaluation.scores import Scores, scores_from_facts
-from east_core.reports import figures, rendering
+from east_core.records import Prediction, Question
+from east_core.reports import figures, text
 from east_core.reports.curves import curves
-from east_core.reports.rendering import data_uri
-from east_core.reports.solutions import Solutions, read_solutions
-from east_core.runs.addresses import QUESTIONS_PICTURE, RunAddresses, is_shard
+from east_core.runs.addresses import QUESTIONS_FILE, QUESTIONS_PICTURE, RunAddresses, is_shard
 from east_core.runs.extent import claimed_settings, rounds_asked
 from east_core.runs.predictions import read_predictions
 from east_core.runs.summary import RoundSummary, summarise_records, training_losses
+from east_core.seeds import derive_seed
 from east_core.store import ArtifactRecord, Store
+from east_core.tables import read_table
 
+SHOWN_SOLUTIONS = 3
 DROP_REASONS = {
     "all_wrong": "no completion is correct: there is nothing to learn from",
     "unanimous": "all completions give one answer: the entropy is 0",
     "no_majority": "no single answer has the majority that label-free training asks for",
     "filtered": "the weighting is a filter, and the question is outside of its bounds",
 }
+_TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
@@ -37,12 +44,21 @@ class CheckpointScores:
 
 
 @dataclass(frozen=True)
+class Solution:
+    """A question with the base model's solution and the last checkpoint's."""
+
+    question: Question
+    before: Prediction
+    after: Prediction
+
+
+@dataclass(frozen=True)
 class BenchmarkSection:
     """A benchmark's scores by round, and solutions before and after, by what became of them."""
 
     name: str
     rows: Sequence[CheckpointScores]
-    solutions: Solutions
+    solutions: Mapping[str, Sequence[Solution]]
 
     @property
     def base(self) -> CheckpointScores:
@@ -72,10 +88,9 @@ def render(store: Store, run_name: str) -> str:
     losses = training_losses(store, run_name, [summary.round for summary in rounds])
     drawn = curves(rounds, losses, run_name)
     pictures = {
-        f"{label} by round": data_uri(figures.svg(drawn[label]), "svg+xml") for label in drawn
+        f"{label} by round": _data_uri(figures.svg(drawn[label]), "svg+xml") for label in drawn
     }
-    return rendering.render(
-        "run.html",
+    page: str = _template("run.html").render(
         name=run_name,
         store=store.root,
         rounds=rounds,
@@ -91,6 +106,31 @@ def render(store: Store, run_name: str) -> str:
         code_versions=sorted({record.code_version for record in records}),
         finished_at=max(record.created_at for record in records),
     )
+    return page
+
+
+def _template(name: str) -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=text.percent,
+        bounds=text.bounds,
+        points=text.points,
+        chance=text.chance,
+        json=_pretty,
+    )
+    return environment.get_template(name)
+
+
+def _pretty(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def _question_map(store: Store, records: Sequence[ArtifactRecord]) -> dict[str, str]:
@@ -101,7 +141,11 @@ def _question_map(store: Store, records: Sequence[ArtifactRecord]) -> dict[str, 
     if not drawn or store.is_pruned(drawn[-1]):
         return {}
     image = (store.fetch(drawn[-1], [QUESTIONS_PICTURE]) / QUESTIONS_PICTURE).read_bytes()
-    return {"entropy, error rate and top wrong answer of every question": data_uri(image, "png")}
+    return {"entropy, error rate and top wrong answer of every question": _data_uri(image, "png")}
+
+
+def _data_uri(image: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 
 def _names(rounds: Sequence[RoundSummary]) -> list[str]:
@@ -129,8 +173,32 @@ def _benchmark(
         )
         for number, record in records.items()
     ]
-    solutions = read_solutions(store, run_name, name, base, last) if last > base else {}
-    return BenchmarkSection(name, rows, solutions)
+    questions = store.fetch(store.require(at.benchmark(name))) / QUESTIONS_FILE
+    after = read_predictions(store, records[last]) if last > base else []
+    return BenchmarkSection(
+        name, rows, choose_solutions(read_table(questions, Question), before, after)
+    )
+
+
+def choose_solutions(
+    questions: Iterable[Question], before: Sequence[Prediction], after: Sequence[Prediction]
+) -> dict[str, list[Solution]]:
+    """A few solutions of each kind, drawn by a hash of the question's id: nobody picked them."""
+    then = {prediction.question_id: prediction for prediction in before}
+    now = {prediction.question_id: prediction for prediction in after}
+    chosen: dict[str, list[Solution]] = {"learnt": [], "unlearnt": [], "never solved": []}
+    asked = {question.id: question for question in questions if question.id in now}
+    for name in sorted(asked, key=lambda name: (derive_seed(0, name), name)):
+        kind = _kind(then[name].is_correct, now[name].is_correct)
+        if kind and len(chosen[kind]) < SHOWN_SOLUTIONS:
+            chosen[kind].append(Solution(asked[name], then[name], now[name]))
+    return chosen
+
+
+def _kind(before: bool, after: bool) -> str | None:
+    if before:
+        return None if after else "unlearnt"
+    return "learnt" if after else "never solved"
 
 
 def _versions(records: Iterable[ArtifactRecord]) -> dict[str, list[str]]:

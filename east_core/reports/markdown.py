@@ -12,8 +12,3 @@ def escape_markdown(text: str) -> str:
     """`text` on one line with no tag, link, image or emphasis in it, whatever it holds."""
     entities = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return " ".join(_MEANINGFUL.sub(r"\\\1", entities).split())
-
-
-def code_block(text: str) -> str:
-    """Text as an indented code block: whatever a model wrote stays text."""
-    return "\n".join(f"    {line}" for line in text.splitlines())

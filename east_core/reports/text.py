@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from east_core.evaluation.estimates import Estimate, PairedDifference
+from east_core.evaluation.estimates import Estimate
 
 # Facts of records whose names say too little; the others are told by their names.
 LABELS = {
@@ -70,9 +70,9 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.1f}"
 
 
-def point_bounds(difference: Estimate | PairedDifference | None) -> str:
-    """The interval of a difference, in percentage points: "[-0.3, +3.7]"; nothing for None."""
-    return "" if difference is None else f"[{points(difference.low)}, {points(difference.high)}]"
+def point_bounds(low: float, high: float) -> str:
+    """The interval of a difference, in percentage points: "[-0.3, +3.7]"."""
+    return f"[{points(low)}, {points(high)}]"
 
 
 def chance(p_value: float) -> str:

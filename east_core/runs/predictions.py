@@ -10,9 +10,3 @@ def read_predictions(store: Store, scores: ArtifactRecord) -> list[Prediction]:
     """The graded greedy answers behind a benchmark's scores, in question order."""
     folder = store.fetch(scores, [PREDICTIONS_FILE])
     return list(read_table(folder / PREDICTIONS_FILE, Prediction))
-
-
-def correct_by_question(store: Store, address: str) -> dict[str, bool]:
-    """Which questions the greedy answers behind the scores at `address` solve, by question id."""
-    rows = read_predictions(store, store.require(address))
-    return {row.question_id: row.is_correct for row in rows}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from east_core.config.passed_on import engine_identity
+from east_core.inputs import base_models as base_model
 from east_core.inputs.templates import asks_for_date, template_of, template_text
 from east_core.protocols import PromptFormat
 from east_core.runs import addresses
@@ -19,7 +20,8 @@ def pin_date(run: Run, donors: Sequence[Run] = ()) -> ArtifactRecord | None:
     midnight. An arm of a study takes the date of the arms before it (`donors`).
     """
     config = run.config.model
-    if not asks_for_date(template_of(run.base_folder(), config.chat_template)):
+    folder = base_model.locate_model(config, run.store.cache)
+    if not asks_for_date(template_of(folder, config.chat_template)):
         return None
     known = (each.store.record(each.at.template_date) for each in (run, *donors))
     pinned = next((str(record.facts["date"]) for record in known if record), None)

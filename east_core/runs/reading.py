@@ -5,6 +5,7 @@ from typing import Any
 
 from east_core.answers.thinking import MARKS_ALONE, Thinking
 from east_core.config import SamplingRecipe
+from east_core.inputs import base_models
 from east_core.inputs.thinking import template_opens_thinking
 from east_core.runs.prompts import prompt_format
 from east_core.runs.run import Run
@@ -17,7 +18,8 @@ def thinking_of(run: Run) -> Thinking:
     sampling = run.config.sampling
     if sampling.thinking_end != AUTO:
         return Thinking(end=sampling.thinking_end)
-    is_open = template_opens_thinking(run.base_folder(), sampling.system_prompt, prompt_format(run))
+    folder = base_models.locate_model(run.config.model, run.store.cache)
+    is_open = template_opens_thinking(folder, sampling.system_prompt, prompt_format(run))
     return Thinking(is_open=is_open)
 
 

@@ -72,7 +72,7 @@ def prune(store: Store, steps: Iterable[PruneStep], at: datetime | None = None) 
             # the mark comes first: a kill in between leaves a pruned artifact, not a damaged one
             mark = json.dumps({"pruned_at": when}).encode()
             store.write(f"{record.address}/{PRUNED_NAME}", mark)
-            store.backend.delete([record.path_of(name) for name in _weight_files(record)])
+            store.place.delete([record.path_of(name) for name in _weight_files(record)])
             freed += step.size
     return freed
 
@@ -86,7 +86,7 @@ def _checkpoints(store: Store, run: str, addresses: list[str]) -> dict[int, Arti
 
 def _has_no_weights(store: Store, record: ArtifactRecord) -> bool:
     """Whether nothing is left to prune; a prune that was killed is finished by the next one."""
-    left = store.backend.sizes(record.address)
+    left = store.place.sizes(record.address)
     return f"{record.address}/{PRUNED_NAME}" in left and not any(
         record.path_of(name) in left for name in _weight_files(record)
     )

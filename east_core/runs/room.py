@@ -8,9 +8,11 @@ token, if transformers is installed.
 import dataclasses
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 from east_core.config import RunConfig
 from east_core.errors import ConfigError
+from east_core.inputs import base_models as base_model
 from east_core.inputs.context import bytes_around, context_bound, own_context
 from east_core.protocols import GenerationSettings
 from east_core.records import Question
@@ -50,7 +52,7 @@ def prompts_without_room(run: Run) -> str | None:
 
     Raises ConfigError where all of them do.
     """
-    limits = [run.config.sampling.max_context, own_context(run.base_folder())]
+    limits = [run.config.sampling.max_context, own_context(_folder(run))]
     limit = min((each for each in limits if each is not None), default=None)
     if limit is None:
         return None
@@ -95,11 +97,15 @@ def _lengths(run: Run, prompts: list[str]) -> Iterator[int]:
 
     trusted = run.config.model.trust_remote_code
     system, form = run.config.sampling.system_prompt, prompt_format(run)
-    return prompt_lengths(run.base_folder(), trusted, prompts, system, form)
+    return prompt_lengths(_folder(run), trusted, prompts, system, form)
 
 
 def _around(run: Run) -> int:
-    return bytes_around(run.base_folder(), run.config.sampling.system_prompt, prompt_format(run))
+    return bytes_around(_folder(run), run.config.sampling.system_prompt, prompt_format(run))
+
+
+def _folder(run: Run) -> Path:
+    return base_model.locate_model(run.config.model, run.store.cache)
 
 
 def _question_sets(run: Run) -> list[ArtifactRecord]:

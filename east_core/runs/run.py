@@ -1,13 +1,15 @@
 """A run: its settings and its store, and the checkpoints in it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from east_core.config import RunConfig
-from east_core.inputs.base_models import locate_model, model_source
+from east_core.inputs import base_models as base_model
 from east_core.protocols import ModelSource
 from east_core.runs.addresses import RunAddresses
-from east_core.store import ArtifactRecord, Store
+from east_core.store import (
+    ArtifactRecord,
+    Store,
+)
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,6 @@ class Run:
         """Where everything of the run lives: `run.at.samples(2)`."""
         return RunAddresses(self.name)
 
-    def base_folder(self) -> Path:
-        """The local folder of the base model, downloaded where it is remote."""
-        return locate_model(self.config.model, self.store.cache)
-
     def record(self, address: str) -> ArtifactRecord:
         """The record of an earlier stage. Raises StoreError where it is not there."""
         return self.store.require(address)
@@ -49,5 +47,6 @@ def checkpoint_record(run: Run, number: int) -> ArtifactRecord:
 def checkpoint(run: Run, number: int) -> ModelSource:
     """Checkpoint `number` in a local folder, downloaded and verified where it is remote."""
     record, config = checkpoint_record(run, number), run.config.model
-    folder = run.base_folder() if number == 0 else run.store.fetch(record)
-    return model_source(folder, record.fingerprint, config)
+    base = number == 0
+    folder = base_model.locate_model(config, run.store.cache) if base else run.store.fetch(record)
+    return base_model.model_source(folder, record.fingerprint, config)

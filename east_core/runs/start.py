@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from east_core.config import DatasetConfig
-from east_core.inputs.base_models import check_model_folder, fingerprint_files
+from east_core.inputs import base_models as base_model
 from east_core.inputs.questions import WithGold
 from east_core.records import Question
 from east_core.runs import addresses
@@ -95,13 +95,13 @@ def _freeze(run: Run, address: str, config: DatasetConfig) -> ArtifactRecord:
 def register_base_model(run: Run) -> ArtifactRecord:
     """Record which files the base model consists of; another model under its name is refused."""
     config = run.config.model
-    folder = run.base_folder()
-    check_model_folder(folder, config)
-    files = fingerprint_files(folder)
+    folder = base_model.locate_model(config, run.store.cache)
+    base_model.check_model_folder(folder, config)
+    files = base_model.fingerprint_files(folder)
 
     def build(folder: Path) -> None:
         (folder / addresses.MODEL_FILES).write_text(json.dumps(files, indent=2))
-        # where the model was found is noted, but a model is what its files are
+        # where the model was found is facts, but a model is what its files are
         (folder / LOGS).mkdir()
         (folder / addresses.MODEL_SOURCE).write_text(config.model_dump_json(indent=2))
 

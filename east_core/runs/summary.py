@@ -97,7 +97,7 @@ def summarise(store: Store, run_name: str) -> list[RoundSummary]:
 
 
 def overhead_seconds(records: Iterable[ArtifactRecord], round_time: RoundTime) -> float:
-    """The part of a round's time in which none of a run's artifacts was being built.
+    """The part of a round_time in which none of a run's artifacts was being built.
 
     Prefect, records, hashing and publishing: what the run costs besides its stages' own work.
     """

@@ -45,7 +45,7 @@ def open_artifact(url: str) -> tuple[Store, str]:
     """
     parent, _, name = url.rstrip("/").rpartition("/")
     try:
-        raw = Store(parent or ".").backend.read(f"{name}/{RECORD_NAME}")
+        raw = Store(parent or ".").place.read(f"{name}/{RECORD_NAME}")
     except FileNotFoundError:
         raise StoreError(
             f"there is no artifact at {url}; give an address such as RUN_URL/round-01/checkpoint "

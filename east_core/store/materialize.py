@@ -26,6 +26,7 @@ from pathlib import Path
 from east_core.errors import ArtifactConflict, ArtifactMismatch
 from east_core.store.faults import DISK_FAULTS, disk_fault
 from east_core.store.manifest import (
+    ArtifactFile,
     ArtifactRecord,
     Json,
     canonical_json,
@@ -38,9 +39,22 @@ from east_core.store.scratch import (
     Scratch,
     claim_scratch,
     drop_published,
+    work_folder,
 )
-from east_core.store.store import Store
+from east_core.store.store import Store, StoreCheck
 
+__all__ = [
+    "ArtifactFile",
+    "ArtifactRecord",
+    "Json",
+    "Stage",
+    "Store",
+    "StoreCheck",
+    "existing",
+    "materialize",
+    "reuse",
+    "work_folder",
+]
 log = logging.getLogger(__name__)
 Build = Callable[[Path], Mapping[str, Json] | None]
 
@@ -150,7 +164,7 @@ def _existing_record(store: Store, wanted: ArtifactRecord) -> ArtifactRecord | N
 def _build_and_publish(
     store: Store, wanted: ArtifactRecord, build: Build, clock: Callable[[], float]
 ) -> ArtifactRecord:
-    store.backend.require_free(wanted.address)
+    store.place.require_free(wanted.address)
     claimed = claim_scratch(store.scratch(), store.root, wanted.address, wanted.fingerprint)
     with claimed as scratch, _disk_faults_named(scratch):
         # by another process, while we waited our turn
@@ -158,9 +172,7 @@ def _build_and_publish(
             return published
         built = scratch.finished() or _build(store, wanted.address, scratch, build, clock)
         record = _complete(wanted, built, clock)
-        whole = dataclasses.replace(
-            record, folder=store.backend.folder_for(record, scratch.attempt)
-        )
+        whole = dataclasses.replace(record, folder=store.place.folder_for(record, scratch.attempt))
         return _publish(store, whole, scratch.out)
 
 
@@ -172,7 +184,7 @@ def _build(
     facts = build(scratch.fresh_out())
     plain, seconds = json.loads(canonical_json(dict(facts or {}))), clock() - started
     with ThreadPoolExecutor(1, "east-send") as aside:
-        sending = aside.submit(store.backend.send, address, scratch.attempt, scratch.out)
+        sending = aside.submit(store.place.send, address, scratch.attempt, scratch.out)
         built = scratch.finish(plain, seconds)
     sending.result()
     return built
@@ -205,7 +217,7 @@ def _complete(
 def _publish(store: Store, record: ArtifactRecord, folder: Path) -> ArtifactRecord:
     """Publish, or say who was first: the same artifact is welcome, another one is a conflict."""
     try:
-        store.backend.publish(record, folder)
+        store.place.publish(record, folder)
     except FileExistsError as error:
         winner = store.record(record.address)
         if winner is None or winner.fingerprint != record.fingerprint:

@@ -32,7 +32,7 @@ PRUNED_NAME = "_pruned.json"
 @dataclass(frozen=True, slots=True)
 class StoreCheck:
     """What `Store.check_writable` found: `conditional_writes` tells whether two writers at one
-    address are sure to be told apart by the server.
+    address are sure to be verdict apart by the server.
     """
 
     url: str
@@ -89,7 +89,7 @@ class Store:
         self.root = self.root_of(url)
         self.is_local = is_local(url)
         self.cache = cache or Path(os.environ.get("EAST_CACHE") or cache_home())
-        self.backend: Backend = (
+        self.place: Backend = (
             LocalBackend(local_path(url))
             if self.is_local
             else RemoteBackend(self.root, self.cache, options or {}, transfer or Transfer())
@@ -108,7 +108,7 @@ class Store:
 
     def close(self) -> None:
         """Let the cache evict what was fetched; until then it stays, as the process may read it."""
-        self.backend.close()
+        self.place.close()
 
     def __repr__(self) -> str:
         return f"Store({self.root!r})"
@@ -147,7 +147,7 @@ class Store:
         end = f"/{RECORD_NAME}"
         return sorted(
             address
-            for path in self.backend.sizes(prefix)
+            for path in self.place.sizes(prefix)
             if path.endswith(end) and is_address(address := path.removesuffix(end))
         )
 
@@ -161,7 +161,7 @@ class Store:
         listed = {file.path: file for file in record.files}
         files = [listed[name] for name in names] if names is not None else list(record.files)
         try:
-            return self.backend.fetch(record, files)
+            return self.place.fetch(record, files)
         except ArtifactDamaged:
             if self.is_pruned(record):
                 raise StoreError(
@@ -173,10 +173,10 @@ class Store:
     def _read(self, address: str) -> ArtifactRecord | None:
         path = f"{check_address(address)}/{RECORD_NAME}"
         try:
-            raw = self.backend.read(path)
+            raw = self.place.read(path)
         except FileNotFoundError:
             return None
-        return decode_record(raw, self.backend.url(path))
+        return decode_record(raw, self.place.url(path))
 
     def _checked(self, record: ArtifactRecord, address: str) -> ArtifactRecord:
         if record.address != address:
@@ -189,7 +189,7 @@ class Store:
     def is_pruned(self, record: ArtifactRecord) -> bool:
         """Whether `east prune` deleted the files of this artifact (its record stays)."""
         try:
-            self.backend.read(f"{record.address}/{PRUNED_NAME}")
+            self.place.read(f"{record.address}/{PRUNED_NAME}")
         except FileNotFoundError:
             return False
         return True
@@ -197,22 +197,22 @@ class Store:
     def url(self, what: ArtifactRecord | str, name: str = "") -> str:
         """Path or URL of an artifact, of one of its files, or of an address; for people, pandas."""
         path = f"{what}/{name}" if isinstance(what, str) and name else what
-        return self.backend.url(path if isinstance(path, str) else path.path_of(name)).rstrip("/")
+        return self.place.url(path if isinstance(path, str) else path.path_of(name)).rstrip("/")
 
     def write(self, path: str, data: bytes) -> None:
         """Write a small file for people (a picture), which is no artifact and may be replaced."""
-        self.backend.write(path, data)
+        self.place.write(path, data)
 
     def scratch(self) -> Path:
         """The local folder for unfinished builds: $EAST_SCRATCH, or one that suits the store."""
-        return Path(os.environ.get("EAST_SCRATCH") or self.backend.scratch)
+        return Path(os.environ.get("EAST_SCRATCH") or self.place.scratch)
 
     def check_writable(self) -> StoreCheck:
         """Write, read and delete a probe. Raises StoreError where that fails, or where the kind of
         store can't tell two writers apart.
         """
         require_writable_kind(self.root)
-        return StoreCheck(self.root, conditional_writes=self.backend.check())
+        return StoreCheck(self.root, conditional_writes=self.place.check())
 
 
 def check_address(address: str) -> str:

@@ -192,7 +192,7 @@ class Transport:
         """Size by full name of every file below `prefix`, or of the file that it is."""
         self.fs.invalidate_cache()
         try:
-            # a walk leaves out what it can't read, unless it is told not to
+            # a walk leaves out what it can't read, unless it is one_line not to
             options = {"on_error": "raise"} if self._walks() else {}
             found = self.fs.find(prefix, detail=True, **options)
         except FileNotFoundError as error:

@@ -49,7 +49,7 @@ def verify(store: Store, prefix: str, views: Collection[str] = ()) -> Verificati
     files right below the address that are no artifacts and belong there all the same.
     Raises DataError where nothing stands there.
     """
-    sizes = dict(store.backend.sizes(prefix))
+    sizes = dict(store.place.sizes(prefix))
     if not sizes:
         raise DataError(
             f"{store.root} holds no run or artifact {prefix!r}; east runs lists its runs"
@@ -113,7 +113,7 @@ def _check_file(
         return Finding("missing", path, f"{file.size} bytes are recorded")
     if sizes[path] != file.size:
         return Finding("damaged", path, f"has {sizes[path]} bytes, {file.size} are recorded")
-    if (found := store.backend.hash_of(path, file.size)) != file.sha256:
+    if (found := store.place.hash_of(path, file.size)) != file.sha256:
         return Finding("damaged", path, f"SHA-256 {found[:12]}, recorded is {file.sha256[:12]}")
     return None
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from east_core.errors import DataError
 from east_core.evaluation.estimates import Estimate, mean_estimate, paired_difference, proportion
-from east_core.reports import figures, rendering
+from east_core.reports import figures, text
 from east_core.runs.addresses import (
     COMPARISON,
     COMPARISON_FILE,
@@ -26,7 +26,7 @@ from east_core.runs.addresses import (
     RunAddresses,
     comparison_address,
 )
-from east_core.runs.predictions import correct_by_question
+from east_core.runs.predictions import read_predictions
 from east_core.store import ArtifactRecord, Stage, Store, materialize
 from east_core.store.manifest import canonical_json
 from east_core.studies.study import Arm, StudyConfig
@@ -145,16 +145,45 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
 
 def as_markdown(comparison: Comparison) -> str:
     """The comparison as a table for people, and what it lets one conclude."""
+    lines = [f"# {comparison.study}: round {comparison.rounds}, against {comparison.baseline}", ""]
+    lines += ["| arm | benchmark | seeds | accuracy | difference (points) | over seeds "]
+    lines[-1] += "| over questions | p (Holm) |"
+    lines.append("|---" * 8 + "|")
     differences = {(row.arm, row.benchmark): row for row in comparison.differences}
-    return rendering.render(
-        "comparison.md",
-        study=comparison.study,
-        rounds=comparison.rounds,
-        baseline=comparison.baseline,
-        arms=[(arm, differences.get((arm.arm, arm.benchmark))) for arm in comparison.arms],
-        differences=comparison.differences,
-        missing=comparison.missing,
+    for arm in comparison.arms:
+        lines.append(_line(arm, differences.get((arm.arm, arm.benchmark))))
+    lines += ["", *_conclusions(comparison)]
+    if comparison.missing:
+        lines += ["", f"Not finished, not counted: {', '.join(comparison.missing)}."]
+    return "\n".join(lines) + "\n"
+
+
+def _line(arm: ArmResult, difference: ArmDifference | None) -> str:
+    last = max(arm.by_round)
+    accuracy = arm.by_round[last]
+    shown = text.with_interval(accuracy)
+    start = f"| {arm.label} | {arm.benchmark} | {len(arm.by_seed)} | {shown} |"
+    if difference is None:
+        return f"{start} | | | |"
+    return (
+        f"{start} {text.points(difference.value)} | {_points(difference.over_seeds)} "
+        f"| {_points(difference.over_questions)} | {difference.p_holm:.3f} |"
     )
+
+
+def _points(interval: Estimate | None) -> str:
+    return text.point_bounds(interval.low, interval.high) if interval else ""
+
+
+def _conclusions(comparison: Comparison) -> Iterator[str]:
+    for row in comparison.differences:
+        verdict = (
+            f"is {'better' if row.value > 0 else 'worse'} than {comparison.baseline} by "
+            f"{100 * abs(row.value):.1f} points"
+            if row.is_real
+            else f"can't be told apart from {comparison.baseline} by these runs"
+        )
+        yield f"- {row.benchmark}: {row.label} {verdict}."
 
 
 def _finished(store: Store, study: StudyConfig) -> dict[str, ArtifactRecord]:
@@ -178,15 +207,19 @@ def _benchmarks(study: StudyConfig) -> list[str]:
 
 def _graded(store: Store, study: StudyConfig, arm: Arm, benchmark: str) -> dict[int, list[Correct]]:
     """By seed that finished: for every round, which questions are answered correctly."""
-    graded: dict[int, list[Correct]] = {}
+    graded = {}
     for seed in study.seeds:
         addresses = [
             RunAddresses(arm.run_name(seed)).scores(number, benchmark)
             for number in range(_rounds(study) + 1)
         ]
         if store.record(addresses[-1]) is not None:
-            graded[seed] = [correct_by_question(store, address) for address in addresses]
+            graded[seed] = [_correct(store, store.require(address)) for address in addresses]
     return graded
+
+
+def _correct(store: Store, record: ArtifactRecord) -> Correct:
+    return {row.question_id: row.is_correct for row in read_predictions(store, record)}
 
 
 def _result(arm: Arm, benchmark: str, graded: Mapping[int, Sequence[Correct]]) -> ArmResult:

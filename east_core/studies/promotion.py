@@ -20,9 +20,10 @@ from pydantic import ConfigDict, Field
 from east_core.config import Frozen, RunConfig
 from east_core.errors import ArtifactConflict, ArtifactMismatch, ConfigError
 from east_core.evaluation.estimates import PairedDifference, paired_difference
+from east_core.records import Prediction
 from east_core.reports import text
 from east_core.runs.addresses import LineAddresses, RunAddresses
-from east_core.runs.predictions import correct_by_question
+from east_core.runs.predictions import read_predictions
 from east_core.store import ArtifactRecord, Stage, Store, materialize
 
 Action = Literal["promoted", "kept", "rolled back"]
@@ -110,11 +111,9 @@ def decide(
     """
     before, after = (
         [
-            is_correct
+            row.is_correct
             for benchmark in sorted(benchmarks)
-            for _, is_correct in sorted(
-                correct_by_question(store, RunAddresses(run).scores(number, benchmark)).items()
-            )
+            for row in _predictions(store, RunAddresses(run).scores(number, benchmark))
         ]
         for number in (0, rounds)
     )
@@ -189,6 +188,11 @@ def _champions(entries: Sequence[Entry]) -> list[str]:
         if entry.action == "rolled back":
             stack.pop()
     return stack
+
+
+def _predictions(store: Store, address: str) -> list[Prediction]:
+    rows = read_predictions(store, store.require(address))
+    return sorted(rows, key=lambda row: row.question_id)
 
 
 def _reason(difference: PairedDifference, rule: PairedTest | Margin, promote: bool) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -32,6 +33,7 @@ class BaseWeighting(BaseModel):
     """What all strategies have in common: a cap, and what becomes of unanimous questions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=for_forms)
+    needs_perplexity: ClassVar[bool] = False
 
     max_weight: float | None = Field(
         None,

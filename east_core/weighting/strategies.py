@@ -11,7 +11,7 @@ compared with beyond the paper stands in east_core.weighting.controls. docs/weig
 each with its equation, its source and its edge cases.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -83,6 +83,7 @@ class PerplexityWeighting(PowerWeighting):
     """
 
     model_config = ConfigDict(title="Perplexity (local uncertainty)")
+    needs_perplexity: ClassVar[bool] = True
 
     kind: Literal["perplexity"] = "perplexity"
 

@@ -10,7 +10,7 @@ from east_core.answers.grading import Grader
 from east_core.config import DatasetConfig, RunConfig, SamplingRecipe
 from east_core.engines.devices import require_means
 from east_core.errors import ConfigError
-from east_core.inputs.base_models import check_model_folder
+from east_core.inputs import base_models as base_model
 from east_core.inputs.context import context_needed
 from east_core.inputs.questions import WithGold
 from east_core.inputs.templates import asks_for_date, template_of
@@ -18,6 +18,7 @@ from east_core.protocols import PromptFormat
 from east_core.runs.prompts import prompt_format, today
 from east_core.runs.room import longest_answer, room_for
 from east_core.runs.run import Run
+from east_core.store import Store
 
 if TYPE_CHECKING:
     from east_core.inputs.inspection import InspectedModel, ModelFacts
@@ -33,20 +34,20 @@ def check_run(config: RunConfig) -> Iterator[str]:
         from east_core.engines.ray.cluster import cluster_facts
 
         yield f"cluster    ok: {cluster_facts(config.resources.ray)}"
-    run = Run.open(config)
-    yield f"store      ok: {run.store.check_writable()}"
-    folder = run.base_folder()
-    check_model_folder(folder, config.model)
-    model = _inspected(run, folder)
+    store = Store(config.store)
+    yield f"store      ok: {store.check_writable()}"
+    folder = base_model.locate_model(config.model, store.cache)
+    base_model.check_model_folder(folder, config.model)
+    model = _inspected(config, store, folder)
     yield from _check_model(config, model.facts)
     if asks_for_date(template_of(folder, config.model.chat_template)):
-        yield f"date       ok: the template writes today's date; prompts say {_date(run)}"
+        yield f"date       ok: the template writes today's date; prompts say {_date(config, store)}"
     with Grader(processes=config.resources.grader_processes) as grader:
         count, line = _check_questions(config.questions, grader)
         yield f"questions  ok: {line}"
         for name, benchmark in config.benchmarks.items():
             yield f"benchmark  ok: {name}: {_check_questions(benchmark, grader)[1]}"
-    yield f"context    ok: {_check_context(run, model)}"
+    yield f"context    ok: {_check_context(config, store, model)}"
     _check_sizes(config, count)
     yield f"sizes      ok: {count} questions x {config.sampling.samples_per_question} samples"
 
@@ -59,27 +60,26 @@ def _batch(config: RunConfig) -> str:
     )
 
 
-def _inspected(run: Run, folder: Path) -> "InspectedModel":
+def _inspected(config: RunConfig, store: Store, folder: Path) -> "InspectedModel":
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from east_core.inputs.inspection import inspect_model
 
-    config = run.config
-    return inspect_model(folder, config.model, config.sampling.system_prompt, _form(run))
+    return inspect_model(folder, config.model, config.sampling.system_prompt, _form(config, store))
 
 
-def _form(run: Run) -> PromptFormat:
+def _form(config: RunConfig, store: Store) -> PromptFormat:
     """How prompts are rendered by the run, or would be if it began today."""
-    return dataclasses.replace(prompt_format(run), date=_date(run))
+    return dataclasses.replace(prompt_format(Run(config, store)), date=_date(config, store))
 
 
-def _date(run: Run) -> str:
+def _date(config: RunConfig, store: Store) -> str:
     """The date that the run began with, or would begin with today."""
-    pinned = prompt_format(run).date
-    return pinned or run.config.model.template_date or today().isoformat()
+    pinned = prompt_format(Run(config, store)).date
+    return pinned or config.model.template_date or today().isoformat()
 
 
 def _check_model(config: RunConfig, facts: "ModelFacts") -> Iterator[str]:
-    """The lines about the model; raises ConfigError where it would not stop, or not fit."""
+    """What is values of the model; raises ConfigError where it would not stop, or not fit."""
     yield f"model      ok: {config.model.name}: {facts.architecture}, {_rendering(config)}"
     yield f"tokenizer  ok: {facts.vocabulary} tokens; text comes back, ids are tokenizer.json's"
     yield f"turn       ok: {_turn(config, facts)}"
@@ -121,25 +121,25 @@ def _generation(sampling: SamplingRecipe, facts: "ModelFacts") -> str:
     return f"{values} (ours); the model's makers recommend {theirs}{advice}"
 
 
-def _check_context(run: Run, model: "InspectedModel") -> str:
+def _check_context(config: RunConfig, store: Store, model: "InspectedModel") -> str:
     """What the longest prompt needs, and how many prompts leave no room for max_tokens."""
-    sampling, form = run.config.sampling, _form(run)
-    lengths = list(model.prompt_lengths(_prompts(run.config), sampling.system_prompt, form))
-    most = longest_answer(run.config)
-    asked = sampling.max_context or _room(run)
-    need = context_needed(lengths, most, asked, model.facts.context)
-    if need.is_full:
+    sampling, form = config.sampling, _form(config, store)
+    lengths = list(model.prompt_lengths(_prompts(config), sampling.system_prompt, form))
+    most = longest_answer(config)
+    asked = sampling.max_context or _room(config, store)
+    values = context_needed(lengths, most, asked, model.facts.context)
+    if values.is_full:
         raise ConfigError(
             f"all {len(lengths)} prompts leave no room for {most} tokens in a context of "
-            f"{need.limit}; lower sampling.max_tokens, or raise sampling.max_context"
+            f"{values.limit}; lower sampling.max_tokens, or raise sampling.max_context"
         )
-    return need.line
+    return values.line
 
 
-def _room(run: Run) -> int:
+def _room(config: RunConfig, store: Store) -> int:
     """What the run will ask its engines for, where no limit is set."""
-    longest = max((len(prompt.encode()) for prompt in _prompts(run.config)), default=0)
-    return room_for(run, longest)
+    longest = max((len(prompt.encode()) for prompt in _prompts(config)), default=0)
+    return room_for(Run(config, store), longest)
 
 
 def _prompts(config: RunConfig) -> Iterator[str]:

@@ -117,7 +117,7 @@ def _shape(
 
 
 def _count(data: "DatasetConfig", option: str) -> int:
-    """The number of questions in a local file; elsewhere it must be given."""
+    """The number of questions in a local file; elsewhere it must be plan."""
     from east_core.errors import ConfigError
     from east_core.inputs.questions import HUB, load_questions
 

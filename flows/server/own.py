@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from flows.server.services import (
+from flows.server.connection import (
     HOST,
     end_service,
     server_command,

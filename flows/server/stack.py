@@ -19,13 +19,15 @@ import psutil
 
 from east_core.errors import ConfigError, EngineError
 from flows.server.application import SHOWN_STORE
-from flows.server.connection import ADDRESS_FILE, running_address, use_project_settings
-from flows.server.services import (
+from flows.server.connection import (
+    ADDRESS_FILE,
     HOST,
     end_service,
+    running_address,
     server_command,
     service_log,
     start_service,
+    use_project_settings,
     wait_for_server,
 )
 from flows.server.setup import POOL, crash_orphans, pool_is_ready, prepare_server

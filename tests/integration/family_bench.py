@@ -49,7 +49,7 @@ KEPT_FILES = (
     "chat_template.jinja",
 )
 SETTINGS = GenerationSettings(8, 1.0, 1.0, 24, SYSTEM, (), seed=1, needed_context=512)
-BATCH = {"global_batch_size": 4, "epochs": 1.0, "learning_rate": 0.01}
+BATCH = {"global_batch_size": 4, "epochs": 1.0, "learning_rate": 0.01, "warmup_ratio": 0.0}
 # Where the reference's log-probabilities are the model's own.
 AT_THE_START = {"dpo": math.log(2), "kto": 0.5}
 

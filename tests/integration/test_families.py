@@ -65,13 +65,20 @@ def shipped(family: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def folder(family: str, shipped: Path) -> Path:
-    """The model that speaks, cured as `east check` says where it is refused."""
-    folder = shipped.with_name("model")
-    shutil.copytree(shipped, folder)
-    if family in REFUSED:
-        settings = folder / "tokenizer_config.json"
-        settings.write_text(settings.read_text().replace("LlamaTokenizerFast", PLAIN_CLASS))
+def cured(family: str, shipped: Path) -> Path:
+    """The same, cured as `east check` says where it is refused."""
+    if family not in REFUSED:
+        return shipped
+    folder = shutil.copytree(shipped, shipped.with_name("cured"))
+    settings = folder / "tokenizer_config.json"
+    settings.write_text(settings.read_text().replace("LlamaTokenizerFast", PLAIN_CLASS))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(family: str, cured: Path) -> Path:
+    """The model that speaks."""
+    folder = shutil.copytree(cured, cured.with_name("model"))
     return taught(folder, FAMILIES[family], SYSTEM, QUESTIONS)
 
 
@@ -126,14 +133,14 @@ def _parted(page: str) -> tuple[str, str, str]:
     return before, table.strip(), after
 
 
-def test_check(family: str, shipped: Path, folder: Path, fill: Fill) -> None:
+def test_check(family: str, shipped: Path, cured: Path, fill: Fill) -> None:
     """The wall lets the family pass, or refuses it with a cure that cures it."""
     told = "ok"
     if message := REFUSED.get(family):
         with pytest.raises(DataError, match=message):
             inspected(family, shipped)
         told = "refused; ok with the cure that it names"
-    model = inspected(family, folder)
+    model = inspected(family, cured)
     assert model.facts.turn_end is not None
     end, token = model.facts.turn_end
     assert token == FAMILIES[family].turn_end
@@ -143,7 +150,7 @@ def test_check(family: str, shipped: Path, folder: Path, fill: Fill) -> None:
     assert length > len(QUESTIONS[0].prompt.split())
     if FAMILIES[family].refuses_system:
         told = "ok, system prompt in the question"
-    writes = asks_for_date(template_of(folder, form.chat_template))
+    writes = asks_for_date(template_of(cured, form.chat_template))
     turn = f"<code>{html.escape(token).replace('|', '&#124;')}</code>"
     fill(check=told, **{"end of turn": turn, "date": "pinned" if writes else "none"})
 
@@ -180,6 +187,7 @@ def test_training(training: str, bench: Bench, fill: Fill) -> None:
     assert trained.rows == trained.sampled
     assert all(row[-1] == bench.end for row in trained.rows)
     assert abs(trained.result.first_loss - trained.first_loss) < 1e-3
+    assert differs(trained.out, bench.folder) > 0
     fill(**{"trained ids = sampled ids": "all"})
     told = "ok"
     if TRAININGS[training].ranks > 1:

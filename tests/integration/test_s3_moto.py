@@ -122,14 +122,14 @@ def test_the_second_writer_is_told() -> None:
         publish(store, slow)
     winner = store.require(ADDRESS)
     assert (store.fetch(winner) / "config.json").read_text().endswith("winner")
-    under = store.backend.sizes(ADDRESS)
+    under = store.place.sizes(ADDRESS)
     assert len(under) == 3, "the loser's files are cleared away"
 
 
 def test_check_sees_that_conditional_writes_are_honoured() -> None:
     store = Store(new_url(), transfer=QUICK)
     assert store.check_writable().conditional_writes
-    assert store.backend.sizes("") == {}
+    assert store.place.sizes("") == {}
 
 
 def test_check_sees_that_conditional_writes_are_ignored(faulty: Store, proxy: FaultyProxy) -> None:
@@ -230,7 +230,7 @@ def test_a_byte_flipped_in_the_bucket_is_noticed(tmp_path: Path) -> None:
     with pytest.raises(ArtifactDamaged, match=f"has {len(WEIGHTS) - 1} bytes"):
         store.fetch(record)
     store.write(record.path_of("model.safetensors"), WEIGHTS)
-    store.backend.delete([record.path_of("config.json")])
+    store.place.delete([record.path_of("config.json")])
     with pytest.raises(ArtifactDamaged, match="is missing"):
         Store(store.root, tmp_path / "empty", transfer=QUICK).fetch(record)
 
@@ -240,7 +240,7 @@ def test_what_an_interrupted_attempt_left_is_cleared() -> None:
     store.write(f"{ADDRESS}/0123456789abcdef/model.safetensors", b"half a run ago")
     store.write(f"{ADDRESS}/scores/0123456789abcdef/kept.json", b"another artifact's")
     record = publish(store, Checkpoint())
-    left = store.backend.sizes(ADDRESS)
+    left = store.place.sizes(ADDRESS)
     assert f"{ADDRESS}/0123456789abcdef/model.safetensors" not in left
     assert f"{ADDRESS}/scores/0123456789abcdef/kept.json" in left
     assert read_back(store, record) == WEIGHTS
@@ -324,7 +324,7 @@ def test_no_secret_is_left_anywhere(
     store = Store(new_url(), transfer=QUICK)
     record = publish(store, Checkpoint())
     store.fetch(record)
-    stored = b"".join(store.backend.read(path) for path in store.backend.sizes(""))
+    stored = b"".join(store.place.read(path) for path in store.place.sizes(""))
     local = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     for text in (stored, local, caplog.text.encode(), repr(store).encode()):
         assert canary.encode() not in text

@@ -73,7 +73,7 @@ def test_the_same_artifact_has_the_same_hashes_as_in_a_folder(tmp_path: Path) ->
 def test_check_sees_that_conditional_writes_are_honoured() -> None:
     store = Store(new_url())
     assert store.check_writable().conditional_writes
-    assert store.backend.sizes("") == {}
+    assert store.place.sizes("") == {}
 
 
 def test_a_wrong_secret_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -238,8 +238,8 @@ class Saboteur:
 
     def __init__(self, store: Store, after: int, late: bool) -> None:
         self.left, self.late, self.struck = after, late, False
-        below = getattr(store.backend, "transport", None)
-        for target, names in ((store.backend, self.METHODS), (below, self.BELOW)):
+        below = getattr(store.place, "transport", None)
+        for target, names in ((store.place, self.METHODS), (below, self.BELOW)):
             for name in names if target is not None else ():
                 setattr(target, name, self._around(getattr(target, name)))
 
@@ -292,7 +292,7 @@ def test_verify_finds_damage(server: StoreServer, store: Store) -> None:
         store.write(path, b'{"model_type": "lla_a"}')
     found = verify(opened(server, store.root), "demo")
     assert [finding.problem for finding in found.findings] == ["damaged"]
-    store.backend.delete([path])
+    store.place.delete([path])
     found = verify(opened(server, store.root), "demo")
     assert [finding.problem for finding in found.findings] == ["missing"]
 
@@ -320,8 +320,8 @@ def test_list_and_prune(store: Store) -> None:
     assert store.addresses("demo/round-02") == ["demo/round-02/weights"]
     assert store.addresses("nobody") == []
     files = [record.path_of(file.path) for file in record.files]
-    store.backend.delete([*files, "demo/never/was"])
-    assert not set(files) & set(store.backend.sizes("demo"))
+    store.place.delete([*files, "demo/never/was"])
+    assert not set(files) & set(store.place.sizes("demo"))
     assert store.record(ADDRESS) == record
 
 
@@ -329,7 +329,7 @@ def test_a_ranged_read_gives_the_bytes_asked_for(store: Store) -> None:
     if store.is_local:
         pytest.skip("local files are read in place")
     record = publish(store, Checkpoint())
-    transport = store.backend.transport  # type: ignore[attr-defined]
+    transport = store.place.transport  # type: ignore[attr-defined]
     size = len(WEIGHTS)
     whole = b"".join(transport.chunks(record.path_of("model.safetensors"), size))
     assert whole == WEIGHTS

@@ -15,9 +15,9 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from east_core.config import DpoRecipe, KtoRecipe, SftRecipe, TrainingRecipe
-from east_core.config.deepspeed import deepspeed_config
 from east_core.engines.devices import require_trackers
 from east_core.engines.trl.checkpoints import CHECKPOINTS_KEPT
+from east_core.engines.trl.deepspeed import deepspeed_config
 from east_core.engines.trl.job import RankJob, longest_sequence
 from east_core.errors import ConfigError
 

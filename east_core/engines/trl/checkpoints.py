@@ -18,10 +18,10 @@ import fsspec
 
 from east_core.engines.processes import emit
 from east_core.engines.trl.messages import SkippedCheckpoint
-from east_core.store.files import file_hash
 
 MANIFEST = "east_manifest.json"
 CHECKPOINTS_KEPT = 2  # the newest may be damaged; the one before it is the way back
+_BLOCK = 1 << 20
 
 
 def identity_with_rows(job: str, rows: str) -> str:
@@ -123,7 +123,12 @@ def _matches(file: Path, entry: list[int | str]) -> bool:
 
 def _digest(file: Path) -> list[int | str]:
     """Size in bytes and SHA-256 of a file."""
-    return [file.stat().st_size, file_hash(file)]
+    digest, size = hashlib.sha256(), 0
+    with file.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+            size += len(block)
+    return [size, digest.hexdigest()]
 
 
 def _files(checkpoint: Path) -> Iterator[Path]:

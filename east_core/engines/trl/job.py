@@ -18,13 +18,11 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from east_core.config import DpoRecipe, KtoRecipe, Resources, SftRecipe, Training
-from east_core.config.deepspeed import deepspeed_config
-from east_core.config.run import accumulation_steps
 from east_core.engines.devices import Device
+from east_core.engines.trl.deepspeed import deepspeed_config
 from east_core.errors import ConfigError
 from east_core.inputs.context import own_context
 from east_core.protocols import ModelSource, PromptFormat, TrainingJob
-from east_core.store.files import file_hash
 
 JOB_FILE = "job.json"
 MEMORY_KNOBS = (
@@ -73,15 +71,18 @@ class RankJob(TrainingJob):
     @property
     def accumulation_steps(self) -> int:
         """Micro-batches that a rank accumulates for one optimizer step."""
-        return accumulation_steps(self.recipe, self.resources)
+        at_once = self.resources.processes * self.resources.micro_batch_size
+        return self.recipe.global_batch_size // at_once
 
 
 def rank_job(job: TrainingJob, out: Path, device: Device) -> RankJob:
     """Complete a TrainingJob; raises ConfigError where the batch does not fit the ranks."""
-    try:
-        accumulation_steps(job.recipe, job.resources)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+    at_once = job.resources.processes * job.resources.micro_batch_size
+    if job.recipe.global_batch_size % at_once:
+        raise ConfigError(
+            f"training.global_batch_size {job.recipe.global_batch_size} is not a multiple of "
+            f"resources.processes x resources.micro_batch_size = {at_once}; change one of them"
+        )
     if getattr(job.recipe, "kl", None) == "trl" and job.resources.micro_batch_size == 1:
         raise ConfigError(
             "training.kl 'trl' pairs rows within a micro-batch, so it needs "
@@ -129,7 +130,7 @@ def _identity(job: TrainingJob, device: Device) -> str:
     parts = {
         "model": job.model.fingerprint,
         "reference": job.reference and job.reference.fingerprint,
-        "examples": [file_hash(path) for path in job.examples],
+        "examples": [hashlib.sha256(path.read_bytes()).hexdigest() for path in job.examples],
         "recipe": job.recipe.identity(),
         "system_prompt": job.system_prompt,
         **({"prompt": prompt} if (prompt := job.prompt.identity()) else {}),

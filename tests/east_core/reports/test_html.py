@@ -9,8 +9,7 @@ import pytest
 from east_core.config import EvaluationRecipe
 from east_core.errors import DataError
 from east_core.records import Prediction, Question
-from east_core.reports.html import render, write_report_page
-from east_core.reports.solutions import choose_solutions
+from east_core.reports.html import choose_solutions, render, write_report_page
 from east_core.testing.fakes import ScriptedSampler
 
 HOSTILE = (
@@ -81,7 +80,7 @@ def test_an_unfinished_run_has_a_report_too(fake_run):
     run = fake_run(rounds=1)
     for record in list(run.store.records("sums")):
         if record.address.startswith("sums/round-01"):
-            run.store.backend.delete([f"{record.address}/_record.json"])
+            run.store.place.delete([f"{record.address}/_record.json"])
     page = Page(render(run.store, "sums"))
     assert "0 of 1 rounds" in page.text
     assert page.tags.count("img") == 1
@@ -90,7 +89,7 @@ def test_an_unfinished_run_has_a_report_too(fake_run):
 def test_the_report_is_one_file_in_the_store_and_may_be_written_again(run):
     url = write_report_page(run.store, "sums")
     assert write_report_page(run.store, "sums") == url
-    assert run.store.backend.read("sums/report.html").startswith(b"<!doctype html>")
+    assert run.store.place.read("sums/report.html").startswith(b"<!doctype html>")
     assert not list(run.store.records("sums/report.html"))
 
 

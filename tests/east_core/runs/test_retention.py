@@ -113,7 +113,7 @@ def test_a_killed_prune_is_finished_by_the_next(run: Run, monkeypatch: pytest.Mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(run.store.backend, "delete", killed)
+        patch.setattr(run.store.place, "delete", killed)
         with pytest.raises(KeyboardInterrupt):
             prune(run.store, plan_prune(run.store, "sums", "last:1"))
     assert verify(run.store, "sums").is_sound

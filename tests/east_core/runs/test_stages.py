@@ -38,7 +38,7 @@ def test_a_shard_built_but_not_recorded_does_not_move_the_others(
 ) -> None:
     """Killed between a shard's build and its record: the rerun publishes that build."""
     killed = Run.open(sums_config(tmp_path, rounds=1, resources=SHARDS))
-    publish = killed.store.backend.publish
+    publish = killed.store.place.publish
 
     def kill(record: Any, folder: Path) -> None:
         if record.address.endswith(shard):
@@ -46,7 +46,7 @@ def test_a_shard_built_but_not_recorded_does_not_move_the_others(
         publish(record, folder)
 
     with monkeypatch.context() as patch:
-        patch.setattr(killed.store.backend, "publish", kill)
+        patch.setattr(killed.store.place, "publish", kill)
         with pytest.raises(KeyboardInterrupt):
             finish(killed, ScriptedSampler(), InstantTrainer())
     finish(killed, ScriptedSampler(), InstantTrainer())

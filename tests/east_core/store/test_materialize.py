@@ -147,7 +147,7 @@ def test_a_build_finished_before_the_crash_is_only_published(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(store.backend), "publish", killed)
+        patch.setattr(type(store.place), "publish", killed)
         with pytest.raises(KeyboardInterrupt):
             make(store, stage)
     record = make(store, stage)

@@ -36,13 +36,13 @@ def test_a_kill_after_the_record_leaves_nothing_for_ever(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = Stage("demo/checkpoint", "train")
-    publish = store.backend.publish
+    publish = store.place.publish
 
     def killed_after(*given: Any) -> None:
         publish(*given)
         raise Killed
 
-    monkeypatch.setattr(store.backend, "publish", killed_after)
+    monkeypatch.setattr(store.place, "publish", killed_after)
     with pytest.raises(Killed):
         materialize(store, stage, build)
     assert left(store), "the kill left its scratch"

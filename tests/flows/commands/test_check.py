@@ -31,7 +31,7 @@ def test_the_context_that_is_told_is_the_one_that_the_run_asks_for(
 ) -> None:
     model = SimpleNamespace(facts=FACTS, prompt_lengths=_bytes_of)
     monkeypatch.setattr(check, "_inspected", lambda *_: model)
-    monkeypatch.setattr("flows.commands.check.check_model_folder", lambda *_: None)
+    monkeypatch.setattr("flows.commands.check.base_model.check_model_folder", lambda *_: None)
     run = Run.open(sums_config(tmp_path, rounds=1))
     told = [line for line in check.check_run(run.config) if line.startswith("context")]
     start.freeze_questions(run)

@@ -81,7 +81,7 @@ class Bench:
 
     def start_server(self) -> None:
         """Start Prefect's server and wait until it answers."""
-        from flows.server.services import HOST, server_command
+        from flows.server.connection import HOST, server_command
 
         arguments = server_command("create_app", "--host", HOST, "--port", self.port)
         self._server = self.spawn("server", arguments, ends=self._whole)

@@ -7,8 +7,8 @@ from transformers import LlamaConfig, TrainingArguments
 from transformers.integrations.deepspeed import HfTrainerDeepSpeedConfig
 
 from east_core.config import Resources, SftRecipe
-from east_core.config.deepspeed import deepspeed_config
 from east_core.engines.devices import require_means
+from east_core.engines.trl.deepspeed import deepspeed_config
 from east_core.engines.trl.job import rank_job
 from east_core.errors import ConfigError
 from east_core.protocols import ModelSource, TrainingJob

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from east_core.config.resources import Resources
+from east_core.config import Resources
 from east_core.errors import ConfigError
 
 # Transformers fills "auto" from the job: these follow from its recipe and its resources.
