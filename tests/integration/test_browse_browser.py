@@ -29,6 +29,9 @@ PAGES = {
     "champions": "/champions",
     "report": "/run/first/report",
 }
+SQUEEZED = """[...document.querySelectorAll('td, th')]
+  .map(cell => [cell.innerText, cell.clientWidth])
+  .filter(([text, width]) => text.length > 8 && width < 50)"""
 DARK, LIGHT = "rgb(13, 17, 23)", "rgb(255, 255, 255)"
 
 
@@ -96,6 +99,7 @@ def test_every_page_fits_is_drawn_and_asks_nobody(
             "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         )
         assert overflow <= 0, f"{name} at {width}"
+        assert page.evaluate(SQUEEZED) == [], name
         widths = page.evaluate("[...document.images].map(image => image.naturalWidth)")
         assert all(found > 100 for found in widths), name
         assert len(widths) >= {"run": 5, "compare": 1, "report": 5}.get(name, 0)
