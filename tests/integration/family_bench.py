@@ -14,7 +14,9 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from east_core.config import LoraRecipe, Resources, SftRecipe
+from east_core.engines.trl.job import rank_job
 from east_core.engines.trl.trainers import GlobalBatchSampler
+from east_core.engines.trl.training import TrlTrainer
 from east_core.engines.vllm.sampler import VllmSampler
 from east_core.protocols import (
     Example,
@@ -35,7 +37,6 @@ from east_core.records import (
 from east_core.tables import write_table
 from east_core.testing.small_jobs import ONE_RANK, RECIPES
 from tests.integration.families import FAMILIES
-from tests.integration.forked_ranks import ForkedTrainer
 from tests.integration.teaching import ANSWERS, form_of
 from tests.integration.training_runs import max_difference
 
@@ -113,7 +114,7 @@ class Trained:
 class Bench:
     """One family's engine, and the trainings on its samples; each is run once, when asked for."""
 
-    def __init__(self, family: str, folder: Path, trainer: ForkedTrainer) -> None:
+    def __init__(self, family: str, folder: Path, trainer: TrlTrainer) -> None:
         self.family, self.folder, self._trainer = FAMILIES[family], folder, trainer
         tokenizer = AutoTokenizer.from_pretrained(folder)
         self.end: int = tokenizer.convert_tokens_to_ids(self.family.turn_end)
@@ -186,7 +187,7 @@ class Bench:
             prompt=form_of(self.family),
         )
         result = self._trainer.train(job, work / "out")
-        rows = list(_trained_ids(self._trainer.ranks(job, work / "out").data_file))
+        rows = list(_trained_ids(rank_job(job, work / "out", "cpu").data_file))
         sampled = [ids for example in examples for ids in _sampled_ids(example)]
         first = AT_THE_START.get(column.loss) or _first_loss(job, self._ended())
         return Trained(work / "out", result, first, len(sampled), rows, sampled)

@@ -5,8 +5,7 @@
 
 Each test fills its family's cells of the page with --write-pages; what was not run stays as it was,
 empty at first. Real config classes, tokenizers and templates; two layers of width 128, taught to
-answer and to end their turn (tests/integration/families.py). Engines are real ones; training's
-ranks are forked from one process (tests/integration/forked_ranks.py).
+answer and to end their turn (tests/integration/teaching.py).
 """
 
 import html
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from east_core.config import ModelConfig
+from east_core.engines.trl.training import TrlTrainer
 from east_core.errors import DataError
 from east_core.inputs.inspection import InspectedModel, inspect_model
 from east_core.inputs.templates import asks_for_date, template_of
@@ -31,7 +31,6 @@ from tests.integration.family_bench import (
     Bench,
     differs,
 )
-from tests.integration.forked_ranks import ForkedTrainer
 from tests.integration.teaching import form_of, taught
 
 pytestmark = pytest.mark.slow
@@ -86,13 +85,14 @@ PLAIN_CLASS = "PreTrainedTokenizerFast"
 
 
 @pytest.fixture(scope="module")
-def trainer() -> Iterator[ForkedTrainer]:
-    with ForkedTrainer() as opened:
+def trainer() -> Iterator[TrlTrainer]:
+    """One for all families: its ranks are forked from one process."""
+    with TrlTrainer(on_step=lambda _: None, on_log=lambda _: None) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
-def bench(family: str, folder: Path, trainer: ForkedTrainer) -> Iterator[Bench]:
+def bench(family: str, folder: Path, trainer: TrlTrainer) -> Iterator[Bench]:
     with Bench(family, folder, trainer) as opened:
         yield opened
 
