@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from east_core.answers.extraction import completion_answer, extract_answer, last_box
+from east_core.answers.extraction import extract_answer, last_box
 from east_core.answers.grading import Grader
+from east_core.answers.reading import completion_answer
 from east_core.records import Completion
 
 

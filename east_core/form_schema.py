@@ -45,3 +45,9 @@ def fine_steps(schema: dict[str, Any]) -> None:
         for inner in part if isinstance(part, list) else [part]:
             if isinstance(inner, dict):
                 fine_steps(inner)
+
+
+def tabs(schema: dict[str, Any]) -> None:
+    """Say a tagged union as anyOf: both UIs draw that as tabs, one of them no oneOf."""
+    schema["anyOf"] = schema.pop("oneOf")
+    schema.pop("discriminator")

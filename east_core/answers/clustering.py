@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from east_core.answers.beside import read_beside
-from east_core.answers.canonical import canonical_form
-from east_core.answers.extraction import AnswerPolicy, completion_answer
+from east_core.answers.extraction import AnswerPolicy
 from east_core.answers.form import Form
 from east_core.answers.grading import Grader
+from east_core.answers.gradings import MATH, Grading
+from east_core.answers.reading import completion_answer
 from east_core.answers.thinking import MARKS_ALONE, Thinking
 from east_core.records import AnswerCluster, AnswerClusters, SampledQuestion
 
@@ -34,9 +34,10 @@ def cluster(
     grader: Grader,
     policy: AnswerPolicy,
     thinking: Thinking = MARKS_ALONE,
+    grading: Grading = MATH,
 ) -> AnswerClusters:
     """The answer clusters of one question; the one equal to the gold answer is correct."""
-    reading = _read(question, policy, thinking)
+    reading = _read(question, policy, thinking, grading)
     return _clusters(reading, grader.partition(reading.forms))
 
 
@@ -45,33 +46,37 @@ def cluster_all(
     grader: Grader,
     policy: AnswerPolicy,
     thinking: Thinking = MARKS_ALONE,
+    grading: Grading = MATH,
 ) -> Iterator[AnswerClusters]:
     """`cluster` for a stream of questions, in order; a few are in flight over the workers."""
     readings: list[_Reading] = []
 
     def jobs() -> Iterator[tuple[Form, ...]]:
         for question in questions:
-            readings.append(_read(question, policy, thinking))
+            readings.append(_read(question, policy, thinking, grading))
             yield readings[-1].forms
 
     for labels in grader.partitions(jobs()):
         yield _clusters(readings.pop(0), labels)
 
 
-def _read(sampled: SampledQuestion, policy: AnswerPolicy, thinking: Thinking) -> _Reading:
+def _read(
+    sampled: SampledQuestion, policy: AnswerPolicy, thinking: Thinking, grading: Grading
+) -> _Reading:
     """Extract every answer and give each distinct form a number; the gold form is number 0."""
     answers = tuple(
-        completion_answer(completion, policy, thinking) for completion in sampled.completions
+        completion_answer(completion, policy, thinking, grading)
+        for completion in sampled.completions
     )
     gold = sampled.question.answer
-    gold_form = None if gold is None else canonical_form(gold)
+    gold_form = None if gold is None else grading.form(gold)
     forms = [] if gold_form is None else [gold_form]
     index = {form.key: number for number, form in enumerate(forms)}
     form_of: dict[str, int] = {}
     for answer in sorted({answer for answer in answers if answer is not None}):
-        form = canonical_form(answer)
+        form = grading.form(answer)
         if gold_form is not None:
-            form = read_beside(gold_form, form)
+            form = grading.beside(gold_form, form)
         if form.key not in index:
             index[form.key] = len(forms)
             forms.append(form)

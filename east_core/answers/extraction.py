@@ -19,14 +19,11 @@ from typing import Literal
 
 from east_core.answers.canonical import canonical_form
 from east_core.answers.grading import Grader
-from east_core.answers.thinking import MARKS_ALONE, Thinking, answering_part
-from east_core.records import Completion
 
 __all__ = [
     "AnswerPolicy",
     "GoldFormat",
     "Grader",
-    "completion_answer",
     "extract_answer",
     "gold_answer",
     "last_box",
@@ -136,21 +133,6 @@ def extract_answer(text: str, policy: AnswerPolicy) -> str | None:
     """
     answer = _FINDERS[policy](text)
     return None if answer is None or _REFUSAL.fullmatch(answer) else answer
-
-
-def completion_answer(
-    completion: Completion, policy: AnswerPolicy, thinking: Thinking = MARKS_ALONE
-) -> str | None:
-    """The answer of a completion, behind its thinking; one cut off at max_tokens is read strictly.
-
-    One that never ends its thinking has none. "#### 7" at the end of a truncated text may have been
-    on its way to "#### 72"; a closed box can no longer grow, so it counts among the clusters (it is
-    never a training target).
-    """
-    text = answering_part(completion.text, thinking)
-    if text is None:
-        return None
-    return extract_answer(text, "boxed" if completion.finish_reason == "length" else policy)
 
 
 def gold_answer(solution: str, format: GoldFormat) -> str | None:  # noqa: A002

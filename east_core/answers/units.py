@@ -28,10 +28,10 @@ _WORDS = re.compile(
     rf"{_POWER}(?:\s*/\s*[A-Za-z]+\.?)?$"
 )
 _TEXT = re.compile(
-    rf"(?<=\S)\s*\\text\s*\{{(?P<text>[^{{}}]*)\}}{_POWER}"
+    rf"(?<=\S)\s*\\text\s*\{{(?P<text>(?:[^{{}}]|\{{-?[1-9]\}})*)\}}{_POWER}"
     rf"(?:\s*/\s*\\text\s*\{{[^{{}}]*\}}{_POWER})?$"
 )
-_UNIT_TEXT = re.compile(r"[\sA-Za-z.°/()$^0-9-]*[A-Za-z%°$][\sA-Za-z.°/()$^0-9-]*")
+_UNIT_TEXT = re.compile(r"[\sA-Za-z.°/(){}$^0-9-]*[A-Za-z%°$][\sA-Za-z.°/(){}$^0-9-]*")
 _CLAUSE = re.compile(r"(?<![A-Za-z])(?:if|for|when|where|mod|base|remainder|times|plus|minus)\b")
 _ANGLE_FUNCTION = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _VOWEL = re.compile("[aeiouy]", re.IGNORECASE)
@@ -64,7 +64,8 @@ def possible_unit(latex: str) -> tuple[str, str]:
 
 def _has_variable(latex: str, match: re.Match[str]) -> bool:
     """Whether a letter stands before a bare unit: x + 2cm is a sum of products."""
-    return _VARIABLE.search(re.sub(r"\\[A-Za-z]+", "", latex[: match.start()])) is not None
+    before = re.sub(r"\\[A-Za-z]+|(?<=[0-9.])[eE](?=[+-]?[0-9])", "", latex[: match.start()])
+    return _VARIABLE.search(before) is not None
 
 
 def _is_unit(match: re.Match[str]) -> bool:

@@ -80,7 +80,9 @@ def date_or_time_form(latex: str) -> Form | None:
     clock = _CLOCK.fullmatch(plain)
     if clock:
         return Form("text", f"time:{clock[1]}", latex)
-    return Form("text", f"date:{plain}", latex) if _DATE.fullmatch(plain) else None
+    if not _DATE.fullmatch(plain):
+        return None
+    return Form("text", f"date:{re.sub('(?<![0-9])0', '', plain)}", latex)
 
 
 def has_words(latex: str) -> bool:

@@ -50,6 +50,11 @@ class Frozen(BaseModel):
 
     def _identified(self, name: str, plain: Any) -> Any:
         value = getattr(self, name)
+        if isinstance(value, Mapping):
+            return {
+                key: each.identity() if isinstance(each, Frozen) else plain[key]
+                for key, each in value.items()
+            }
         return value.identity() if isinstance(value, Frozen) else plain
 
 

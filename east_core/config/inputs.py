@@ -1,10 +1,12 @@
 """Settings of what a run starts from: the base model and the data sets."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from east_core.answers.gradings import MATH, Grading
 from east_core.config.base import Frozen, Location
+from east_core.form_schema import tabs
 
 
 class ModelConfig(Frozen):
@@ -52,6 +54,7 @@ class DatasetConfig(Frozen):
     """Questions with gold answers: files by path or URL, or a hub data set."""
 
     model_config = ConfigDict(title="Questions")
+    later: ClassVar[frozenset[str]] = frozenset({"grading"})
 
     path: Location = Field(
         "builtin:train.jsonl",
@@ -78,6 +81,12 @@ class DatasetConfig(Frozen):
         "plain", description="How the final answer stands in answer_column (table)."
     )
     limit: int | None = Field(None, ge=1, description="Use the first so many questions only.")
+    grading: Grading = Field(
+        MATH,
+        description="How answers are read and compared: math, choice (letters and the texts of "
+        "options), text (words), exact (JSON, code, strings) or number (within a tolerance).",
+        json_schema_extra=tabs,
+    )
 
     @property
     def has_answers(self) -> bool:

@@ -6,8 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from east_core.answers.extraction import AnswerPolicy, completion_answer
+from east_core.answers.extraction import AnswerPolicy
+from east_core.answers.form import Form
 from east_core.answers.grading import Grader
+from east_core.answers.gradings import MATH, Grading
+from east_core.answers.reading import completion_answer
 from east_core.answers.thinking import MARKS_ALONE, Thinking
 from east_core.errors import DataError
 from east_core.evaluation.estimates import Estimate, mean_estimate, proportion
@@ -38,6 +41,7 @@ def grade(
     grader: Grader,
     policy: AnswerPolicy,
     thinking: Thinking = MARKS_ALONE,
+    grading: Grading = MATH,
 ) -> Iterator[Prediction]:
     """The first completion of each question with its extracted answer and its grade, in order.
 
@@ -45,14 +49,16 @@ def grade(
     """
     waiting: deque[tuple[SampledQuestion, str | None]] = deque()
 
-    def pairs() -> Iterator[tuple[str, str]]:
+    def pairs() -> Iterator[list[Form]]:
         for item in sampled:
-            waiting.append((item, completion_answer(item.completions[0], policy, thinking)))
-            yield waiting[-1][1] or "", item.question.answer or ""
+            answer = completion_answer(item.completions[0], policy, thinking, grading)
+            waiting.append((item, answer))
+            gold = grading.form(item.question.answer or "")
+            yield [gold, grading.beside(gold, grading.form(answer or ""))]
 
-    for is_equal in grader.equal_many(pairs()):
+    for labels in grader.partitions(pairs()):
         item, answer = waiting.popleft()
-        yield _prediction(item, answer, answer is not None and is_equal)
+        yield _prediction(item, answer, answer is not None and labels[0] == labels[1])
 
 
 def _prediction(item: SampledQuestion, answer: str | None, is_correct: bool) -> Prediction:

@@ -31,6 +31,7 @@ from dataclasses import dataclass, replace
 from east_core.answers.clustering import cluster_all
 from east_core.answers.extraction import AnswerPolicy
 from east_core.answers.grading import Grader
+from east_core.answers.gradings import MATH, Grading
 from east_core.answers.thinking import MARKS_ALONE, Thinking
 from east_core.config import AdaptiveRecipe
 from east_core.protocols import GenerationSettings
@@ -94,7 +95,7 @@ class AdaptiveSampling:
     """Samples shards in steps until every question of a shard is decided.
 
     `is_labelled` False looks at no gold answer (label-free training). `policy` says which final
-    answers count and `thinking` where they stand, both as in the weighing.
+    answers count, `thinking` where they stand and `grading` which are equal, as in the weighing.
     """
 
     draw: Draw
@@ -103,6 +104,7 @@ class AdaptiveSampling:
     is_labelled: bool = True
     policy: AnswerPolicy = "boxed"
     thinking: Thinking = MARKS_ALONE
+    grading: Grading = MATH
 
     def sample(
         self, shards: Sequence[Sequence[Question]], settings: GenerationSettings
@@ -139,7 +141,7 @@ class AdaptiveSampling:
         return [index for index, is_done in judged if not is_done]
 
     def _decided(self, rows: Sequence[SampledQuestion], most: int) -> Iterator[bool]:
-        for clusters in cluster_all(rows, self.grader, self.policy, self.thinking):
+        for clusters in cluster_all(rows, self.grader, self.policy, self.thinking, self.grading):
             sizes = [len(cluster.members) for cluster in clusters.clusters]
             correct = sum(len(c.members) for c in clusters.clusters if c.is_correct)
             known = correct if self.is_labelled else None

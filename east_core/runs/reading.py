@@ -3,8 +3,9 @@
 import dataclasses
 from typing import Any
 
+from east_core.answers.gradings import MATH
 from east_core.answers.thinking import MARKS_ALONE, Thinking
-from east_core.config import SamplingRecipe
+from east_core.config import DatasetConfig, SamplingRecipe
 from east_core.inputs import base_models
 from east_core.inputs.thinking import template_opens_thinking
 from east_core.runs.prompts import prompt_format
@@ -43,4 +44,9 @@ def reading_identity(run: Run) -> dict[str, Any]:
     """What the reading of answers adds to a recipe; nothing where it is the default."""
     targets = run.config.training.targets
     named = {} if targets == "boxed" else {"targets": targets}
-    return named | thinking_identity(run)
+    return named | thinking_identity(run) | grading_identity(run.config.questions)
+
+
+def grading_identity(questions: DatasetConfig) -> dict[str, Any]:
+    """What a data set's grading adds to a recipe; nothing where it is mathematics."""
+    return {} if questions.grading == MATH else {"grading": questions.grading.model_dump()}

@@ -157,6 +157,7 @@ def _sampled_shards(
             is_labelled=run.config.label_free is None,
             policy=run.config.training.answer_policy,
             thinking=thinking_of(run),
+            grading=run.config.questions.grading,
         )
         while together := list(itertools.islice(shards, resources.engines)):
             yield from adaptive.sample(together, settings)

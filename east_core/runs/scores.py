@@ -16,7 +16,12 @@ from east_core.runs import addresses
 from east_core.runs.addresses import PREDICTIONS_FILE, QUESTIONS_FILE, SAMPLES_FILE, VOTES_FILE
 from east_core.runs.earlier import earlier_with_same_outcome, scores_outcome
 from east_core.runs.prompts import engine_recipe, prompt_format
-from east_core.runs.reading import thinking_identity, thinking_limits, thinking_of
+from east_core.runs.reading import (
+    grading_identity,
+    thinking_identity,
+    thinking_limits,
+    thinking_of,
+)
 from east_core.runs.room import with_room
 from east_core.runs.run import Run, checkpoint, checkpoint_record
 from east_core.runs.shards import questions_by_shard, shard_bounds
@@ -43,15 +48,14 @@ def score(run: Run, number: int, benchmark: str, sampler: Sampler) -> ArtifactRe
         return itertools.chain.from_iterable(answered)
 
     def build(folder: Path) -> dict[str, Any]:
-        return _graded(
-            run, folder, answers(greedy), None if extra is None else lambda: answers(extra)
-        )
+        more = None if extra is None else lambda: answers(extra)
+        return _graded(run, benchmark, folder, answers(greedy), more)
 
     def score_again(record: ArtifactRecord, folder: Path) -> dict[str, Any]:
         made = run.store.fetch(record)
         samples = functools.partial(read_table, made / SAMPLES_FILE, SampledQuestion)
         answered = _answered(run, questions, made)
-        return _graded(run, folder, answered, None if extra is None else samples)
+        return _graded(run, benchmark, folder, answered, None if extra is None else samples)
 
     stage = scoring_stage(run, number, benchmark)
     earlier = earlier_with_same_outcome(run, stage, 2, score_again, scores_outcome)
@@ -68,6 +72,7 @@ def _answered(run: Run, questions: ArtifactRecord, made: Path) -> Iterator[Sampl
 
 def _graded(
     run: Run,
+    benchmark: str,
     folder: Path,
     greedy: Iterable[SampledQuestion],
     extra: Callable[[], Iterable[SampledQuestion]] | None,
@@ -75,13 +80,14 @@ def _graded(
     """Grade the completions into `folder`, and return the scores as facts."""
     evaluation = run.config.evaluation
     totals, policy, thinking = ScoreTotals(), evaluation.answer_policy, thinking_of(run)
+    grading = run.config.benchmarks[benchmark].grading
     with Grader(processes=run.config.resources.grader_processes) as grader:
-        rows = totals.counting(grade(greedy, grader, policy, thinking))
+        rows = totals.counting(grade(greedy, grader, policy, thinking, grading))
         write_table(folder / PREDICTIONS_FILE, Prediction, rows)
         if extra is not None:
             write_table(folder / SAMPLES_FILE, SampledQuestion, extra())
             sampled, copies = itertools.tee(read_table(folder / SAMPLES_FILE, SampledQuestion))
-            clusters = cluster_all(copies, grader, policy, thinking)
+            clusters = cluster_all(copies, grader, policy, thinking, grading)
             votes = totals.counting_samples(
                 zip((s.question for s in sampled), clusters, strict=True)
             )
@@ -101,6 +107,7 @@ def scoring_stage(run: Run, number: int, benchmark: str) -> Stage:
             "stop": list(greedy.stop),
             "samples_seed": None if extra is None else extra.seed,
             **thinking_identity(run),
+            **grading_identity(run.config.benchmarks[benchmark]),
             **_used(greedy, "stop_token_ids", "max_context", "prompt", *THINKING),
             **engine_recipe(run),
         },

@@ -39,6 +39,7 @@ def weigh(run: Run, number: int, weigher: ShardWeigher = weigh_shards) -> Artifa
                 config.training.answer_policy,
                 config.label_free,
                 thinking_of(run),
+                config.questions.grading,
             )
             statistics = weigh_samples(sample_files(run, samples), out, rules, grader, weigher)
         return dataclasses.asdict(statistics)

@@ -46,7 +46,7 @@ def gather_arrivals(
         count = write_table(folder / ARRIVALS_FILE, Question, questions())
         return {"questions": count, "mark": reached}
 
-    asked = source.model_dump(mode="json", exclude={"path"})
+    asked = source.model_dump(mode="json", exclude={"path", "grading"})
     stage = Stage(address, ARRIVALS, recipe={"source": asked, "mark": known})
     return materialize(store, stage, build)
 

@@ -24,8 +24,10 @@ from pathlib import Path
 from typing import Literal
 
 from east_core.answers.clustering import cluster, cluster_all
-from east_core.answers.extraction import AnswerPolicy, completion_answer
+from east_core.answers.extraction import AnswerPolicy
 from east_core.answers.grading import Grader
+from east_core.answers.gradings import MATH, Grading
+from east_core.answers.reading import completion_answer
 from east_core.answers.thinking import MARKS_ALONE, Thinking
 from east_core.errors import NothingToLearn
 from east_core.records import AnswerCluster, AnswerClusters, Completion, SampledQuestion
@@ -122,13 +124,15 @@ class WeighingRules:
     """What makes a question's answers its weight.
 
     `policy` says which final answers count: "boxed" for what is trained on. With `label_free` the
-    gold answers are not looked at. `thinking` tells what of a completion is its answer.
+    gold answers are not looked at. `thinking` tells what of a completion is its answer, `grading`
+    how answers are read and compared.
     """
 
     weighting: Weighting
     policy: AnswerPolicy = "boxed"
     label_free: LabelFree | None = None
     thinking: Thinking = MARKS_ALONE
+    grading: Grading = MATH
 
 
 # Weighs the questions of each shard (Weigher.weigh), here or elsewhere; yields them by shard.
@@ -182,13 +186,14 @@ class Weigher:
         self._policy = rules.policy
         self._label_free = rules.label_free
         self._thinking = rules.thinking
+        self._grading = rules.grading
 
     def weigh(self, questions: Iterable[SampledQuestion]) -> Iterator[WeighedQuestion]:
         """The questions with their clusters, kept or dropped, and their raw weights."""
         questions, copies = itertools.tee(questions)
         if self._label_free is not None:
             copies = map(_without_gold, copies)
-        clustered = cluster_all(copies, self._grader, self._policy, self._thinking)
+        clustered = cluster_all(copies, self._grader, self._policy, self._thinking, self._grading)
         for question, clusters in zip(questions, clustered, strict=True):
             yield self._weigh(question, clusters)
 
@@ -216,12 +221,13 @@ class Weigher:
         looser = SampledQuestion(sampled.question, named)
         if self._label_free is not None:
             looser = _without_gold(looser)
-        found = cluster(looser, self._grader, "lenient", self._thinking)
+        found = cluster(looser, self._grader, "lenient", self._thinking, self._grading)
         right = sum(len(c.members) for c in found.clusters if c.is_correct)
         return replace(row, unboxed=len(named), unboxed_correct=right)
 
     def _names_an_answer(self, completion: Completion) -> bool:
-        return completion_answer(completion, "lenient", self._thinking) is not None
+        found = completion_answer(completion, "lenient", self._thinking, self._grading)
+        return found is not None
 
     def _drop_reason(self, row: WeighedQuestion) -> DropReason | None:
         if row.accuracy == 0:

@@ -153,7 +153,7 @@ def _check_questions(config: DatasetConfig, grader: Grader) -> tuple[int, str]:
     count, refused, rows = 0, [], WithGold(config)
     for question in rows:
         count += 1
-        if question.answer is not None and not grader.accepts(question.answer):
+        if question.answer is not None and not config.grading.accepts(question.answer, grader):
             refused.append(question.id)
     line = f"{config.path}: {count} questions"
     line += _listed(rows.without, "left out, their solutions have no final answer")

@@ -24,17 +24,12 @@ from east_core.config import (
     SftRecipe,
 )
 from east_core.config.toml_file import parse_config
+from east_core.form_schema import tabs
 from east_core.weighting.strategies import EntropyWeighting, Weighting
 
 NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 TWO_WORDS = r"[a-z]+-[a-z]+"
 Losses = Literal["sft", "dpo", "kto"]
-
-
-def _as_tabs(schema: dict[str, Any]) -> None:
-    """Say a tagged union as anyOf: both UIs draw that as tabs, one of them no oneOf."""
-    schema["anyOf"] = schema.pop("oneOf")
-    schema.pop("discriminator")
 
 
 class RunForm(Frozen):
@@ -66,7 +61,7 @@ class RunForm(Frozen):
     weighting: Weighting = Field(
         EntropyWeighting(),
         description="How a question's answers become its training weight.",
-        json_schema_extra=_as_tabs,
+        json_schema_extra=tabs,
     )
     training: Losses | SftRecipe | DpoRecipe | KtoRecipe = Field(
         "sft", description="The loss with its default settings; or open its recipe."

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from east_core.answers.extraction import (
-    completion_answer,
     extract_answer,
     gold_answer,
     has_several_boxes,
 )
+from east_core.answers.reading import completion_answer
 from east_core.records import Completion
 
 DATA = Path(

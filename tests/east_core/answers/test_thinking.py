@@ -2,7 +2,7 @@
 
 import pytest
 
-from east_core.answers.extraction import completion_answer
+from east_core.answers.reading import completion_answer
 from east_core.answers.thinking import Thinking, answering_part, opens_thinking
 from east_core.records import Completion
 
