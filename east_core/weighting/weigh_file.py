@@ -21,6 +21,7 @@ from typing import Any
 
 from east_core.answers.extraction import AnswerPolicy, extract_answer
 from east_core.answers.grading import Grader
+from east_core.answers.gradings import MATH, Grading
 from east_core.errors import DataError
 from east_core.records import Completion, FinishReason, Question, SampledQuestion
 from east_core.tables import read_table, write_table
@@ -85,6 +86,7 @@ def weigh_file(
     policy: AnswerPolicy = "lenient",
     label_free: LabelFree | None = None,
     processes: int = 2,
+    grading: Grading = MATH,
 ) -> RoundStatistics:
     """Weigh the questions of `source` (.jsonl or .parquet) into `out` (.jsonl or .parquet).
 
@@ -98,7 +100,7 @@ def weigh_file(
     with Grader(processes) as grader, _scratch(out) as folder:
         totals, weigher = (
             RoundTotals(grader),
-            Weigher(WeighingRules(weighting, policy, label_free), grader),
+            Weigher(WeighingRules(weighting, policy, label_free, grading=grading), grader),
         )
         first_pass, finished = Path(folder, "first_pass"), Path(folder, out.name)
         questions = (_question(where, row, is_label_free) for where, row in lines)

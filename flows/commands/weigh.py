@@ -8,6 +8,7 @@ import typer
 from flows.commands.say import say
 
 if TYPE_CHECKING:
+    from east_core.answers.gradings import Grading
     from east_core.weighting.strategies import Weighting
     from east_core.weighting.weighing import RoundStatistics
 
@@ -55,6 +56,14 @@ Policy = Annotated[
         "lenient: these, 'the answer is 72', or a response that is only an answer."
     ),
 ]
+GradingKind = Annotated[
+    str,
+    typer.Option(
+        "--grading",
+        help="How answers are compared: math, choice, text, exact or number; settings follow a "
+        "colon: number:relative=0.01",
+    ),
+]
 Processes = Annotated[int, typer.Option(min=1, help="Worker processes that compare answers.")]
 
 
@@ -69,6 +78,7 @@ def weigh(
     label_free: LabelFreeMode = False,
     min_majority: MinMajority = None,
     policy: Policy = "lenient",
+    grading: GradingKind = "math",
     processes: Processes = 2,
 ) -> None:
     """Cluster responses by final answer, grade them, and weigh the questions.
@@ -93,6 +103,7 @@ def weigh(
     entropy dealt by chance:     ... --weighting shuffled
     no weight above 3:           ... --max-weight 3
     without gold answers:        ... --label-free --min-majority 0.6
+    multiple choice:             ... --grading choice
     as Parquet:                  east weigh s.parquet --out w.parquet
 
     Perplexity needs "mean_logprobs", one for each response, in the file.
@@ -116,8 +127,22 @@ def weigh(
         _checked(TypeAdapter(AnswerPolicy), policy, "--policy"),
         _checked(TypeAdapter(LabelFree), majority, "--label-free") if label_free else None,
         processes,
+        _grading(grading),
     )
     say(_summary(statistics, out))
+
+
+def _grading(given: str) -> "Grading":
+    """A grading from "number:relative=0.01,absolute=1"."""
+    from pydantic import TypeAdapter
+
+    from east_core.answers.gradings import Grading
+
+    kind, _, settings = given.partition(":")
+    pairs = (setting.partition("=") for setting in settings.split(",") if setting)
+    values = {"kind": kind, **{name.strip(): value for name, _, value in pairs}}
+    checked: Grading = _checked(TypeAdapter(Grading), values, f"--grading {given}")
+    return checked
 
 
 def _weighting(

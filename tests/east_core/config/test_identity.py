@@ -1,6 +1,6 @@
 """What identifies samples and checkpoints: settings that came later count once they are used."""
 
-from east_core.config import RunConfig, SamplingRecipe
+from east_core.config import DatasetConfig, RunConfig, SamplingRecipe
 from east_core.protocols import GenerationSettings, PromptFormat
 
 BEFORE = {
@@ -19,6 +19,13 @@ def test_settings_that_came_later_leave_old_fingerprints_valid() -> None:
     kept = {"samples_per_question", "temperature", "top_p", "max_tokens", "system_prompt", "stop"}
     assert set(SamplingRecipe().identity()) == kept | {"adaptive"}
     assert set(RunConfig().identity()["sampling"]) == kept | {"adaptive"}
+
+
+def test_a_grading_is_left_out_while_it_is_mathematics() -> None:
+    assert "grading" not in DatasetConfig().identity()
+    assert "grading" not in RunConfig().identity()["benchmarks"]["word-problems"]
+    chosen = DatasetConfig(grading={"kind": "choice"})
+    assert chosen.identity()["grading"] == {"kind": "choice"}
 
 
 def test_settings_that_are_used_count() -> None:

@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from east_core.answers.gradings import NumberGrading, TextGrading
 from east_core.answers.thinking import MARKS_ALONE, Thinking
-from east_core.config import SamplingRecipe
+from east_core.config import DatasetConfig, SamplingRecipe
 from east_core.records import SampledQuestion
 from east_core.runs import samples, scores
 from east_core.runs.reading import thinking_of
@@ -78,3 +79,28 @@ def test_thinking_is_told_by_the_prompts_of_the_run(tmp_path):
 def replace_sampling(run: Run, **changes: Any) -> Run:
     sampling = SamplingRecipe(**{**run.config.sampling.model_dump(), **changes})
     return Run(run.config.model_copy(update={"sampling": sampling}), run.store)
+
+
+def test_gradings_are_those_of_the_data_sets_and_part_of_what_identifies_the_round(tmp_path):
+    plain = Run.open(sums_config(tmp_path / "plain", rounds=1))
+    path = plain.config.questions.path
+    near = DatasetConfig(path=path, grading=NumberGrading(absolute=1000.0))
+    graded = Run.open(sums_config(tmp_path / "near", rounds=1, benchmarks={"sums": near}))
+    for run in (plain, graded):
+        finish(run, ScriptedSampler(), InstantTrainer())
+    records = [run.record(run.at.scores(1, "sums")) for run in (plain, graded)]
+    assert records[0].facts["accuracy"]["value"] < records[1].facts["accuracy"]["value"]
+    recipes = [record.recipe for record in records]
+    assert "grading" not in recipes[0]
+    assert recipes[1]["grading"] == near.grading.model_dump()
+    weights = [run.record(run.at.weights(1)) for run in (plain, graded)]
+    assert weights[0].recipe == weights[1].recipe
+
+
+def test_training_questions_are_weighed_under_their_grading(tmp_path):
+    config = sums_config(tmp_path, rounds=1)
+    text = DatasetConfig(path=config.questions.path, grading=TextGrading())
+    run = Run.open(config.model_copy(update={"questions": text}))
+    finish(run, ScriptedSampler(), InstantTrainer())
+    assert run.record(run.at.weights(1)).recipe["grading"]["kind"] == "text"
+    assert "grading" not in run.record(run.at.questions).recipe

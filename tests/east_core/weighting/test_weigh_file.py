@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from east_core.answers.gradings import ChoiceGrading
 from east_core.errors import ConfigError, DataError
 from east_core.weighting.strategies import (
     DifficultyWeighting,
@@ -42,6 +43,12 @@ def weigh(tmp_path):
         return read_lines(tmp_path / "out.jsonl")
 
     return weigh
+
+
+def test_a_file_is_weighed_under_another_grading(weigh):
+    row = {"id": 1, "gold": "B", "responses": ["The answer is b", "(B) cells", "(C)", "Answer: C"]}
+    (line,) = weigh([row], grading=ChoiceGrading())
+    assert [(c["count"], c["is_correct"]) for c in line["clusters"]] == [(2, True), (2, False)]
 
 
 def test_the_output_line_by_line(weigh):
