@@ -1,6 +1,5 @@
 """vLLM behind the sampler's interface: what a completion depends on, and what it does not."""
 
-import dataclasses
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -68,19 +67,15 @@ def test_a_question_that_fills_the_context_is_answered_as_truncated(sampler: Vll
 
 
 def test_tokens_are_told_before_the_first_question_is_answered(
-    monkeypatch: pytest.MonkeyPatch, shards: list[list[Question]]
+    sampler: VllmSampler, monkeypatch: pytest.MonkeyPatch, shards: list[list[Question]]
 ) -> None:
     """One long batch: whole questions alone would be silent until its end."""
     told: list[SamplingProgress] = []
-    waited: list[float] = []
-    long = dataclasses.replace(SETTINGS, samples_per_question=64, max_tokens=400)
-    resources = Resources(device="cpu", kv_cache_gib=0.25, max_sequences=16)
-    with VllmSampler(resources, told.append, waited.append) as opened:
-        (sampled,) = opened.sample(MODEL, [shards[0]], long, SIZE)
+    monkeypatch.setattr(sampler, "_on_progress", told.append)
+    (sampled,) = sample(sampler, shards[0])
     tokens = sum(c.token_count for item in sampled for c in item.completions)
     assert told[0].questions == 0
     assert told[0].tokens > 0
     assert told[0].most_seconds_left
     assert told[-1].tokens == tokens
     assert all(a.tokens <= b.tokens for a, b in pairwise(told))
-    assert waited == sorted(waited)

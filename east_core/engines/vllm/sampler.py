@@ -304,7 +304,7 @@ class ProgressCounter:
     ) -> None:
         self._total, self._on_progress = total, on_progress
         self._longest = settings.samples_per_question * settings.max_tokens
-        self._start = self._reported = time.monotonic()
+        self._start, self._reported = time.monotonic(), float("-inf")
         self._questions = self._tokens = 0
         self._told: dict[int, int] = {}
 
