@@ -9,7 +9,7 @@ from flows.commands.say import say
 
 if TYPE_CHECKING:
     from east_core.answers.gradings import Grading
-    from east_core.weighting.strategies import Weighting
+    from east_core.weighting.strategies import LabelFree, Weighting
     from east_core.weighting.weighing import RoundStatistics
 
 Source = Annotated[
@@ -106,26 +106,20 @@ def weigh(
     multiple choice:             ... --grading choice
     as Parquet:                  east weigh s.parquet --out w.parquet
 
-    Perplexity needs "mean_logprobs", one for each response, in the file.
-
-    docs/weighting.md has the equations, docs/answers.md what counts as an answer.
+    Perplexity needs "mean_logprobs", one for each response, in the file. Equations:
+    docs/weighting.md; what counts as an answer: docs/answers.md.
     """
     from pydantic import TypeAdapter
 
     from east_core.answers.extraction import AnswerPolicy
-    from east_core.errors import ConfigError
-    from east_core.weighting.strategies import LabelFree
     from east_core.weighting.weigh_file import weigh_file
 
-    if min_majority is not None and not label_free:
-        raise ConfigError("--min-majority is for the label-free mode; add --label-free")
-    majority = {} if min_majority is None else {"min_majority": min_majority}
     statistics = weigh_file(
         samples,
         out,
         _weighting(weighting, exponent, max_weight, most_examples, not keep_unanimous),
         _checked(TypeAdapter(AnswerPolicy), policy, "--policy"),
-        _checked(TypeAdapter(LabelFree), majority, "--label-free") if label_free else None,
+        _label_free(label_free, min_majority),
         processes,
         _grading(grading),
     )
@@ -143,6 +137,18 @@ def _grading(given: str) -> "Grading":
     values = {"kind": kind, **{name.strip(): value for name, _, value in pairs}}
     checked: Grading = _checked(TypeAdapter(Grading), values, f"--grading {given}")
     return checked
+
+
+def _label_free(is_on: bool, min_majority: float | None) -> "LabelFree | None":
+    from pydantic import TypeAdapter
+
+    from east_core.errors import ConfigError
+    from east_core.weighting.strategies import LabelFree
+
+    if min_majority is not None and not is_on:
+        raise ConfigError("--min-majority is for the label-free mode; add --label-free")
+    majority = {} if min_majority is None else {"min_majority": min_majority}
+    return _checked(TypeAdapter(LabelFree), majority, "--label-free") if is_on else None
 
 
 def _weighting(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from east_core.engines.processes import repeating
-from east_core.engines.vllm.sampler import ProgressCounter
+from east_core.engines.vllm.batching import ProgressCounter
 from east_core.protocols import GenerationSettings, SamplingProgress
 from east_core.reports.text import duration
 from tasks.progress import sampling_line
@@ -21,7 +21,7 @@ SETTINGS = GenerationSettings(
 def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Seconds that pass when they are told to."""
     now = [0.0]
-    monkeypatch.setattr("east_core.engines.vllm.sampler.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("east_core.engines.vllm.batching.time.monotonic", lambda: now[0])
 
     def forward(seconds: float) -> None:
         now[0] += seconds

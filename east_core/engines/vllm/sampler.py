@@ -18,15 +18,21 @@ import os
 import queue
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self, TypeVar
 
 from east_core.config import Resources
 from east_core.engines.devices import device_of, memory_in_use, visible_gpus
 from east_core.engines.probe import TOLERANCE_BF16, TOLERANCE_FP32
 from east_core.engines.processes import ChildProcess, message_in, repeating
+from east_core.engines.vllm.batching import (
+    BatchPolicy,
+    ProgressCounter,
+    Shard,
+    batches,
+    store_samples,
+)
 from east_core.engines.vllm.messages import (
     Asleep,
     FromWorker,
@@ -63,27 +69,6 @@ class Engine:
     index: int
     child: ChildProcess
     outstanding: int = 0
-
-
-@dataclass
-class Shard:
-    """A shard on its way: its questions, and the answers that have come so far."""
-
-    questions: Sequence[Question]
-    answers: dict[int, GeneratedSamples] = field(default_factory=dict)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every question is answered."""
-        return len(self.answers) == len(self.questions)
-
-    def sampled(self) -> list[SampledQuestion]:
-        """The questions with their completions, in the shard's order."""
-        answers = (self.answers[position] for position in range(len(self.questions)))
-        return [
-            SampledQuestion(question, answer.completions, answer.prompt_ids)
-            for question, answer in zip(self.questions, answers, strict=True)
-        ]
 
 
 class VllmSampler:
@@ -260,14 +245,14 @@ class VllmSampler:
     def _sample_all(
         self,
         shards: Iterable[Sequence[Question]],
-        batching: "BatchPolicy",
-        progress: "ProgressCounter",
+        batching: BatchPolicy,
+        progress: ProgressCounter,
     ) -> Iterator[list[SampledQuestion]]:
         """Keep the engines busy, and yield each shard as soon as it is whole."""
         waiting: dict[int, Shard] = {}
-        batches = _batches(shards, batching, waiting)
+        coming = batches(shards, batching, waiting)
         following = 0
-        self._send_batches(batches, batching.room)
+        self._send_batches(coming, batching.room)
         while any(engine.outstanding for engine in self._engines):
             index, message = self._next_message(self._longest)
             if isinstance(message, TokensGenerated):
@@ -275,112 +260,22 @@ class VllmSampler:
             if not isinstance(message, GeneratedSamples):
                 continue
             progress.count(1, sum(completion.token_count for completion in message.completions))
-            _store_samples(waiting, message)
+            store_samples(waiting, message)
             self._engines[index].outstanding -= 1
-            self._send_batches(batches, batching.room)
+            self._send_batches(coming, batching.room)
             while following in waiting and waiting[following].is_complete:
                 yield waiting.pop(following).sampled()
                 following += 1
         progress.emit()
 
-    def _send_batches(self, batches: Iterator[list[GenerationRequest]], room: int) -> None:
+    def _send_batches(self, coming: Iterator[list[GenerationRequest]], room: int) -> None:
         """Give each engine batches while it has fewer than `room` questions."""
         while (engine := min(self._engines, key=lambda e: e.outstanding)).outstanding < room:
-            batch = next(batches, None)
+            batch = next(coming, None)
             if batch is None:
                 return
             engine.child.send(GenerateBatch(batch))
             engine.outstanding += len(batch)
-
-
-class ProgressCounter:
-    """Counts questions answered and tokens, and reports them about once a second."""
-
-    def __init__(
-        self,
-        total: int,
-        settings: GenerationSettings,
-        on_progress: Callable[[SamplingProgress], None],
-    ) -> None:
-        self._total, self._on_progress = total, on_progress
-        self._longest = settings.samples_per_question * settings.max_tokens
-        self._start, self._reported = time.monotonic(), float("-inf")
-        self._questions = self._tokens = 0
-        self._told: dict[int, int] = {}
-
-    def count(self, questions: int, tokens: int) -> None:
-        """Add what was just answered."""
-        self._questions += questions
-        self._tokens += tokens
-        self._emit_if_due()
-
-    def generated(self, engine: int, tokens: int) -> None:
-        """Take in what an engine has generated in all, of unanswered questions too."""
-        self._told[engine] = tokens
-        self._emit_if_due()
-
-    def _emit_if_due(self) -> None:
-        if time.monotonic() - self._reported > 1:
-            self.emit()
-
-    def emit(self) -> None:
-        """Pass on how far it has come."""
-        self._reported = time.monotonic()
-        self._on_progress(
-            SamplingProgress(
-                questions=self._questions,
-                total=self._total,
-                tokens=max(self._tokens, sum(self._told.values())),
-                seconds=self._reported - self._start,
-                answered_tokens=self._tokens,
-                longest=self._longest,
-            )
-        )
-
-
-@dataclass(frozen=True)
-class BatchPolicy:
-    """How questions reach an engine: `parts` batches a shard, or batches of at most `size`.
-
-    An engine is given its next batch when it has fewer than `room` questions left.
-    """
-
-    parts: int = 1
-    size: int | None = None
-    room: int = 1
-
-    @classmethod
-    def of(cls, resources: Resources, samples_per_question: int) -> Self:
-        """On CPU each engine's part of a shard, alone; on a GPU two full batches at any time."""
-        if device_of(resources) == "cpu":
-            return cls(parts=resources.engines)
-        size = math.ceil(resources.max_sequences / samples_per_question)
-        return cls(size=size, room=2 * size)
-
-    def slices(self, questions: int) -> Iterator[range]:
-        """The positions of each batch in a shard of so many questions."""
-        size = self.size or math.ceil(questions / self.parts)
-        return (range(at, min(at + size, questions)) for at in range(0, questions, size))
-
-
-def _batches(
-    shards: Iterable[Sequence[Question]], batching: BatchPolicy, waiting: dict[int, Shard]
-) -> Iterator[list[GenerationRequest]]:
-    """Each shard's batches, the shard noted in `waiting` beforehand."""
-    for number, questions in enumerate(shards):
-        waiting[number] = Shard(questions)
-        for positions in batching.slices(len(questions)):
-            yield [
-                GenerationRequest(
-                    f"{number}:{position}", questions[position].id, questions[position].prompt
-                )
-                for position in positions
-            ]
-
-
-def _store_samples(waiting: dict[int, Shard], message: GeneratedSamples) -> None:
-    number, position = map(int, message.key.split(":"))
-    waiting[number].answers[position] = message
 
 
 def _read(engine: Engine, inbox: Inbox) -> None:
