@@ -8,6 +8,7 @@ import typer
 from flows.commands.say import say
 
 if TYPE_CHECKING:
+    from east_core.answers.extraction import AnswerPolicy
     from east_core.answers.gradings import Grading
     from east_core.weighting.strategies import LabelFree, Weighting
     from east_core.weighting.weighing import RoundStatistics
@@ -109,21 +110,27 @@ def weigh(
     Perplexity needs "mean_logprobs", one for each response, in the file. Equations:
     docs/weighting.md; what counts as an answer: docs/answers.md.
     """
-    from pydantic import TypeAdapter
-
-    from east_core.answers.extraction import AnswerPolicy
     from east_core.weighting.weigh_file import weigh_file
 
     statistics = weigh_file(
         samples,
         out,
         _weighting(weighting, exponent, max_weight, most_examples, not keep_unanimous),
-        _checked(TypeAdapter(AnswerPolicy), policy, "--policy"),
+        _policy(policy),
         _label_free(label_free, min_majority),
         processes,
         _grading(grading),
     )
     say(_summary(statistics, out))
+
+
+def _policy(given: str) -> "AnswerPolicy":
+    from pydantic import TypeAdapter
+
+    from east_core.answers.extraction import AnswerPolicy
+
+    checked: AnswerPolicy = _checked(TypeAdapter(AnswerPolicy), given, "--policy")
+    return checked
 
 
 def _grading(given: str) -> "Grading":
