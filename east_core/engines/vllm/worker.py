@@ -113,6 +113,7 @@ class Worker:
         assert self.llm is not None
         if not self.is_busy:
             self.llm.reset_prefix_cache()
+            self.told = float("-inf")  # the first step's tokens are told at once
         for question in questions:
             self.ask(question)
 
