@@ -50,7 +50,7 @@ demo: install  ## Run three rounds of self-training on the built-in task.
 ui: install  ## Start the UI, a worker and the deployments on loopback (Ctrl-C stops them).
 	@$(BIN)/east up
 
-test: install  ## Run the default tests (under 15 minutes on 2 cores).
+test: install  ## Run the default tests (about 25 minutes on 2 cores).
 	$(BIN)/python -m pytest
 
 test-slow: install  ## Run the slow tests: whole runs, the browser, real S3 servers (TESTS=one/file.py).
