@@ -5,27 +5,32 @@ their own, whose `answer` is None: it counts in the entropy and is never correct
 not depend on the order of the completions, but for the indices in `members`.
 """
 
+import functools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from east_core.answers.equality import open_pairs
 from east_core.answers.extraction import AnswerPolicy
 from east_core.answers.form import Form
 from east_core.answers.grading import Grader
 from east_core.answers.gradings import MATH, Grading
-from east_core.answers.reading import completion_answer
+from east_core.answers.reading import response_of
 from east_core.answers.thinking import MARKS_ALONE, Thinking
 from east_core.records import AnswerCluster, AnswerClusters, SampledQuestion
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """A question's answers: by completion, and the distinct forms with the gold form first."""
+    """A question's answers and the number of each one's form, by completion.
+
+    `forms` are the distinct forms, with the gold form first.
+    """
 
     question_id: str
     answers: tuple[str | None, ...]
+    form_of: tuple[int | None, ...]
     forms: tuple[Form, ...]
-    form_of: dict[str, int]
     has_gold: bool
 
 
@@ -37,8 +42,7 @@ def cluster(
     grading: Grading = MATH,
 ) -> AnswerClusters:
     """The answer clusters of one question; the one equal to the gold answer is correct."""
-    reading = _read(question, policy, thinking, grading)
-    return _clusters(reading, grader.partition(reading.forms))
+    return _clusters(_read(question, grader, policy, thinking, grading), grader)
 
 
 def cluster_all(
@@ -49,46 +53,47 @@ def cluster_all(
     grading: Grading = MATH,
 ) -> Iterator[AnswerClusters]:
     """`cluster` for a stream of questions, in order; a few are in flight over the workers."""
-    readings: list[_Reading] = []
 
-    def jobs() -> Iterator[tuple[Form, ...]]:
+    def jobs() -> Iterator[tuple[Callable[[], AnswerClusters], bool]]:
         for question in questions:
-            readings.append(_read(question, policy, thinking, grading))
-            yield readings[-1].forms
+            if grading.waits:
+                yield (
+                    functools.partial(cluster, question, grader, policy, thinking, grading),
+                    True,
+                )
+                continue
+            reading = _read(question, grader, policy, thinking, grading)
+            yield functools.partial(_clusters, reading, grader), bool(open_pairs(reading.forms))
 
-    for labels in grader.partitions(jobs()):
-        yield _clusters(readings.pop(0), labels)
+    return grader.in_order(jobs())
 
 
 def _read(
-    sampled: SampledQuestion, policy: AnswerPolicy, thinking: Thinking, grading: Grading
+    sampled: SampledQuestion,
+    grader: Grader,
+    policy: AnswerPolicy,
+    thinking: Thinking,
+    grading: Grading,
 ) -> _Reading:
-    """Extract every answer and give each distinct form a number; the gold form is number 0."""
-    answers = tuple(
-        completion_answer(completion, policy, thinking, grading)
-        for completion in sampled.completions
-    )
-    gold = sampled.question.answer
-    gold_form = None if gold is None else grading.form(gold)
-    forms = [] if gold_form is None else [gold_form]
-    index = {form.key: number for number, form in enumerate(forms)}
-    form_of: dict[str, int] = {}
-    for answer in sorted({answer for answer in answers if answer is not None}):
-        form = grading.form(answer)
-        if gold_form is not None:
-            form = grading.beside(gold_form, form)
-        if form.key not in index:
-            index[form.key] = len(forms)
+    """Read every completion and give each distinct form a number; the gold form is number 0."""
+    responses = [response_of(each, policy, thinking) for each in sampled.completions]
+    read = grading.read(sampled.question, responses, grader)
+    forms = [] if read.gold is None else [read.gold]
+    number = {form.key: at for at, form in enumerate(forms)}
+    pairs = zip(read.answers, read.forms, strict=True)
+    for _, form in sorted(pairs, key=lambda pair: pair[0] or ""):
+        if form is not None and form.key not in number:
+            number[form.key] = len(forms)
             forms.append(form)
-        form_of[answer] = index[form.key]
-    return _Reading(sampled.question.id, answers, tuple(forms), form_of, gold is not None)
+    form_of = tuple(None if form is None else number[form.key] for form in read.forms)
+    return _Reading(sampled.question.id, read.answers, form_of, tuple(forms), read.gold is not None)
 
 
-def _clusters(reading: _Reading, labels: list[int]) -> AnswerClusters:
+def _clusters(reading: _Reading, grader: Grader) -> AnswerClusters:
+    labels = grader.partition(reading.forms)
     members: dict[int | None, list[int]] = {}
-    for position, answer in enumerate(reading.answers):
-        label = None if answer is None else labels[reading.form_of[answer]]
-        members.setdefault(label, []).append(position)
+    for position, form in enumerate(reading.form_of):
+        members.setdefault(None if form is None else labels[form], []).append(position)
     correct = labels[0] if reading.has_gold else -1
     clusters = [
         AnswerCluster(_representative(reading, positions), tuple(positions), label == correct)

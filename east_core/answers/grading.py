@@ -7,29 +7,22 @@ and under any start method. No worker is started before the first comparison tha
 grade-school numbers sympy is never imported.
 """
 
-import json
-import os
-import queue
-import signal
-import subprocess
-import sys
-import tempfile
+import functools
+import logging
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Any, Self, TypeVar
 
 from east_core.answers.beside import read_beside
 from east_core.answers.canonical import canonical_form
 from east_core.answers.equality import Ask, LatexPair, classes, open_pairs
 from east_core.answers.form import Form
 from east_core.answers.formula import read_formula
-from east_core.errors import EngineError
+from east_core.answers.workers import Worker, WorkerPool
 
 SECONDS = 3.0
 """CPU time for reading one answer or comparing one pair."""
@@ -41,14 +34,15 @@ Not a setting: it can change what counts as equal, and ordinary questions take m
 MEGABYTES = 2048
 """Address space of a worker's child."""
 
-_START_SECONDS = 300.0
 _WALL_FACTOR = 10.0
-_END_SECONDS = 2.0
+_TOLD = 5
 _MEMO_SIZE = 200_000
 _LOOK_AHEAD = 32
 _PROGRAM = Path(__file__).with_name("grading_worker.py")
 
 Verdicts = dict[LatexPair, bool | None]
+T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 class Grader:
@@ -71,10 +65,11 @@ class Grader:
     ) -> None:
         self.undecided = 0
         self._processes = processes
-        self._limits = (seconds, megabytes, question_seconds)
-        self._workers: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
-        for _ in range(processes):
-            self._workers.put(None)  # a place for a worker that is started when it is needed
+        self._limits = (str(seconds), str(megabytes))
+        self._budget = question_seconds
+        self._wall = _WALL_FACTOR * (question_seconds + seconds)
+        self._pools: dict[tuple[str, ...], WorkerPool] = {}
+        self._told = 0
         self._threads = ThreadPoolExecutor(processes, thread_name_prefix="grader")
         self._memo: Verdicts = {}
         self._lock = threading.Lock()
@@ -93,10 +88,8 @@ class Grader:
     def close(self) -> None:
         """End the workers; the grader can't be used afterwards."""
         self._threads.shutdown(cancel_futures=True)
-        for _ in range(self._processes):
-            worker = self._workers.get()
-            if worker is not None:
-                worker.end()
+        for pool in self._pools.values():
+            pool.close()
 
     def equal(self, answer: str, gold: str) -> bool:
         """Whether an answer is the gold answer, read as the gold answer suggests."""
@@ -122,21 +115,42 @@ class Grader:
 
     def partitions(self, jobs: Iterable[Sequence[Form]]) -> Iterator[list[int]]:
         """`partition` for a stream of questions, in order, with a few questions in flight."""
-        waiting: deque[Future[list[int]]] = deque()
-        for forms in jobs:
-            waiting.append(self._submit(forms))
+        return self.in_order(
+            (functools.partial(self.partition, forms), bool(open_pairs(forms))) for forms in jobs
+        )
+
+    def in_order(self, jobs: Iterable[tuple[Callable[[], T], bool]]) -> Iterator[T]:
+        """What each job gives, in order; those that wait for workers, marked True, in threads."""
+        waiting: deque[Future[T]] = deque()
+        for job, waits in jobs:
+            waiting.append(self._threads.submit(job) if waits else _done(job))
             while waiting and (waiting[0].done() or len(waiting) > _LOOK_AHEAD * self._processes):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
-    def _submit(self, forms: Sequence[Form]) -> "Future[list[int]]":
-        """A future of the labels: at once where no worker is needed."""
-        if open_pairs(forms):
-            return self._threads.submit(self.partition, forms)
-        future: Future[list[int]] = Future()
-        future.set_result(classes(forms, _answers({})))
-        return future
+    def ask(self, program: Path, arguments: Sequence[str], job: dict[str, Any]) -> Any:
+        """What a worker of `program` replies to a job of one question; EOFError where it is lost.
+
+        The program is given the limits of a step and `arguments`, the job a question's `budget`.
+        """
+        with self._lock:
+            key = (str(program), *arguments)
+            if key not in self._pools:
+                given = [*self._limits, *arguments]
+                start = functools.partial(Worker, program, given, self._wall)
+                self._pools[key] = WorkerPool(self._processes, start)
+        return self._pools[key].ask({**job, "budget": self._budget})
+
+    def leave_undecided(self, question: str, reason: str) -> None:
+        """Count what no worker could finish for a question, and tell of the first few."""
+        with self._lock:
+            self.undecided += 1
+            self._told += 1
+            told = self._told
+        if told <= _TOLD:
+            more = "; further ones are only counted" if told == _TOLD else ""
+            log.warning("question %s: %s%s", question, reason, more)
 
     def _verdicts(self, forms: Sequence[Form]) -> Verdicts:
         """What math-verify says of the expressions that the forms leave open."""
@@ -162,17 +176,19 @@ class Grader:
         return self._ask([pair])[pair] is True
 
     def _ask(self, pairs: Sequence[LatexPair]) -> Verdicts:
-        worker = self._workers.get()
+        forms = sorted({latex for pair in pairs for latex in pair})
+        number = {latex: index for index, latex in enumerate(forms)}
+        job = {"forms": forms, "pairs": [(number[a], number[b]) for a, b in pairs]}
         try:
-            if worker is None:
-                worker = _Worker(*self._limits)
-            verdicts = worker.ask(pairs)
+            return dict(zip(pairs, self.ask(_PROGRAM, (), job), strict=True))
         except EOFError:
-            # the whole worker is gone, by a wall-clock limit or the system's memory killer
-            worker, verdicts = None, dict.fromkeys(pairs)
-        finally:
-            self._workers.put(worker)
-        return verdicts
+            return dict.fromkeys(pairs)
+
+
+def _done(job: Callable[[], T]) -> "Future[T]":
+    future: Future[T] = Future()
+    future.set_result(job())
+    return future
 
 
 def _forms_of_pair(pair: tuple[str, str]) -> list[Form]:
@@ -190,73 +206,3 @@ def _leaves(form: Form) -> Iterator[Form]:
 
 def _answers(verdicts: Verdicts) -> Ask:
     return lambda a, b: bool(verdicts.get((a, b)))
-
-
-class _Worker:
-    """One worker process, in a process group of its own so that nothing of it outlives a kill."""
-
-    def __init__(self, seconds: float, megabytes: int, question_seconds: float) -> None:
-        self._budget = question_seconds
-        self._wall = _WALL_FACTOR * (question_seconds + seconds)
-        self._connection, theirs = Pipe()
-        descriptor = theirs.fileno()
-        arguments = [str(descriptor), str(seconds), str(megabytes)]
-        with tempfile.TemporaryFile() as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", str(_PROGRAM), *arguments],
-                pass_fds=[descriptor],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                start_new_session=True,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-            )
-            theirs.close()
-            self._await_ready(self._connection, errors)
-
-    def _await_ready(self, connection: Connection, errors: IO[bytes]) -> None:
-        try:
-            if not connection.poll(_START_SECONDS):
-                raise EOFError
-            connection.recv_bytes()
-        except (EOFError, OSError):
-            self.kill()
-            errors.seek(0)
-            last = errors.read().decode(errors="replace").strip().splitlines()[-1:]
-            raise EngineError(
-                f"a grading worker did not start ({''.join(last) or 'no message'}); "
-                "check that math-verify is installed"
-            ) from None
-
-    def ask(self, pairs: Sequence[LatexPair]) -> Verdicts:
-        """The verdict on each pair; EOFError where the process is lost."""
-        forms = sorted({latex for pair in pairs for latex in pair})
-        number = {latex: index for index, latex in enumerate(forms)}
-        job = {
-            "forms": forms,
-            "pairs": [(number[a], number[b]) for a, b in pairs],
-            "budget": self._budget,
-        }
-        try:
-            self._connection.send_bytes(json.dumps(job).encode())
-            if not self._connection.poll(self._wall):
-                raise EOFError
-            answers = json.loads(self._connection.recv_bytes())
-        except (EOFError, OSError):
-            self.kill()
-            raise EOFError from None
-        return dict(zip(pairs, answers, strict=True))
-
-    def end(self) -> None:
-        """Let the process and its idle child end; kill them where they don't."""
-        self._connection.close()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_END_SECONDS)
-        self.kill()
-
-    def kill(self) -> None:
-        """End the process and its child at once."""
-        self._connection.close()
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()

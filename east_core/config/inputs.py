@@ -84,7 +84,8 @@ class DatasetConfig(Frozen):
     grading: Grading = Field(
         MATH,
         description="How answers are read and compared: math, choice (letters and the texts of "
-        "options), text (words), exact (JSON, code, strings) or number (within a tolerance).",
+        "options), text (words), exact (JSON, code, strings), number (within a tolerance) or "
+        "python (your own functions).",
         json_schema_extra=tabs,
     )
 

@@ -25,13 +25,23 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
 def read_settings(path: Path) -> dict[str, Any]:
     """The plain values of a TOML file. Raises ConfigError where it can't be read."""
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        settings = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; see infra/configs for examples") from None
     except OSError as error:
         raise ConfigError(f"{path}: can't be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:  # TOML's own, and no UTF-8
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    return _with_folder(settings, str(path.parent.resolve()))
+
+
+def _with_folder(settings: dict[str, Any], folder: str) -> dict[str, Any]:
+    """The settings, where grading functions are looked for beside the file that names them."""
+    told = {
+        name: _with_folder(value, folder) if isinstance(value, dict) else value
+        for name, value in settings.items()
+    }
+    return {"folder": folder, **told} if told.get("kind") == "python" else told
 
 
 def parse_config(

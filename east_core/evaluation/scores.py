@@ -1,16 +1,15 @@
 """Scores of a checkpoint on a benchmark: graded greedy completions, and any extra samples."""
 
+import itertools
 from array import array
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from east_core.answers.clustering import cluster_all
 from east_core.answers.extraction import AnswerPolicy
-from east_core.answers.form import Form
 from east_core.answers.grading import Grader
 from east_core.answers.gradings import MATH, Grading
-from east_core.answers.reading import completion_answer
 from east_core.answers.thinking import MARKS_ALONE, Thinking
 from east_core.errors import DataError
 from east_core.evaluation.estimates import Estimate, mean_estimate, proportion
@@ -47,18 +46,12 @@ def grade(
 
     A few questions are in flight over the grader's workers at a time.
     """
-    waiting: deque[tuple[SampledQuestion, str | None]] = deque()
-
-    def pairs() -> Iterator[list[Form]]:
-        for item in sampled:
-            answer = completion_answer(item.completions[0], policy, thinking, grading)
-            waiting.append((item, answer))
-            gold = grading.form(item.question.answer or "")
-            yield [gold, grading.beside(gold, grading.form(answer or ""))]
-
-    for labels in grader.partitions(pairs()):
-        item, answer = waiting.popleft()
-        yield _prediction(item, answer, answer is not None and labels[0] == labels[1])
+    sampled, copies = itertools.tee(sampled)
+    first = (replace(item, completions=item.completions[:1]) for item in copies)
+    clustered = cluster_all(first, grader, policy, thinking, grading)
+    for item, clusters in zip(sampled, clustered, strict=True):
+        (found,) = clusters.clusters
+        yield _prediction(item, found.answer, found.is_correct)
 
 
 def _prediction(item: SampledQuestion, answer: str | None, is_correct: bool) -> Prediction:

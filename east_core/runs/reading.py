@@ -49,4 +49,4 @@ def reading_identity(run: Run) -> dict[str, Any]:
 
 def grading_identity(questions: DatasetConfig) -> dict[str, Any]:
     """What a data set's grading adds to a recipe; nothing where it is mathematics."""
-    return {} if questions.grading == MATH else {"grading": questions.grading.model_dump()}
+    return {} if questions.grading == MATH else {"grading": questions.grading.identity()}

@@ -70,8 +70,11 @@ def freeze_benchmarks(run: Run) -> list[ArtifactRecord]:
 def _freeze(run: Run, address: str, config: DatasetConfig) -> ArtifactRecord:
     """Copy a data set's questions to an address.
 
-    Raises DataError where a question or its answer is missing.
+    Raises DataError where a question or its answer is missing, ConfigError where the grading can't
+    be used: before a round is sampled, not after it.
     """
+
+    config.grading.prepare()
 
     def build(folder: Path) -> dict[str, Any]:
         rows = WithGold(config)

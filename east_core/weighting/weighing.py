@@ -27,10 +27,9 @@ from east_core.answers.clustering import cluster, cluster_all
 from east_core.answers.extraction import AnswerPolicy
 from east_core.answers.grading import Grader
 from east_core.answers.gradings import MATH, Grading
-from east_core.answers.reading import completion_answer
 from east_core.answers.thinking import MARKS_ALONE, Thinking
 from east_core.errors import NothingToLearn
-from east_core.records import AnswerCluster, AnswerClusters, Completion, SampledQuestion
+from east_core.records import AnswerCluster, AnswerClusters, SampledQuestion
 from east_core.tables import read_table, write_table
 from east_core.weighting.base import QuestionStatistics
 from east_core.weighting.nothing_kept import SampleCounts, nothing_kept
@@ -212,22 +211,16 @@ class Weigher:
 
     def _with_unboxed(self, row: WeighedQuestion, sampled: SampledQuestion) -> WeighedQuestion:
         """Count the answers that a box would have made count."""
-        if self._policy != "boxed" or not row.no_answer:
+        if self._policy != "boxed" or not row.no_answer or not self._grading.has_policies:
             return row
         silent = (m for c in row.clusters if c.answer is None for m in c.members)
-        named = tuple(filter(self._names_an_answer, (sampled.completions[m] for m in silent)))
-        if not named:
-            return row
-        looser = SampledQuestion(sampled.question, named)
+        looser = replace(sampled, completions=tuple(sampled.completions[m] for m in silent))
         if self._label_free is not None:
             looser = _without_gold(looser)
-        found = cluster(looser, self._grader, "lenient", self._thinking, self._grading)
-        right = sum(len(c.members) for c in found.clusters if c.is_correct)
-        return replace(row, unboxed=len(named), unboxed_correct=right)
-
-    def _names_an_answer(self, completion: Completion) -> bool:
-        found = completion_answer(completion, "lenient", self._thinking, self._grading)
-        return found is not None
+        found = cluster(looser, self._grader, "lenient", self._thinking, self._grading).clusters
+        named = sum(len(c.members) for c in found if c.answer is not None)
+        right = sum(len(c.members) for c in found if c.is_correct)
+        return replace(row, unboxed=named, unboxed_correct=right)
 
     def _drop_reason(self, row: WeighedQuestion) -> DropReason | None:
         if row.accuracy == 0:

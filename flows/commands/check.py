@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from east_core.inputs.inspection import InspectedModel, ModelFacts
 
 LISTED = 5
+TRIED = 10
+LONGEST = 60
 
 
 def check_run(config: RunConfig) -> Iterator[str]:
@@ -150,15 +152,33 @@ def _prompts(config: RunConfig) -> Iterator[str]:
 
 def _check_questions(config: DatasetConfig, grader: Grader) -> tuple[int, str]:
     """The number of questions, and a line that lists those with a gold answer of no use."""
-    count, refused, rows = 0, [], WithGold(config)
+    count, rows = 0, WithGold(config)
+    refused: list[str] = []
+    tried: list[str] = []
+    config.grading.prepare()
     for question in rows:
         count += 1
-        if question.answer is not None and not config.grading.accepts(question.answer, grader):
+        if question.answer is None:
+            continue
+        trial = config.grading.try_gold(question, grader)
+        if trial.said and not trial.is_accepted:
+            raise ConfigError(
+                f"{config.path}: question {question.id}: the grading rejects its gold answer "
+                f"{_short(question.answer)!r}: {trial.said}"
+            )
+        if not trial.is_accepted:
             refused.append(question.id)
+        if trial.said and len(tried) < TRIED:
+            tried.append(f"  {question.id}: {_short(question.answer)!r}: {trial.said}")
     line = f"{config.path}: {count} questions"
     line += _listed(rows.without, "left out, their solutions have no final answer")
     line += _listed(rows.several, "box several answers in their solution, only the last one counts")
-    return count, line + _listed(refused, "have gold answers that are compared by spelling alone")
+    line += _listed(refused, "have gold answers that are compared by spelling alone")
+    return count, "\n".join([line, *tried])
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def _listed(ids: list[str], what: str) -> str:

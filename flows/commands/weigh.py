@@ -61,8 +61,8 @@ GradingKind = Annotated[
     str,
     typer.Option(
         "--grading",
-        help="How answers are compared: math, choice, text, exact or number; settings follow a "
-        "colon: number:relative=0.01",
+        help="How answers are compared: math, choice, text, exact, number or python; settings "
+        "follow a colon: number:relative=0.01, python:functions=my_grader",
     ),
 ]
 Processes = Annotated[int, typer.Option(min=1, help="Worker processes that compare answers.")]
@@ -105,6 +105,7 @@ def weigh(
     no weight above 3:           ... --max-weight 3
     without gold answers:        ... --label-free --min-majority 0.6
     multiple choice:             ... --grading choice
+    your own functions:          ... --grading python:functions=my_grader
     as Parquet:                  east weigh s.parquet --out w.parquet
 
     Perplexity needs "mean_logprobs", one for each response, in the file. Equations:

@@ -103,10 +103,12 @@ print(dpo_losses(torch.tensor([1.0]), torch.tensor([0.0]), recipe.beta, recipe.v
 
 
 def test_a_grader(changed: Callable[[str, str], str], tmp_path: Path) -> None:
-    source = responses(tmp_path, "so <answer>7</answer>", "so <answer>8</answer>")
+    source = tmp_path / "responses.jsonl"
+    texts = [r"\boxed{Tinsel}", r"\boxed{listen}", r"\boxed{tins}"]
+    source.write_text(json.dumps({"id": "q", "gold": "silent", "responses": texts}))
     out = tmp_path / "weights.jsonl"
-    changed("A grader", east("weigh", source, "--out", out, "--policy", "tagged"))
-    assert json.loads(out.read_text())["accuracy"] == 0.5
+    changed("A grader", east("weigh", source, "--out", out, "--grading", "letters"))
+    assert json.loads(out.read_text())["accuracy"] == 2 / 3
 
 
 def test_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

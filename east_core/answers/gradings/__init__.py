@@ -11,6 +11,7 @@ from east_core.answers.gradings.choice import ChoiceGrading
 from east_core.answers.gradings.exact import ExactGrading
 from east_core.answers.gradings.mathematics import MathGrading
 from east_core.answers.gradings.number import NumberGrading
+from east_core.answers.gradings.python import PythonGrading
 from east_core.answers.gradings.text import TextGrading
 
 __all__ = [
@@ -20,11 +21,12 @@ __all__ = [
     "Grading",
     "MathGrading",
     "NumberGrading",
+    "PythonGrading",
     "TextGrading",
 ]
 
 Grading = Annotated[
-    MathGrading | ChoiceGrading | TextGrading | ExactGrading | NumberGrading,
+    MathGrading | ChoiceGrading | TextGrading | ExactGrading | NumberGrading | PythonGrading,
     Field(discriminator="kind"),
 ]
 MATH = MathGrading()

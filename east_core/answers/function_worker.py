@@ -1,0 +1,246 @@
+"""The program of a worker that runs a user's grading functions, in a child that it can lose.
+
+Started as `python -P function_worker.py FD SECONDS MEGABYTES SETTINGS`. It imports the functions
+once, and makes a child by fork for each question. The kernel ends that child when one call takes
+more than SECONDS of CPU time or makes it ask for more than MEGABYTES of address space; this process
+ends it when a call takes ten times as long by the clock.
+"""
+
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from east_core.answers.functions import Functions
+    from east_core.records import Question
+
+GOLD = -1
+"""The gold answer's number among a question's answers."""
+_WALL_FACTOR = 10.0
+
+Step = tuple[str, tuple[int, ...]]
+
+
+@dataclass
+class Answers:
+    """The answers to one question's texts, held in the child that extracted them."""
+
+    functions: "Functions"
+    question: "Question"
+    texts: list[str]
+    known: dict[int, Any] = field(default_factory=dict)
+
+    def take(self, step: Step) -> Any:
+        """What one step gives: ("read", (i,)), ("same", (i, j)), or ("accepts", (GOLD,))."""
+        from east_core.answers.functions import LONGEST, key_text
+
+        kind, numbers = step
+        answers = [self._answer(number) for number in numbers]
+        if kind != "read":
+            return bool(getattr(self.functions, kind)(*answers))
+        (answer,) = answers
+        if answer is None:
+            return None
+        key = None
+        if self.functions.key is not None:
+            key = self.functions.key(answer)
+            if key is None:
+                return None
+            key = key_text(key)
+        shown = answer if isinstance(answer, str) else repr(answer)
+        return shown.encode(errors="replace").decode()[:LONGEST], key
+
+    def _answer(self, number: int) -> Any:
+        """An answer, extracted again where a former child died with it."""
+        if number == GOLD:
+            return self.question.answer
+        if number not in self.known:
+            self.known[number] = self.functions.extract(self.texts[number], self.question)
+        return self.known[number]
+
+
+class Child:
+    """A forked process that takes one question's steps."""
+
+    def __init__(self, answers: Answers, seconds: float, megabytes: int) -> None:
+        self._seconds = seconds
+        self._steps, theirs = Pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            self._steps.close()
+            try:
+                _serve_steps(theirs, answers, seconds, megabytes)
+            finally:
+                os._exit(0)
+        theirs.close()
+
+    def take(self, step: Step) -> tuple[Any, float]:
+        """A step's outcome and its CPU seconds. Raises EOFError where the child died of it."""
+        try:
+            self._steps.send(step)
+            if self._steps.poll(_WALL_FACTOR * self._seconds):
+                outcome, spent = json.loads(self._steps.recv_bytes())
+                return outcome, spent
+        except OSError:
+            pass
+        raise EOFError
+
+    def end(self) -> None:
+        """Kill the child and reap it."""
+        self._steps.close()
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+
+
+def _serve_steps(steps: Connection, answers: Answers, seconds: float, megabytes: int) -> None:
+    from east_core.answers.functions import told
+
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + (megabytes << 20)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    while True:
+        step = steps.recv()
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        try:
+            outcome = {"gives": answers.take(step)}
+        except BaseException as error:  # also SystemExit: the functions are somebody else's
+            outcome = {"fails": told(error)}
+        left, _ = signal.setitimer(signal.ITIMER_PROF, 0)
+        steps.send_bytes(json.dumps([outcome, seconds - left]).encode())
+
+
+class Session:
+    """One question's steps, over as many children as die of them, within a budget of CPU time."""
+
+    def __init__(self, answers: Answers, limits: tuple[float, int], budget: float) -> None:
+        self.failures: list[str] = []
+        self._answers, self._limits, self._left = answers, limits, budget
+        self._child: Child | None = None
+
+    def take(self, kind: str, *numbers: int) -> Any:
+        """What a step gives; None, and a reason among the failures, where it can't be told."""
+        outcome = self._outcome((kind, numbers))
+        if "fails" in outcome:
+            what = "gold answer" if set(numbers) == {GOLD} else "a completion"
+            self.failures.append(f"{_CALLED[kind]} of {what}: {outcome['fails']}")
+        return outcome.get("gives")
+
+    def _outcome(self, step: Step) -> dict[str, Any]:
+        seconds, megabytes = self._limits
+        if self._left <= 0:
+            return {"fails": "no time is left for this question"}
+        if self._child is None:
+            self._child = Child(self._answers, seconds, megabytes)
+        try:
+            outcome, spent = self._child.take(step)
+        except EOFError:
+            self.close()
+            self._left -= seconds
+            return {"fails": f"crashed, or took more than {seconds:g} s or {megabytes} MB"}
+        self._left -= spent
+        return dict(outcome)
+
+    def close(self) -> None:
+        """End the child, if there is one."""
+        if self._child is not None:
+            self._child.end()
+            self._child = None
+
+
+_CALLED = {"read": "extract or key", "same": "same", "accepts": "accepts"}
+
+
+def reply(session: Session, functions: "Functions", count: int, has_gold: bool) -> dict[str, Any]:
+    """The answers to a question's texts, each shown and with its class; the gold answer's class.
+
+    Answers of one class are equal. One that can't be told apart is alone in its class, and equal
+    only to answers that are written alike.
+    """
+    gold = session.take("read", GOLD) if functions.key is not None else None
+    read = [session.take("read", number) for number in range(count)]
+    if functions.key is not None:
+        return {"answers": read, "gold": gold[1] if gold else None}
+    classes = dict(_classes(session, read, {"gold": GOLD} if has_gold else {}))
+    answers = [None if each is None else (each[0], classes[each[0]]) for each in read]
+    return {"answers": answers, "gold": "gold"}
+
+
+def rejected(session: Session, functions: "Functions", gold: str | None) -> str | None:
+    """Which of the functions rejects the gold answer, and how; None where they accept it."""
+    if functions.key is not None and gold is None:
+        return session.failures[-1] if session.failures else "key(gold) returned None"
+    for name, call in (("same", (GOLD, GOLD)), ("accepts", (GOLD,))):
+        if getattr(functions, name) is not None and not session.take(name, *call):
+            shown = ", ".join(["gold"] * len(call))
+            return session.failures[-1] if session.failures else f"{name}({shown}) returned False"
+    return None
+
+
+def _classes(
+    session: Session, read: list[Any], leaders: dict[str, int]
+) -> Iterator[tuple[str, str]]:
+    """The class of each answer as it is shown: the gold answer's, an earlier one's, or its own."""
+    first = {each[0]: number for number, each in reversed(list(enumerate(read))) if each}
+    for shown in sorted(first):
+        number = first[shown]
+        name = f"like {shown}"
+        for known, leader in leaders.items():
+            if session.take("same", number, leader):
+                name = known
+                break
+        leaders.setdefault(name, number)
+        yield shown, name
+
+
+def serve(parent: Connection, functions: "Functions", limits: tuple[float, int]) -> None:
+    """Reply to jobs until the other end of the connection closes."""
+    from east_core.records import Question
+
+    while True:
+        try:
+            job = json.loads(parent.recv_bytes())
+        except EOFError:
+            return
+        answers = Answers(functions, Question(**job["question"]), job["texts"])
+        session = Session(answers, limits, job["budget"])
+        said = reply(session, functions, len(job["texts"]), answers.question.answer is not None)
+        if job["accepts"]:
+            said["rejected"] = rejected(session, functions, said["gold"])
+        session.close()
+        parent.send_bytes(json.dumps({**said, "failures": session.failures}).encode())
+
+
+def main() -> None:
+    """Import the functions and serve; a reply of `refused` where they can't be used."""
+    descriptor, seconds, megabytes = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
+    settings = json.loads(sys.argv[4])
+    sys.path[:] = settings["path"]
+    from east_core.answers.functions import Functions, Refused
+
+    parent = Connection(descriptor)
+    refused, functions = None, None
+    try:
+        functions = Functions(settings["functions"])
+    except Refused as error:
+        refused = str(error)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what the functions print goes nowhere
+    parent.send_bytes(b"ready")
+    if functions is not None:
+        serve(parent, functions, (seconds, megabytes))
+        return
+    while True:
+        parent.recv_bytes()
+        parent.send_bytes(json.dumps({"refused": refused}).encode())
+
+
+if __name__ == "__main__":
+    main()
