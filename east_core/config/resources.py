@@ -53,6 +53,12 @@ class Resources(Frozen):
         description="Sort each global batch by length, so that micro-batches hold less padding. "
         "The batches themselves stay, and with them what is learned.",
     )
+    packing: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Join the rows of a micro-batch into one sequence, so that no padding is "
+        "computed; weights and losses stay each row's own. auto: where the model's attention can, "
+        "and it saves work.",
+    )
     checkpoint_every_steps: int = Field(
         0, ge=0, description="Optimizer steps between training checkpoints; 0: none."
     )

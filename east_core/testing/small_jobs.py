@@ -32,9 +32,14 @@ RECIPES: dict[str, Any] = {
     "dpo": DpoRecipe(learning_rate=0.1, beta=0.5, **PLAIN),
     "kto": KtoRecipe(learning_rate=0.1, beta=0.5, **PLAIN),
 }
-# rows in the order that TRL's own trainers give them, for comparisons to the last bit
+# in the order and the padding of TRL's own trainers, for comparisons to the last bit
 ONE_RANK = Resources(
-    device="cpu", processes=1, micro_batch_size=4, zero_stage=0, group_by_length=False
+    device="cpu",
+    processes=1,
+    micro_batch_size=4,
+    zero_stage=0,
+    group_by_length=False,
+    packing="off",
 )
 
 

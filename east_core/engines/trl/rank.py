@@ -70,6 +70,7 @@ from east_core.engines.trl.messages import (
     TrainingStep,
 )
 from east_core.engines.trl.output import save_checkpoint
+from east_core.engines.trl.packing import rows_for
 from east_core.engines.trl.patches import use_plain_collectives
 from east_core.engines.trl.trainers import (
     GlobalBatchSampler,
@@ -204,8 +205,11 @@ def build_trainer(job: RankJob, tokenizer: PreTrainedTokenizerBase, data: Traini
     )
     arguments = training_arguments(job, sampler.steps)  # before the model: ZeRO-3 reads them
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    model = with_router(job, load_model(job, job.model.folder))
+    rows = rows_for(job, model)
     options: dict[str, Any] = {
-        "model": with_router(job, load_model(job, job.model.folder)),
+        "model": model,
+        "rows": rows,
         "args": arguments,
         "sampler": sampler,
         "recipe": recipe,
@@ -221,7 +225,9 @@ def build_trainer(job: RankJob, tokenizer: PreTrainedTokenizerBase, data: Traini
         assert job.reference is not None
         options["reference_fingerprint"] = job.reference.fingerprint
         if job.reference.fingerprint != job.model.fingerprint:
-            options["ref_model"] = load_model(job, job.reference.folder)
+            reference = load_model(job, job.reference.folder)
+            reference.set_attn_implementation(model.config._attn_implementation)
+            options["ref_model"] = reference
         kind = WeightedDPOTrainer if isinstance(recipe, DpoRecipe) else WeightedKTOTrainer
         trainer = kind(**options)
     trainer.remove_callback(PrinterCallback)

@@ -10,13 +10,14 @@ What is changed, and why:
 - a ragged last batch is completed by filler rows that count for nothing (accelerate would repeat
   examples);
 - a router's loss (mixtures of experts) counts a micro-batch by its share of the step, as all else;
+- the model sees a micro-batch without its padding (east_core.engines.trl.packing);
 - the reference log-probabilities are bound to the reference checkpoint's fingerprint (TRL hashes
   the model in memory, which under ZeRO-3 is an empty shard).
 """
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,7 @@ from east_core.engines.trl.losses import (
     sft_loss,
     weighted_mean,
 )
+from east_core.engines.trl.packing import Forward, padded_rows
 from east_core.engines.trl.patches import (
     OWN_COLUMNS,
     BoundReference,
@@ -45,6 +47,7 @@ from east_core.engines.trl.patches import (
 from east_core.errors import ConfigError
 
 Batch = dict[str, Any]
+BATCH_COLUMNS = ("weights", "is_counted")  # what WeightedCollator adds; no model takes them
 
 
 class GlobalBatchSampler(Sampler[int]):
@@ -143,10 +146,13 @@ class StepSums:
 
 
 def refuse_packing(arguments: TrainingArguments) -> None:
-    """Raise ConfigError for what merges rows: a merged row has no weight of its own."""
+    """Raise ConfigError for TRL's ways to merge rows: a merged row has no weight of its own."""
     for name in ("packing", "padding_free"):
         if getattr(arguments, name, False):
-            raise ConfigError(f"{name} merges examples, so none can have a weight; turn it off")
+            raise ConfigError(
+                f"TRL's {name} merges examples and loses their weights; leave it out: "
+                "resources.packing saves the same padding and keeps every weight"
+            )
 
 
 class _Weighted(TokenizedDatasets):
@@ -156,10 +162,19 @@ class _Weighted(TokenizedDatasets):
     aux_loss_enabled: bool
     router_aux_loss_coef: float
     loss_is_scaled_for_ga = True  # our losses are shares of the whole step
+    _rows: Callable[[Forward], Forward] = staticmethod(padded_rows)
 
-    def __init__(self, *, sampler: GlobalBatchSampler, recipe: Any, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        sampler: GlobalBatchSampler,
+        recipe: Any,
+        rows: Callable[[Forward], Forward] = padded_rows,
+        **options: Any,
+    ) -> None:
+        """`rows` is how the model sees a micro-batch: padded, or its rows joined into one."""
         refuse_packing(options["args"])
-        self._sampler, self.recipe = sampler, recipe
+        self._sampler, self.recipe, self._rows = sampler, recipe, rows
         self._sums = StepSums()
         super().__init__(**options)
 
@@ -201,7 +216,7 @@ class _Weighted(TokenizedDatasets):
         """Log-probabilities of the labels, and the router's loss where one is asked for."""
         asked = {"output_router_logits": True} if self.aux_loss_enabled else {}
         given = {name: inputs[name] for name in ("input_ids", "attention_mask")}
-        return model(**given, **asked, labels=labels, fused_lm_head=True)
+        return self._rows(model)(**given, **asked, labels=labels, fused_lm_head=True)
 
     def _with_router(
         self, share: Tensor, outputs: Any, units: Tensor, step_count: Tensor
@@ -264,6 +279,11 @@ class _Preference(BoundReference, _Weighted):
     def __init__(self, *, reference_fingerprint: str, **options: Any) -> None:
         self._reference_fingerprint = reference_fingerprint
         super().__init__(**options)
+
+    def compute_ref_log_probs(self, model: Any, inputs: Batch) -> Any:
+        """The reference's log-probabilities, of rows that it sees as the policy does."""
+        plain = {name: value for name, value in inputs.items() if name not in BATCH_COLUMNS}
+        return super().compute_ref_log_probs(self._rows(model), plain)  # type: ignore[misc]
 
     def _forward_completions(self, model: Any, inputs: Batch) -> Any:
         return self._forward(model, inputs, _completion_labels(inputs))
@@ -331,7 +351,9 @@ class WeightedKTOTrainer(_Preference, KTOTrainer):  # type: ignore[misc]
     def _kl_logratios(self, inputs: Batch) -> Tensor:
         """log pi - log pi_ref of the mismatched completions, (B,), 0 for filler rows."""
         with self.compute_loss_context_manager():
-            logps = self._compute_kl_logps(self.model_wrapped, inputs)  # type: ignore[no-untyped-call]
+            plain = {name: value for name, value in inputs.items() if name not in BATCH_COLUMNS}
+            model = self._rows(self.model_wrapped)
+            logps = self._compute_kl_logps(model, plain)  # type: ignore[no-untyped-call]
         return (logps - inputs["ref_KL_logps"]) * inputs["is_counted"]  # type: ignore[no-any-return]
 
     def _micro_batch_kl(self, inputs: Batch) -> Tensor:
