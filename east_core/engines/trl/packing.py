@@ -17,7 +17,7 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -209,8 +209,8 @@ def small_copy(model: PreTrainedModel) -> PreTrainedModel:
         text.layer_types = text.layer_types[: _SMALL["num_hidden_layers"]]
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        small: PreTrainedModel = type(model)(config)
-    return small.to(torch.float32).train(mode=False)
+        small: Any = type(model)(config)
+    return cast("PreTrainedModel", small.float().eval())
 
 
 def _after(model: PreTrainedModel, before: Tensor, row: Tensor) -> Tensor:
