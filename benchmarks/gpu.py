@@ -1,7 +1,8 @@
 """Training on one GPU: TRL's trainers, ours padded, ours packed; speed, memory, losses, the plan.
 
     python -m benchmarks.gpu [--shape 1b] [--json FILE] [--budget SECONDS] [NAMES ...]
-    python -m benchmarks.gpu --device cpu --shape tiny          the same with a toy, to try it out
+    python -m benchmarks.gpu --device cpu --shape tiny --json FILE       with a toy, to try it out
+    python -m benchmarks.gpu --page                             docs/benchmarks.md from what is kept
 
 Every measurement is a process of its own (`benchmarks.gpu_training`) that trains a random model of
 a real shape on random ids, so nothing is downloaded. Lengths in tokens are like GSM8K's: prompts of
@@ -23,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu_models import SHAPES
-from benchmarks.gpu_page import line, page, summary
+from benchmarks.gpu_page import line, summary, with_section
 from benchmarks.gpu_setups import SETUPS
+from benchmarks.run import GPU_RESULTS, PAGE
 
 Result = dict[str, Any]
 
@@ -32,6 +34,9 @@ Result = dict[str, Any]
 def main() -> int:
     """Measure what is asked for; print a line for each, then the table; write JSON."""
     options = _options()
+    if options.page:
+        PAGE.write_text(with_section(PAGE.read_text(), options.json))
+        return 0
     begun = time.monotonic()
     results: list[Result] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -59,7 +64,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--micro", type=int, default=8, help="rows of a micro-batch")
     parser.add_argument("--budget", type=float, default=3600.0, help="seconds for all")
     parser.add_argument("--limit", type=float, default=240.0, help="seconds for one measurement")
-    parser.add_argument("--json", type=Path, default=Path("gpu.json"))
+    parser.add_argument("--json", type=Path, default=GPU_RESULTS, help="results, kept and told")
+    parser.add_argument("--page", action="store_true", help="only write docs/benchmarks.md anew")
     options = parser.parse_args()
     if unknown := set(options.names) - SETUPS.keys():
         parser.error(f"no measurement {', '.join(sorted(unknown))}; there are {', '.join(SETUPS)}")
@@ -97,9 +103,10 @@ def _measure(name: str, work: Path, options: argparse.Namespace) -> Result:
 
 
 def _write(path: Path, options: argparse.Namespace, results: list[Result]) -> None:
-    plain = {name: value for name, value in vars(options).items() if name not in ("json", "names")}
+    told = ("shape", "device", "batch", "micro", "steps")
+    plain = {name: getattr(options, name) for name in told}
     path.parent.mkdir(parents=True, exist_ok=True)
-    whole = {"options": plain, "results": results, "page": page(results)}
+    whole = {"options": plain, "results": results}
     path.write_text(json.dumps(whole, indent=1) + "\n")
 
 

@@ -1,10 +1,22 @@
 """What `benchmarks.gpu` tells: a line for each measurement, the table, a section of the page."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 GIB = 2**30
 Result = Mapping[str, Any]
+_TITLE = "## Training on one GPU"
+_INTRODUCTION = """\
+Written by `python -m benchmarks.gpu`, which needs a GPU and no download; `benchmarks/gpu.json` has
+all of it. A random model of shape {shape}, random ids in GSM8K's lengths, global batch {batch} in
+micro-batches of {micro}, {steps} steps of which the first 3 warm up, each row a process of its own,
+on {device_name}. "to TRL" is against the loss's first row: TRL's trainer with bf16 by autocast, the
+same batches, no gradient checkpointing. Ours runs as `east run` would, under DeepSpeed ZeRO-2 where
+nothing else is said, and weighs each row. Low and high are the slowest and the fastest step. "plan"
+is what `east plan` says for micro-batches as large as the largest, 2 GiB of CUDA's context in it.
+"""
 _HEAD = ("", "real tokens/s", "low", "high", "to TRL", "computed / real", "peak GiB", "plan GiB")
 
 
@@ -31,9 +43,22 @@ def summary(results: Sequence[Result]) -> str:
     return "\n".join(["", *_table(results), "", *_losses(results)])
 
 
-def page(results: Sequence[Result]) -> str:
-    """The section of docs/benchmarks.md."""
-    return "\n".join([*_table(results), "", *(f"- {text}" for text in _losses(results)), ""])
+def with_section(page: str, results: Path) -> str:
+    """The page docs/benchmarks.md with the section of the results in a file, where there is one."""
+    before = page.partition(_TITLE)[0].rstrip("\n")
+    return f"{before}\n\n{section(results)}" if results.is_file() else f"{before}\n"
+
+
+def section(results: Path) -> str:
+    """What the results in a file tell, as the last section of the page."""
+    found = json.loads(results.read_text())
+    options, measured = found["options"], found["results"]
+    checks = [line(result) for result in measured if "errors" in result]
+    names = [result["device_name"] for result in measured if "device_name" in result]
+    head = _INTRODUCTION.format(**options, device_name=" and ".join(sorted({*names})))
+    losses = (f"- {text}" for text in _losses(measured))
+    code = ["", "```", *checks, "```"] if checks else []
+    return "\n".join([_TITLE, "", head, *_table(measured), "", *losses, *code, ""])
 
 
 def _errors(found: Mapping[str, Sequence[float]]) -> str:

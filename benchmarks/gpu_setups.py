@@ -22,6 +22,7 @@ class Setup:
     precision: Literal["bf16", "fp32"] = "bf16"
     checkpointing: bool = False
     title: str = ""
+    share: float = 1.0  # of the steps
 
 
 SETUPS = {
@@ -29,6 +30,9 @@ SETUPS = {
     "sft-trl": Setup("sft", "trl", zero=0, title="TRL SFT, padded"),
     "sft-varlen": Setup("sft", "ours", rows="varlen", title="ours, packed, flash attention"),
     "sft-padded": Setup("sft", "ours", title="ours, padded, grouped by length"),
+    "sft-varlen-zero0": Setup(
+        "sft", "ours", zero=0, rows="varlen", title="ours, packed, flash attention, no ZeRO"
+    ),
     "sft-mask": Setup("sft", "ours", rows="mask", title="ours, packed, block mask"),
     "sft-trl-free": Setup(
         "sft", "trl", zero=0, rows="padding_free", title="TRL SFT, padding_free (no weights)"
@@ -44,12 +48,16 @@ SETUPS = {
         checkpointing=True,
         title="TRL SFT, its defaults (gradient checkpointing)",
     ),
-    "sft-fp32-padded": Setup("sft", "ours", precision="fp32", title="ours, fp32, padded"),
-    "sft-fp32-mask": Setup(
-        "sft", "ours", rows="mask", precision="fp32", title="ours, fp32, packed, block mask"
+    "sft-fp32-padded": Setup(
+        "sft", "ours", precision="fp32", title="ours, fp32, padded", share=0.4
     ),
-    "sft-varlen-zero0": Setup(
-        "sft", "ours", zero=0, rows="varlen", title="ours, packed, flash attention, no ZeRO"
+    "sft-fp32-mask": Setup(
+        "sft",
+        "ours",
+        rows="mask",
+        precision="fp32",
+        title="ours, fp32, packed, block mask",
+        share=0.4,
     ),
     "kto-trl": Setup("kto", "trl", zero=0, title="TRL KTO, padded"),
     "kto-varlen": Setup("kto", "ours", rows="varlen", title="ours, packed, flash attention"),

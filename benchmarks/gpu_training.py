@@ -120,7 +120,9 @@ def _job(setup: Setup, folder: Path, device: str, batch: int, micro: int) -> Ran
         }
     )
     update = {
-        "epochs": 1.0,
+        "epochs": setup.share,
+        "schedule": "constant",  # so that fewer steps are the first of more
+        "warmup_ratio": 0.0,
         "optimizer": "adamw",
         "learning_rate": 1e-5,
         "global_batch_size": batch,
@@ -154,10 +156,8 @@ def _trainer(setup: Setup, job: RankJob) -> Any:
         mock.patch.object(packing, "has_varlen", return_value=False).start()
     if setup.trainer == "ours":
         return ours.build_trainer(job, tokenizer, data)
-    is_free = setup.rows == "padding_free"
-    more = {"padding_free": True} if is_free else {}
-    trainer = stock_trainer(job, tokenizer, data, logging_steps=1, report_to=[], **more)
-    if is_free:
+    trainer = stock_trainer(job, tokenizer, data, logging_steps=1, report_to=[])
+    if setup.rows == "padding_free":  # what TRL makes of the option where it tokenises itself
         pad = tokenizer.pad_token_id
         trainer.data_collator = DataCollatorForLanguageModeling(pad_token_id=pad, padding_free=True)
     return trainer
@@ -184,7 +184,9 @@ def _train(setup: Setup, job: RankJob) -> dict[str, Any]:
     computed = _per_step(tokens.computed, steps * forwards)
     rates = [count / taken for count, taken in zip(real[WARM_UP:], seconds, strict=False)]
     history = trainer.state.log_history
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "a CPU"
     return {
+        "device_name": gpu,
         "attention": attention,
         "prepared_s": prepared,
         "step_s": statistics.median(seconds),

@@ -20,11 +20,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gpu_page import with_section
 from benchmarks.pairs import KEPT, ROOT
 from east_core.store.provenance import code_version
 
 RESULTS = ROOT / "benchmarks" / "results.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
+GPU_RESULTS = ROOT / "benchmarks" / "gpu.json"  # of `python -m benchmarks.gpu`, wherever it ran
 OUT = "OUT"  # stands for the result file in the commands below
 BENCHMARKS: dict[str, tuple[str, ...]] = {
     "sampling": ("benchmarks.sampling", "--json", OUT),
@@ -129,7 +131,8 @@ def write_page(results: dict[str, Result]) -> None:
         for row in rows
     ]
     pages = [result["page"] for result in results.values() if result["page"]]
-    PAGE.write_text("\n".join([HEAD, *table, "", *_provenance(results), *pages]), "utf-8")
+    page = "\n".join([HEAD, *table, "", *_provenance(results), *pages])
+    PAGE.write_text(with_section(page, GPU_RESULTS), "utf-8")
 
 
 def _provenance(results: dict[str, Result]) -> Sequence[str]:

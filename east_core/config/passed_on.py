@@ -211,8 +211,9 @@ TRAINER_OURS = {
         _UPLOADS,
     ),
     "disable_tqdm": "progress goes to the flow",
-    "packing": f"{_EXACT}: TRL's packing drops the weights",
-    "padding_free": f"{_EXACT}: TRL's batches without padding drop the weights",
+    "packing": f"{_EXACT}: TRL's packing drops the weights; set resources.packing",
+    "padding_free": f"{_EXACT}: TRL's batches without padding drop the weights; "
+    "set resources.packing",
     "use_weighting": f"{_EXACT}: it is another weighting (WPO)",
     "average_tokens_across_devices": f"{_EXACT}: counts are taken over the global batch",
     "label_smoothing_factor": f"{_EXACT}: the loss would not be the examples' own",

@@ -89,7 +89,7 @@ def test_a_steps_sums_leave_fillers_out():
 @pytest.mark.parametrize("name", ["packing", "padding_free"])
 def test_merged_rows_are_refused(name):
     refuse_packing(SimpleNamespace(**{name: False}))
-    with pytest.raises(ConfigError, match=f"{name} merges examples"):
+    with pytest.raises(ConfigError, match=f"TRL's {name} merges .* resources.packing saves"):
         refuse_packing(SimpleNamespace(**{name: True}))
 
 
