@@ -20,6 +20,8 @@ PYTHONS ?= 3.11 3.12 3.13
 BIN := .venv/bin
 # Without bytecode on disk each process compiles torch, vLLM and TRL again: 10 s of CPU a start.
 unexport PYTHONDONTWRITEBYTECODE
+# A process a core, each with whole files of tests; four engines at once are enough for any machine.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 STAMP := .venv/.installed-$(EXTRA)
 # uv knows find-links by another name than pip; without any, it takes torch's own CPU builds.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
@@ -50,8 +52,8 @@ demo: install  ## Run three rounds of self-training on the built-in task.
 ui: install  ## Start the UI, a worker and the deployments on loopback (Ctrl-C stops them).
 	@$(BIN)/east up
 
-test: install  ## Run the default tests (about 25 minutes on 2 cores).
-	$(BIN)/python -m pytest
+test: install  ## Run the default tests (a quarter of an hour on 2 cores).
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-slow: install  ## Run the slow tests: whole runs, the browser, real S3 servers (TESTS=one/file.py).
 	$(BIN)/python -m pytest -m slow $(TESTS)

@@ -3,8 +3,10 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,11 @@ HEAVY = (
 )  # fmt: skip
 
 
-def east(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+East = Callable[..., Any]  # the fixture: the command line in this process
+
+
+def east_process(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The command line as a process of its own, for what only that shows."""
     return subprocess.run(
         [*EAST, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=300
     )
@@ -43,7 +49,7 @@ def config(folder: Path, **sections: object) -> Path:
 
 
 def test_help_teaches_and_imports_nothing_heavy() -> None:
-    done = east("--help")
+    done = east_process("--help")
     assert done.returncode == 0
     assert all(word in done.stdout for word in ("demo", "check", "run", "show", "weigh"))
     program = f"import sys, flows.commands.main; print([m for m in {HEAVY} if m in sys.modules])"
@@ -54,11 +60,11 @@ def test_help_teaches_and_imports_nothing_heavy() -> None:
 
 
 def test_the_version_is_that_of_the_package() -> None:
-    assert east("--version").stdout == f"east {version('east-self-training')}\n"
+    assert east_process("--version").stdout == f"east {version('east-self-training')}\n"
 
 
 def test_check_passes_a_sound_config(tmp_path: Path) -> None:
-    done = east("check", str(config(tmp_path)), folder=tmp_path)
+    done = east_process("check", str(config(tmp_path)), folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines()] == [
         "settings",
@@ -100,28 +106,33 @@ def test_check_passes_a_sound_config(tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
-    tmp_path: Path, change: dict[str, object], message: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    east: East,
+    change: dict[str, object],
+    message: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.jsonl").write_text("")
     (tmp_path / "nogold.jsonl").write_text('{"question": "why?"}\n')
     (tmp_path / "broken.jsonl").write_text("{oops\n")
     (write_model(tmp_path / "scripted") / "chat_template.jinja").unlink()
-    done = east("check", str(config(tmp_path, **change)), folder=tmp_path)
+    done = east("check", config(tmp_path, **change))
     assert done.returncode == 2, done.stdout + done.stderr
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
 
 
-def test_show_of_a_run_that_is_not_there(tmp_path: Path) -> None:
-    done = east("show", str(tmp_path / "absent"))
+def test_show_of_a_run_that_is_not_there(tmp_path: Path, east: East) -> None:
+    done = east("show", tmp_path / "absent")
     assert done.returncode == 2
     assert "no run 'absent' with a finished stage" in done.stderr
 
 
 def test_a_bad_run_leaves_nothing_half_written(tmp_path: Path) -> None:
     path = config(tmp_path, **{"questions.path": str(tmp_path / "absent.jsonl")})
-    done = east("run", str(path), folder=tmp_path)
+    done = east_process("run", str(path), folder=tmp_path)
     assert done.returncode == 2
     assert "Traceback" not in done.stdout + done.stderr
     assert not list((tmp_path / "store").glob("[!.]*/questions/**/*.parquet"))
@@ -140,7 +151,7 @@ def test_deploying_to_a_server_that_is_not_there_is_one_line(
         if url:
             monkeypatch.setenv("PREFECT_API_URL", url)
         monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
-        done = east("deploy", folder=tmp_path)
+        done = east_process("deploy", folder=tmp_path)
         assert done.returncode != 0
         assert message in done.stderr
         assert "Traceback" not in done.stderr
@@ -149,7 +160,7 @@ def test_deploying_to_a_server_that_is_not_there_is_one_line(
 
 def test_what_can_not_run_here_is_refused_before_the_name_is_claimed(tmp_path: Path) -> None:
     path = config(tmp_path, **{"resources.device": "cuda", "resources.engines": 4096})
-    done = east("run", str(path), folder=tmp_path)
+    done = east_process("run", str(path), folder=tmp_path)
     assert done.returncode == 2
     assert "set resources.device to 'cpu'" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
