@@ -21,6 +21,11 @@ _MATRIX = re.compile(
     r"|\\begin\{array\}\{[lcr|]*\}(?P<array>.*)\\end\{array\}",
     re.DOTALL,
 )
+_FACTOR = re.compile(
+    r"[-+]?(?:[\d./\s]|(?<![A-Za-z])[A-Za-z](?![A-Za-z])|\\[dt]?frac|\\sqrt|\{[^{}]*\}|\([^()]*\))*"
+    r"(?:\\cdot|\\times|\*)?\s*"
+)
+_FACTOR_END = re.compile(r"\s*(?:\\cdot|\\times|\*)?\s*$")
 _NAMED = re.compile(r"(?P<name>[A-Za-z][A-Za-z ]{0,20}?)\s*:\s*(?P<item>[^:=]+)")
 _RATIO = re.compile(r"\s*[0-9./]+\s*(?::\s*[0-9./]+\s*)+")
 _CONDITION = re.compile(r"\||\\mid|:|,")
@@ -195,14 +200,35 @@ def punctured(points: Sequence[Form], latex: str) -> Form | None:
 
 
 def matrix_form(latex: str, read: Read) -> Form | None:
-    """A matrix or column vector: its entries in order, and its shape in place of brackets."""
-    match = _MATRIX.fullmatch(latex)
+    """A matrix or column vector: its entries in order, and its shape in place of brackets.
+
+    A sign or a factor before it belongs to every entry.
+    """
+    start = max(latex.find(r"\begin"), 0)
+    match, factor = _MATRIX.fullmatch(latex, start), _FACTOR.fullmatch(latex, 0, start)
     body = "" if match is None else match["array"] or match[2] or ""
-    if match is None or r"\begin" in body or match[1] == "v":
+    if match is None or factor is None or r"\begin" in body or match[1] == "v":
         return None  # a determinant is a number
     lines = re.split(r"\\\\(?:\[[^\]]*\])?", body.strip().removesuffix("\\\\"))
     rows = [line.split("&") for line in lines]
     if len({len(row) for row in rows}) != 1 or len(rows) * len(rows[0]) > MAX_ITEMS:
         return None
-    items = tuple(read(entry) for row in rows for entry in row)
+    entry_form = _entries(factor[0], read)
+    items = tuple(entry_form(entry) for row in rows for entry in row)
     return bracketed(f"{len(rows)}x{len(rows[0])}", items, squeeze(latex))
+
+
+def _entries(factor: str, read: Read) -> Read:
+    """How an entry is read behind the sign or factor before its matrix."""
+    size = _FACTOR_END.sub("", factor)
+    if size in {"", "+"}:
+        return read
+    number = read(size + "1" if size == "-" else size).value
+
+    def multiplied(entry: str) -> Form:
+        form = read(entry)
+        if number is not None and form.value is not None and not form.unit + form.brackets:
+            return form_of_value(number * form.value)
+        return read(f"-({entry})" if size == "-" else f"{size}({entry})")
+
+    return multiplied

@@ -1,6 +1,7 @@
 """Kinds of answers of several parts: tuples, intervals, sets, matrices."""
 
 import random
+from fractions import Fraction
 from typing import Any
 
 from east_core.testing.answer_spelling import (
@@ -89,10 +90,14 @@ def _change_signs(spec: Any, draw: Draw) -> Any:
 
 
 def _spell_matrix(spec: Any, draw: Draw, _gold: bool) -> str:
-    rows = [" & ".join(fraction(value, draw) for value in row) for row in spec]
+    factor: Fraction | int
+    factor, written = draw.choice([(1, ""), (1, ""), (-1, "-"), (2, r"2\cdot "), (4, "4")])
+    if draw.random() < 0.2:
+        factor, written = Fraction(1, 3), r"\frac{1}{3}"
+    rows = [" & ".join(fraction(value / factor, draw) for value in row) for row in spec]
     name = draw.choice(["pmatrix", "bmatrix", "pmatrix"])
     body = r" \\ ".join(rows)
-    return rf"\begin{{{name}}} {body} \end{{{name}}}"
+    return rf"{written}\begin{{{name}}} {body} \end{{{name}}}"
 
 
 def _change_matrix(spec: Any, draw: Draw) -> Any:
