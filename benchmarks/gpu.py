@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,7 @@ def main() -> int:
     if options.page:
         PAGE.write_text(with_section(PAGE.read_text(), options.json))
         return 0
-    begun = time.monotonic()
-    results: list[Result] = []
+    begun, results = time.monotonic(), list[Result]()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         print(f"a random model of shape {options.shape}: {SHAPES[options.shape]}", flush=True)
@@ -61,7 +60,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--shape", choices=SHAPES, default="1b")
     parser.add_argument("--steps", type=int, default=14, help="optimizer steps of a measurement")
     parser.add_argument("--batch", type=int, default=64, help="global batch")
-    parser.add_argument("--micro", type=int, default=8, help="rows of a micro-batch")
+    parser.add_argument(
+        "--micro", type=int, default=8, help="rows of a micro-batch; half as many pairs"
+    )
+    parser.add_argument("--no-zero", action="store_true", help="ours without DeepSpeed, too")
     parser.add_argument("--budget", type=float, default=3600.0, help="seconds for all")
     parser.add_argument("--limit", type=float, default=240.0, help="seconds for one measurement")
     parser.add_argument("--json", type=Path, default=GPU_RESULTS, help="results, kept and told")
@@ -84,7 +86,11 @@ def _prepare(work: Path, options: argparse.Namespace) -> None:
 def _measure(name: str, work: Path, options: argparse.Namespace) -> Result:
     """Run one measurement in a process of its own, and read what it found."""
     out = work / f"{name}.json"
-    setup = json.dumps({**asdict(SETUPS[name]), "batch": options.batch, "micro": options.micro})
+    asked = SETUPS[name]
+    if options.no_zero and asked.zero:
+        asked = replace(asked, zero=0, title=f"{asked.title}, no ZeRO")
+    micro = options.micro // 2 if asked.loss == "dpo" else options.micro  # pairs count twice
+    setup = json.dumps({**asdict(asked), "batch": options.batch, "micro": micro})
     command = [sys.executable, "-m", "benchmarks.gpu_training", name, setup]
     command += [options.device, str(work), str(out)]
     environment = {**os.environ, "TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"}
@@ -98,7 +104,7 @@ def _measure(name: str, work: Path, options: argparse.Namespace) -> Result:
         except (subprocess.SubprocessError, OSError) as error:
             log.seek(0)
             told = [text for text in log.read().splitlines() if text.strip()]
-            result["error"] = " | ".join(told[-6:])[-900:] or str(error)
+            result["error"] = " | ".join(told[-40:]) or str(error)
     return {"name": name, **result, "seconds": round(time.monotonic() - begun, 1)}
 
 
@@ -106,8 +112,19 @@ def _write(path: Path, options: argparse.Namespace, results: list[Result]) -> No
     told = ("shape", "device", "batch", "micro", "steps")
     plain = {name: getattr(options, name) for name in told}
     path.parent.mkdir(parents=True, exist_ok=True)
-    whole = {"options": plain, "results": results}
-    path.write_text(json.dumps(whole, indent=1) + "\n")
+    fresh = {result["name"] for result in results}
+    kept = [result for result in _kept(path, plain) if result["name"] not in fresh]
+    order = list(SETUPS)
+    whole = sorted([*kept, *results], key=lambda result: order.index(result["name"]))
+    path.write_text(json.dumps({"options": plain, "results": whole}, indent=1) + "\n")
+
+
+def _kept(path: Path, options: Result) -> list[Result]:
+    """What was measured before with the same options."""
+    if not path.is_file():
+        return []
+    before: Result = json.loads(path.read_text())
+    return list(before["results"]) if before["options"] == options else []
 
 
 if __name__ == "__main__":
