@@ -12,11 +12,11 @@ _INTRODUCTION = """\
 Written by `python -m benchmarks.gpu`, which needs a GPU and no download; gpu.json among the
 benchmarks has all of it. A random model of shape {shape}, random ids in GSM8K's lengths, global
 batch {batch} in micro-batches of {micro} (of half as many pairs), {steps} steps of which the first
-3 warm up, each row a process of its own, on {device_name}. "to TRL" is against the loss's first row: TRL's trainer with
-bf16 by autocast, the same batches, no gradient checkpointing. Ours runs as `east run` would, under
-DeepSpeed ZeRO-2 where nothing else is said, and weighs each row. Low and high are the slowest and
-the fastest step. "plan" is what `east plan` says for micro-batches as large as the largest, 2 GiB
-of CUDA's context in it.
+3 warm up, each row a process of its own, on {device_name}. "to TRL" is against the loss's first
+row: TRL's trainer with bf16 by autocast, the same batches, no gradient checkpointing. Ours runs as
+`east run` would, under DeepSpeed ZeRO-2 where nothing else is said, and weighs each row. Low and
+high are the slowest and the fastest step. "plan" is what `east plan` says for micro-batches as
+large as the largest, 2 GiB of CUDA's context in it.
 """
 _HEAD = ("", "real tokens/s", "low", "high", "to TRL", "computed / real", "peak GiB", "plan GiB")
 
