@@ -29,7 +29,7 @@ __all__ = [
     "last_box",
 ]
 
-AnswerPolicy = Literal["boxed", "hash", "lenient"]
+AnswerPolicy = Literal["boxed", "hash", "lenient", "given"]
 GoldFormat = Literal["plain", "gsm8k", "boxed"]
 
 _BOX_COMMAND = re.compile(r"\\(?:boxed|fbox)")
@@ -308,6 +308,7 @@ _FINDERS: dict[AnswerPolicy, Callable[[str], str | None]] = {
     "boxed": last_box,
     "hash": _last_hash,
     "lenient": _first_found,
+    "given": lambda text: text.strip() or None,
 }
 
 

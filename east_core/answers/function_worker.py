@@ -35,6 +35,7 @@ class Answers:
     functions: "Functions"
     question: "Question"
     texts: list[str]
+    given: bool = False
     known: dict[int, Any] = field(default_factory=dict)
 
     def take(self, step: Step) -> Any:
@@ -61,6 +62,8 @@ class Answers:
         """An answer, extracted again where a former child died with it."""
         if number == GOLD:
             return self.question.answer
+        if self.given:
+            return self.texts[number]
         if number not in self.known:
             self.known[number] = self.functions.extract(self.texts[number], self.question)
         return self.known[number]
@@ -210,7 +213,7 @@ def serve(parent: Connection, functions: "Functions", limits: tuple[float, int])
             job = json.loads(parent.recv_bytes())
         except EOFError:
             return
-        answers = Answers(functions, Question(**job["question"]), job["texts"])
+        answers = Answers(functions, Question(**job["question"]), job["texts"], job["given"])
         session = Session(answers, limits, job["budget"])
         said = reply(session, functions, len(job["texts"]), answers.question.answer is not None)
         if job["accepts"]:

@@ -12,11 +12,12 @@ def response_of(completion: Completion, policy: AnswerPolicy, thinking: Thinking
 
     One that never ends its thinking has no answer. "#### 7" at the end of a truncated text may have
     been on its way to "#### 72"; a closed box can no longer grow, so it counts among the clusters
-    (it is never a training target).
+    (it is never a training target). What is given as an answer is one.
     """
     text = answering_part(completion.text, thinking)
     is_cut_off = completion.finish_reason == "length"
-    return Response(text, "boxed" if is_cut_off else policy, is_cut_off)
+    is_strict = is_cut_off and policy != "given"
+    return Response(text, "boxed" if is_strict else policy, is_strict)
 
 
 def completion_answer(

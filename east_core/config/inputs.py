@@ -1,8 +1,8 @@
 """Settings of what a run starts from: the base model and the data sets."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from east_core.answers.gradings import MATH, Grading
 from east_core.config.base import Frozen, Location
@@ -54,7 +54,7 @@ class DatasetConfig(Frozen):
     """Questions with gold answers: files by path or URL, or a hub data set."""
 
     model_config = ConfigDict(title="Questions")
-    later: ClassVar[frozenset[str]] = frozenset({"grading"})
+    later: ClassVar[frozenset[str]] = frozenset({"grading", "allow_code_execution"})
 
     path: Location = Field(
         "builtin:train.jsonl",
@@ -62,10 +62,11 @@ class DatasetConfig(Frozen):
         description="JSONL or Parquet file, folder or glob, by path or fsspec URL; or a hub data "
         "set id as hub:openai/gsm8k. builtin:train.jsonl and builtin:test.jsonl are the demo's.",
     )
-    format: Literal["gsm8k", "math", "table"] = Field(
+    format: Literal["gsm8k", "math", "mbpp", "humaneval", "table"] = Field(
         "table",
         description="gsm8k: 'answer' ends in '#### 72'. math: the answer stands in \\boxed{} of "
-        "'solution' or 'answer'. table: the columns named below.",
+        "'solution' or 'answer'. mbpp, humaneval: programs, with tests in these data sets' own "
+        "columns. table: the columns named below.",
     )
     subset: str | None = Field(None, description="Configuration name of a hub data set ('main').")
     split: str = Field("train", description="Split of a hub data set.")
@@ -77,17 +78,31 @@ class DatasetConfig(Frozen):
     id_column: str | None = Field(
         "id", description="Column of a unique id (table); row numbers where it is absent."
     )
-    answer_format: Literal["plain", "gsm8k", "boxed"] = Field(
-        "plain", description="How the final answer stands in answer_column (table)."
+    answer_format: Literal["plain", "gsm8k", "boxed", "tests"] = Field(
+        "plain",
+        description="How the final answer stands in answer_column (table). tests: asserts, as text "
+        "or list, or an object of inputs and outputs, for grading code.",
     )
     limit: int | None = Field(None, ge=1, description="Use the first so many questions only.")
     grading: Grading = Field(
         MATH,
         description="How answers are read and compared: math, choice (letters and the texts of "
-        "options), text (words), exact (JSON, code, strings), number (within a tolerance) or "
-        "python (your own functions).",
+        "options), text (words), exact (JSON, code, strings), number (within a tolerance), "
+        "python (your own functions) or code (programs, run against tests).",
         json_schema_extra=tabs,
     )
+    allow_code_execution: bool = Field(
+        False, description="Let grading code run what a model wrote, in a sandbox on this machine."
+    )
+
+    @model_validator(mode="after")
+    def _code_is_allowed(self) -> Self:
+        if self.grading.kind == "code" and not self.allow_code_execution:
+            raise ValueError(
+                "grading 'code' runs programs that a model wrote, in a sandbox on this machine; "
+                "set allow_code_execution = true beside grading to have that"
+            )
+        return self
 
     @property
     def has_answers(self) -> bool:

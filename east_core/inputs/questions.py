@@ -19,6 +19,7 @@ import fsspec
 from east_core.answers.extraction import gold_answer, has_several_boxes
 from east_core.config import DatasetConfig
 from east_core.errors import DataError
+from east_core.inputs.code_questions import prompt_with_tests, tests_of
 from east_core.records import Question
 
 BUILTIN, HUB = "builtin:", "hub:"
@@ -31,7 +32,7 @@ class Columns:
 
     question: tuple[str, ...]
     answer: tuple[str, ...]
-    answer_format: Literal["plain", "gsm8k", "boxed"]
+    answer_format: Literal["plain", "gsm8k", "boxed", "tests"]
     id: tuple[str, ...] = ("id",)
     level: tuple[str, ...] = ("level",)
     subject: tuple[str, ...] = ("subject", "type")
@@ -40,6 +41,8 @@ class Columns:
 DATASETS: dict[str, Columns] = {
     "gsm8k": Columns(("question",), ("answer",), "gsm8k"),
     "math": Columns(("problem", "question"), ("solution", "answer"), "boxed"),
+    "mbpp": Columns(("text", "prompt"), ("test_list",), "tests", id=("task_id",)),
+    "humaneval": Columns(("prompt",), ("test",), "tests", id=("task_id",)),
 }
 
 
@@ -138,7 +141,12 @@ class WithGold:
             )
 
 
-_EXPECTED = {"plain": "a text", "gsm8k": "a last line '#### 72'", "boxed": "a \\boxed{...}"}
+_EXPECTED = {
+    "plain": "a text",
+    "tests": "tests",
+    "gsm8k": "a last line '#### 72'",
+    "boxed": "a \\boxed{...}",
+}
 
 
 def _columns_of_table(config: DatasetConfig) -> Columns:
@@ -153,7 +161,7 @@ def _question(row: Row, columns: Columns, where: str, default_id: str) -> Questi
         raise DataError(f"{where}: no question in column {_names(columns.question)}{_has(row)}")
     return Question(
         id=_text(row, columns.id) or default_id,
-        prompt=prompt,
+        prompt=prompt_with_tests(prompt, row) if columns.answer_format == "tests" else prompt,
         answer=_gold(row, columns, where),
         level=_text(row, columns.level),
         subject=_text(row, columns.subject),
@@ -163,9 +171,12 @@ def _question(row: Row, columns: Columns, where: str, default_id: str) -> Questi
 def _gold(row: Row, columns: Columns, where: str) -> str | None:
     if not columns.answer:
         return None
-    solution = _text(row, columns.answer)
+    is_tests = columns.answer_format == "tests"
+    solution = tests_of(row, columns.answer) if is_tests else _text(row, columns.answer)
     if not solution:
         raise DataError(f"{where}: no gold answer in column {_names(columns.answer)}{_has(row)}")
+    if columns.answer_format == "tests":
+        return solution
     return gold_answer(solution, columns.answer_format)
 
 

@@ -90,7 +90,7 @@ def _freeze(run: Run, address: str, config: DatasetConfig) -> ArtifactRecord:
         facts = {"questions": count, "without_gold_answer": rows.without}
         return {**facts, "longest_bytes": longest}
 
-    recipe = config.model_dump(mode="json", exclude={"path", "grading"})
+    recipe = config.model_dump(mode="json", exclude={"path", *config.later})
     stage = Stage(address, addresses.QUESTIONS, recipe=recipe)
     return materialize(run.store, stage, build)
 

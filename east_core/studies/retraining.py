@@ -46,7 +46,7 @@ def gather_arrivals(
         count = write_table(folder / ARRIVALS_FILE, Question, questions())
         return {"questions": count, "mark": reached}
 
-    asked = source.model_dump(mode="json", exclude={"path", "grading"})
+    asked = source.model_dump(mode="json", exclude={"path", *source.later})
     stage = Stage(address, ARRIVALS, recipe={"source": asked, "mark": known})
     return materialize(store, stage, build)
 
@@ -58,6 +58,8 @@ def next_run(settings: RunConfig, store: Store, line: str, arrivals: ArtifactRec
         path=f"{store.fetch(arrivals)}/{ARRIVALS_FILE}",
         question_column="prompt",
         answer_column="answer" if settings.questions.has_answers else None,
+        grading=settings.questions.grading,
+        allow_code_execution=settings.questions.allow_code_execution,
     )
     return settings.model_copy(
         update={

@@ -4,24 +4,29 @@ One line (JSONL) or row (Parquet) for each question:
 
     {"id": "q1", "question": "...", "gold": "72", "responses": ["... #### 72", "... \\\\boxed{70}"]}
 
-`gold` is the final answer, or a solution that ends in it. `finish_reasons` and `mean_logprobs`,
-one for each response, are used where they are given; other fields are not looked at. The lines of
-the output are those of the input, in its order. The output appears whole or not at all.
+`gold` is the final answer, or a solution that ends in it; of programs it is their tests. Answers
+that were extracted already stand in `answers` in place of `responses` (null: none), in every line
+or in none. `finish_reasons` and `mean_logprobs`, one for each response, are used where they are
+given; other fields are not looked at. The lines of the output are those of the input, in its order.
+The output appears whole or not at all.
 """
 
 import dataclasses
 import itertools
 import json
 import math
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from east_core.answers.code.tests import NoTests, read_tests, tests_text
 from east_core.answers.extraction import AnswerPolicy, extract_answer
 from east_core.answers.grading import Grader
 from east_core.answers.gradings import MATH, Grading
+from east_core.answers.thinking import MARKS_ALONE, answering_part
 from east_core.errors import DataError
 from east_core.records import Completion, FinishReason, Question, SampledQuestion
 from east_core.tables import read_table, write_table
@@ -35,6 +40,7 @@ from east_core.weighting.weighing import (
     finish,
 )
 
+RESPONSES, ANSWERS = "responses", "answers"
 FINISH_REASONS: tuple[FinishReason, ...] = ("stop", "length", "unknown")
 Numbered = Iterator[tuple[str, Any]]
 
@@ -87,15 +93,24 @@ def weigh_file(
     label_free: LabelFree | None = None,
     processes: int = 2,
     grading: Grading = MATH,
+    answer_regex: re.Pattern[str] | None = None,
 ) -> RoundStatistics:
     """Weigh the questions of `source` (.jsonl or .parquet) into `out` (.jsonl or .parquet).
+
+    `answer_regex` finds the answer of a response in place of the policy: the first group of its
+    last match, or all of it where there is none.
 
     Unlike a training round, a file in which no question is kept is a result, not an error.
     Raises DataError naming the line for malformed input, and for paths that can't be used;
     ConfigError where the weighting is undefined. `out` is then left as it was.
     """
+    grading.prepare()
     lines, write = _reader(source), _writer(out)
     is_label_free = label_free is not None
+    lines, column = _column_of(lines)
+    if column == ANSWERS or answer_regex is not None:
+        policy = "given"
+    columns = _Columns(column, is_label_free, grading, answer_regex)
     line = _line_builder(weighting, is_label_free)
     with Grader(processes) as grader, _scratch(out) as folder:
         totals, weigher = (
@@ -103,7 +118,7 @@ def weigh_file(
             Weigher(WeighingRules(weighting, policy, label_free, grading=grading), grader),
         )
         first_pass, finished = Path(folder, "first_pass"), Path(folder, out.name)
-        questions = (_question(where, row, is_label_free) for where, row in lines)
+        questions = (_question(where, row, columns) for where, row in lines)
         write_table(first_pass, WeighedQuestion, totals.counting(weigher.weigh(questions)))
         if not totals.questions:
             raise DataError(f"{source} holds no questions; {_EXPECTED}")
@@ -169,16 +184,56 @@ def _parquet_rows(source: Path) -> Numbered:
         raise DataError(f"{source} can't be read as Parquet: {error}") from error
 
 
-def _question(where: str, row: Any, is_label_free: bool) -> SampledQuestion:
+@dataclass(frozen=True)
+class _Columns:
+    """What stands where in a row, and how it is read."""
+
+    texts: str
+    is_label_free: bool
+    grading: Grading
+    answer_regex: re.Pattern[str] | None
+
+    def gold(self, where: str, row: Mapping[str, Any]) -> str | None:
+        """The gold answer, for programs their tests; None in label-free mode."""
+        if self.is_label_free:
+            return None
+        read = _tests if self.grading.kind == "code" else _gold
+        return read(where, row.get("gold"))
+
+    def text(self, text: str, reason: FinishReason) -> str:
+        """A response, or the answer that the regular expression finds in it."""
+        if self.answer_regex is None:
+            return text
+        read = answering_part(text, MARKS_ALONE)
+        if read is None or reason == "length":
+            return ""
+        found = None
+        for found in self.answer_regex.finditer(read):  # noqa: B007 - the last one
+            pass
+        if found is None:
+            return ""
+        return (found[1] if self.answer_regex.groups else found[0]) or ""
+
+
+def _column_of(lines: Numbered) -> tuple[Numbered, str]:
+    """The lines, and whether responses or answers stand in the first of them."""
+    first = next(lines, None)
+    if first is None:
+        return lines, RESPONSES
+    has_answers = isinstance(first[1], Mapping) and first[1].get(ANSWERS) is not None
+    return itertools.chain([first], lines), ANSWERS if has_answers else RESPONSES
+
+
+def _question(where: str, row: Any, columns: _Columns) -> SampledQuestion:
     """The sampled question of a row; DataError says what is wrong with the row and where."""
     if not isinstance(row, Mapping):
         raise DataError(f"{where}: not an object; {_EXPECTED}")
     identity = row.get("id")
     if not isinstance(identity, str | int) or isinstance(identity, bool):
         raise DataError(f"{where}: 'id' must be a text or a whole number; {_EXPECTED}")
-    gold = None if is_label_free else _gold(where, row.get("gold"))
+    gold = columns.gold(where, row)
     question = Question(json.dumps(identity), str(row.get("question") or ""), gold)
-    return SampledQuestion(question, _completions(where, row))
+    return SampledQuestion(question, _completions(where, row, columns))
 
 
 def _gold(where: str, gold: Any) -> str:
@@ -191,18 +246,43 @@ def _gold(where: str, gold: Any) -> str:
     return extract_answer(text, "boxed") or extract_answer(text, "hash") or text.strip()
 
 
-def _completions(where: str, row: Mapping[str, Any]) -> tuple[Completion, ...]:
-    responses = row.get("responses")
+def _tests(where: str, gold: Any) -> str:
+    text = tests_text(gold)
+    try:
+        read_tests(text or "")
+    except NoTests as error:
+        raise DataError(f"{where}: 'gold' must be the tests of the program: {error}") from None
+    return _printable(text or "")
+
+
+def _completions(where: str, row: Mapping[str, Any], columns: _Columns) -> tuple[Completion, ...]:
+    name = columns.texts
+    responses = row.get(name)
     if not isinstance(responses, list) or not responses:
-        raise DataError(f"{where}: 'responses' must be a list with at least one text; {_EXPECTED}")
+        raise DataError(f"{where}: '{name}' must be a list with at least one text; {_EXPECTED}")
+    if name == ANSWERS:
+        responses = [_answer(where, answer) for answer in responses]
     if not all(isinstance(response, str) for response in responses):
-        raise DataError(f"{where}: every one of 'responses' must be a text; {_EXPECTED}")
+        raise DataError(f"{where}: every one of '{name}' must be a text; {_EXPECTED}")
     reasons = _column(where, row, "finish_reasons", len(responses), _is_finish_reason)
     logprobs = _column(where, row, "mean_logprobs", len(responses), _is_logprob)
     return tuple(
-        Completion(_printable(text), reason or "unknown", mean_logprob=logprob)
+        Completion(
+            _printable(columns.text(text, reason or "unknown")),
+            reason or "unknown",
+            mean_logprob=logprob,
+        )
         for text, reason, logprob in zip(responses, reasons, logprobs, strict=True)
     )
+
+
+def _answer(where: str, answer: Any) -> str:
+    """An answer that was extracted before; none is an empty text."""
+    if answer is None or isinstance(answer, str):
+        return answer or ""
+    if isinstance(answer, bool) or not isinstance(answer, int | float):
+        raise DataError(f"{where}: every one of 'answers' must be a text, a number or null")
+    return str(answer)
 
 
 def _column(

@@ -8,6 +8,8 @@ import typer
 from flows.commands.say import say
 
 if TYPE_CHECKING:
+    import re
+
     from east_core.answers.extraction import AnswerPolicy
     from east_core.answers.gradings import Grading
     from east_core.weighting.strategies import LabelFree, Weighting
@@ -17,8 +19,9 @@ Source = Annotated[
     Path,
     typer.Argument(
         metavar="SAMPLES",
-        help='.jsonl or .parquet with {"id", "gold", "responses": [...]} a line; "question", '
-        '"finish_reasons" and "mean_logprobs" (one a response) are optional.',
+        help='.jsonl or .parquet with {"id", "gold", "responses": [...]} a line, or "answers" that '
+        'were extracted already; "question", "finish_reasons" and "mean_logprobs" (one a response) '
+        "are optional.",
     ),
 ]
 Out = Annotated[Path, typer.Option(help="Where to write: .jsonl or .parquet, by the ending.")]
@@ -61,8 +64,21 @@ GradingKind = Annotated[
     str,
     typer.Option(
         "--grading",
-        help="How answers are compared: math, choice, text, exact, number or python; settings "
-        "follow a colon: number:relative=0.01, python:functions=my_grader",
+        help="How answers are compared: math, choice, text, exact, number, python or code; "
+        "settings follow a colon: number:relative=0.01, python:functions=my_grader",
+    ),
+]
+AnswerRegex = Annotated[
+    str | None,
+    typer.Option(
+        help="Regular expression that finds the answer, in place of --policy: its last match, and "
+        "of that the first group if it has one."
+    ),
+]
+AllowCode = Annotated[
+    bool,
+    typer.Option(
+        "--allow-code-execution", help="Let --grading code run programs, in a sandbox, here."
     ),
 ]
 Processes = Annotated[int, typer.Option(min=1, help="Worker processes that compare answers.")]
@@ -80,6 +96,8 @@ def weigh(
     min_majority: MinMajority = None,
     policy: Policy = "lenient",
     grading: GradingKind = "math",
+    answer_regex: AnswerRegex = None,
+    allow_code_execution: AllowCode = False,
     processes: Processes = 2,
 ) -> None:
     """Cluster responses by final answer, grade them, and weigh the questions.
@@ -106,6 +124,8 @@ def weigh(
     without gold answers:        ... --label-free --min-majority 0.6
     multiple choice:             ... --grading choice
     your own functions:          ... --grading python:functions=my_grader
+    programs and their tests:    ... --grading code --allow-code-execution
+    "ANSWER: 72" at the end:     ... --answer-regex 'ANSWER: (.+)'
     as Parquet:                  east weigh s.parquet --out w.parquet
 
     Perplexity needs "mean_logprobs", one for each response, in the file. Equations:
@@ -120,7 +140,8 @@ def weigh(
         _policy(policy),
         _label_free(label_free, min_majority),
         processes,
-        _grading(grading),
+        _grading(grading, allow_code_execution),
+        _pattern(answer_regex),
     )
     say(_summary(statistics, out))
 
@@ -134,16 +155,33 @@ def _policy(given: str) -> "AnswerPolicy":
     return checked
 
 
-def _grading(given: str) -> "Grading":
+def _pattern(given: str | None) -> "re.Pattern[str] | None":
+    import re
+
+    from east_core.errors import ConfigError
+
+    try:
+        return None if given is None else re.compile(given)
+    except re.error as error:
+        raise ConfigError(f"--answer-regex {given}: {error}; see Python's re") from None
+
+
+def _grading(given: str, allow_code_execution: bool) -> "Grading":
     """A grading from "number:relative=0.01,absolute=1"."""
     from pydantic import TypeAdapter
 
     from east_core.answers.gradings import Grading
+    from east_core.errors import ConfigError
 
     kind, _, settings = given.partition(":")
     pairs = (setting.partition("=") for setting in settings.split(",") if setting)
     values = {"kind": kind, **{name.strip(): value for name, _, value in pairs}}
     checked: Grading = _checked(TypeAdapter(Grading), values, f"--grading {given}")
+    if checked.kind == "code" and not allow_code_execution:
+        raise ConfigError(
+            "--grading code runs programs that a model wrote, in a sandbox on this machine; add "
+            "--allow-code-execution to have that"
+        )
     return checked
 
 

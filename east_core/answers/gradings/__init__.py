@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from east_core.answers.gradings.choice import ChoiceGrading
+from east_core.answers.gradings.code import CodeGrading
 from east_core.answers.gradings.exact import ExactGrading
 from east_core.answers.gradings.mathematics import MathGrading
 from east_core.answers.gradings.number import NumberGrading
@@ -17,6 +18,7 @@ from east_core.answers.gradings.text import TextGrading
 __all__ = [
     "MATH",
     "ChoiceGrading",
+    "CodeGrading",
     "ExactGrading",
     "Grading",
     "MathGrading",
@@ -26,7 +28,13 @@ __all__ = [
 ]
 
 Grading = Annotated[
-    MathGrading | ChoiceGrading | TextGrading | ExactGrading | NumberGrading | PythonGrading,
+    MathGrading
+    | ChoiceGrading
+    | TextGrading
+    | ExactGrading
+    | NumberGrading
+    | PythonGrading
+    | CodeGrading,
     Field(discriminator="kind"),
 ]
 MATH = MathGrading()

@@ -55,7 +55,8 @@ class PythonGrading(BaseGrading):
         """What the functions make of the responses; one that was cut off has no answer."""
         texts = [None if response.is_cut_off else response.text for response in responses]
         distinct = sorted({text for text in texts if text is not None})
-        said = self._ask(question, distinct, grader)
+        given = any(response.policy == "given" for response in responses)
+        said = self._ask(question, distinct, grader, given=given)
         for failure in said["failures"]:
             grader.leave_undecided(question.id, failure)
         found = dict(zip(distinct, said["answers"], strict=True))
@@ -79,11 +80,12 @@ class PythonGrading(BaseGrading):
         return GoldTrial(True, f"{key}extract finds {alone} in it")
 
     def _ask(
-        self, question: Question, texts: list[str], grader: Grader, accepts: bool = False
+        self, question: Question, texts: list[str], grader: Grader, **asked: bool
     ) -> dict[str, Any]:
         """A worker's reply. Raises ConfigError where the functions can't be used."""
         settings = {"functions": self.functions, "path": self._path()}
-        job = {"question": dataclasses.asdict(question), "texts": texts, "accepts": accepts}
+        job = {"accepts": False, "given": False, **asked, "texts": texts}
+        job["question"] = dataclasses.asdict(question)
         try:
             said = grader.ask(_PROGRAM, (json.dumps(settings),), job)
         except EOFError:

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -86,3 +87,80 @@ def test_a_malformed_line_is_one_line_and_exit_code_two(east, samples, tmp_path)
     done = east("weigh", samples, "--out", tmp_path / "out.jsonl")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "line 2: not JSON" in done.stderr
+
+
+def weighed(east, tmp_path, rows, *options):
+    """The lines of `east weigh` for these rows."""
+    source, out = tmp_path / "samples.jsonl", tmp_path / "out.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = east("weigh", source, "--out", out, *options)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in out.read_text().splitlines()]
+
+
+def counts(line):
+    return [(c["answer"], c["count"], c["is_correct"]) for c in line["clusters"]]
+
+
+def test_a_regular_expression_finds_the_answers(east, tmp_path):
+    texts = ["ANSWER: 7 no, ANSWER: 8", "ANSWER: 8.0", "8", "<think>ANSWER: 8</think> ANSWER: 7"]
+    row = {"id": "a", "gold": "8", "responses": [*texts, "ANSWER: 8"]}
+    row["finish_reasons"] = [*["stop"] * 4, "length"]
+    (line,) = weighed(east, tmp_path, [row], "--answer-regex", r"ANSWER: ([\d.]+)")
+    assert counts(line) == [("8", 2, True), (None, 2, False), ("7", 1, False)]
+    (line,) = weighed(east, tmp_path, [row], "--answer-regex", r"\d+$")
+    assert counts(line)[0] == ("8", 2, True)
+
+
+def test_answers_that_were_extracted_before_are_taken_as_they_are(east, tmp_path):
+    rows = [
+        {
+            "id": "a",
+            "gold": "1/2",
+            "answers": ["0.5", 0.5, r"\frac{1}{2}", None, "the answer is 2"],
+        },
+        {"id": "b", "gold": "Paris", "answers": ["the paris", "Rome"], "responses": ["", ""]},
+    ]
+    first, second = weighed(east, tmp_path, rows, "--grading", "text")
+    assert counts(second) == [("Rome", 1, False), ("the paris", 1, True)]
+    first, _ = weighed(east, tmp_path, rows)
+    assert counts(first)[0][1:] == (3, True)
+    assert (None, 1, False) in counts(first)
+
+
+def test_answers_stand_in_every_line_or_in_none(east, tmp_path):
+    source = tmp_path / "samples.jsonl"
+    rows = [
+        {"id": "a", "gold": "1", "answers": ["1"]},
+        {"id": "b", "gold": "1", "responses": ["1"]},
+    ]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = east("weigh", source, "--out", tmp_path / "out.jsonl")
+    assert done.returncode == 2
+    assert "line 2: 'answers' must be a list" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+def test_programs_are_weighed_where_that_is_allowed(east, tmp_path):
+    texts = [
+        f"```python\ndef f(x): return {body}\n```" for body in ("x + 1", "1 + x", "2 * x", "x")
+    ]
+    row = {"id": "a", "gold": ["assert f(2) == 3", "assert f(0) == 1"], "responses": texts}
+    options = ("--grading", "code:seconds=2", "--allow-code-execution")
+    (line,) = weighed(east, tmp_path, [row], *options)
+    assert sorted((c["count"], c["is_correct"]) for c in line["clusters"]) == [
+        (1, False), (1, False), (2, True),
+    ]  # fmt: skip
+    refused = east("weigh", tmp_path / "samples.jsonl", "--out", tmp_path / "o.jsonl", *options[:2])
+    assert refused.returncode == 2
+    assert "add --allow-code-execution" in " ".join(refused.stderr.split())
+    source = tmp_path / "samples.jsonl"
+    source.write_text(json.dumps({**row, "gold": "f(2) == 3"}))
+    refused = east("weigh", source, "--out", tmp_path / "o.jsonl", *options)
+    assert "line 1: 'gold' must be the tests" in " ".join(refused.stderr.split())
+
+
+def test_a_regular_expression_that_is_none_is_refused(east, samples, tmp_path):
+    refused = east("weigh", samples, "--out", tmp_path / "o.jsonl", "--answer-regex", "(")
+    assert refused.returncode == 2
+    assert "--answer-regex (" in refused.stderr
