@@ -26,6 +26,8 @@ from east_core.weighting.weighing import WeighedQuestion
 def choose_examples(run: Run, number: int) -> ArtifactRecord:
     """Choose what is trained on among the completions of the weighed questions."""
     recipe = run.config.training
+    if not run.config.questions.grading.has_policies:
+        recipe = recipe.model_copy(update={"targets": "any"})  # a box says nothing there
     samples = run.record(run.at.samples(number))
     weights = run.record(run.at.weights(number))
 

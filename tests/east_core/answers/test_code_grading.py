@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shutil
 from pathlib import Path
 
 import pytest
@@ -15,10 +14,8 @@ from east_core.answers.gradings import CodeGrading
 from east_core.config import DatasetConfig
 from east_core.inputs.questions import load_questions
 from east_core.records import Completion, FinishReason, Question, SampledQuestion
+from tests.east_core.answers.sandboxed import needs_sandbox
 
-needs_sandbox = pytest.mark.skipif(
-    shutil.which("bwrap") is None, reason="the package bubblewrap is not installed"
-)
 MBPP = {
     "task_id": 601,
     "text": "Write a function to square a number.",

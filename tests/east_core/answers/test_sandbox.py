@@ -1,7 +1,6 @@
 """Programs that attack: each is contained and counted, and the next one runs as ever."""
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -16,10 +15,8 @@ from east_core.answers.code.programs import behaviour
 from east_core.answers.code.sandbox import Limits, Sandbox, require_sandbox
 from east_core.answers.code.tests import read_tests
 from east_core.errors import ConfigError
+from tests.east_core.answers.sandboxed import needs_sandbox
 
-needs_sandbox = pytest.mark.skipif(
-    shutil.which("bwrap") is None, reason="the package bubblewrap is not installed"
-)
 ROOT = Path(__file__).resolve().parents[3]
 LIMITS = Limits(seconds=1, megabytes=256)
 ATTEMPT = """def {name}(x):

@@ -1,7 +1,8 @@
 import json
-import shutil
 
 import pytest
+
+from tests.east_core.answers.sandboxed import needs_sandbox
 
 STRATEGIES = [
     "uniform",
@@ -140,7 +141,7 @@ def test_answers_stand_in_every_line_or_in_none(east, tmp_path):
     assert "line 2: 'answers' must be a list" in done.stderr
 
 
-@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+@needs_sandbox
 def test_programs_are_weighed_where_that_is_allowed(east, tmp_path):
     texts = [
         f"```python\ndef f(x): return {body}\n```" for body in ("x + 1", "1 + x", "2 * x", "x")

@@ -9,7 +9,9 @@ from typing import Any, get_args
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from pydantic import ValidationError
 
+from east_core.answers.gradings import Grading
 from east_core.config import RunConfig
 from east_core.config.toml_file import load_config
 from east_core.errors import ConfigError
@@ -75,6 +77,21 @@ def number_fields(schema: Any) -> Iterator[dict[str, Any]]:
         for name, part in schema.items():
             if name != "anyOf":
                 yield from number_fields(part)
+
+
+def test_the_form_offers_every_grading_and_says_what_code_needs() -> None:
+    kinds = {kind.model_fields["kind"].default: kind for kind in get_args(get_args(Grading)[0])}
+    grading = RunForm.model_json_schema()["$defs"]["DatasetConfig"]["properties"]["grading"]
+    assert [part["$ref"].rsplit("/", 1)[1] for part in grading["anyOf"]] == [
+        kind.__name__ for kind in kinds.values()
+    ]
+    for name in kinds:
+        settings = {"kind": name, "functions": "mine"} if name == "python" else {"kind": name}
+        opened = {"path": "q.jsonl", "grading": settings, "allow_code_execution": True}
+        config = RunForm.model_validate({"questions": opened}).run_config()
+        assert config.questions.grading.kind == name
+    with pytest.raises(ValidationError, match="allow_code_execution = true"):
+        RunForm.model_validate({"questions": {"path": "q.jsonl", "grading": {"kind": "code"}}})
 
 
 def test_opened_groups_replace_the_short_fields() -> None:
