@@ -133,14 +133,30 @@ def layout(name: str = "", **resources: Any) -> Measure:
     return measure
 
 
-def interrupted(bench: Bench) -> float:
-    """One rank killed in mid-training, the job run again: as if nothing had happened."""
-    job = on_ranks(bench.trained("")[0], bench.folder(), **TWO_RANKS, zero_stage=2)
-    whole = bench.train(job)
-    job, out = on_ranks(job, bench.folder(), checkpoint_every_steps=2), bench.folder()
-    with pytest.raises(EngineError):
-        trainer(on_step=kill_a_rank(at_step=3)).train(job, out)
-    return max_difference(whole, train_quietly(job, out))
+def packed_loop(bench: Bench) -> float:
+    """The hand-written loop against joined rows."""
+    job, _ = bench.trained("")
+    trained = bench.train(on_ranks(job, bench.folder(), packing="on"))
+    by_hand = train_by_hand(job, bench.folder())
+    return max_difference(trained, {key: by_hand[key] for key in trained})
+
+
+def interrupted(begun: str = "off", resumed: str = "off") -> Measure:
+    """One rank killed in mid-training, the job run again: as if nothing had happened.
+
+    Its packing before and after, and after for the undisturbed run.
+    """
+
+    def measure(bench: Bench) -> float:
+        job = on_ranks(bench.trained("")[0], bench.folder(), **TWO_RANKS, zero_stage=2)
+        whole = bench.train(on_ranks(job, bench.folder(), packing=resumed))
+        job, out = on_ranks(job, bench.folder(), checkpoint_every_steps=2), bench.folder()
+        first, second = (on_ranks(job, job.scratch, packing=each) for each in (begun, resumed))
+        with pytest.raises(EngineError):
+            trainer(on_step=kill_a_rank(at_step=3)).train(first, out)
+        return max_difference(whole, train_quietly(second, out))
+
+    return measure
 
 
 def first_loss(bench: Bench) -> float:
@@ -172,10 +188,33 @@ def rows(loss: str, setting: str) -> list[Row]:
         Row(loss, "gradient checkpointing", layout(gradient_checkpointing=True)),
         Row(loss, f"{ragged}: hand-written loop", loop(ragged)),
         Row(loss, f"{ragged}: 2 ranks, ZeRO-2", layout(ragged, **zero2)),
-        Row(loss, "kill -9 of a rank, then resumed: 2 ranks, ZeRO-2", interrupted, SAME),
+        Row(loss, "kill -9 of a rank, then resumed: 2 ranks, ZeRO-2", interrupted(), SAME),
         Row(loss, f"{setting}: hand-written loop", loop(setting)),
         Row(loss, f"{setting}: 2 ranks, ZeRO-3", layout(setting, **zero3)),
         Row(loss, f"{lora}: 2 ranks, ZeRO-3", layout(lora, **zero3)),
+        *packed_rows(loss, setting),
+    ]
+
+
+def packed_rows(loss: str, setting: str) -> list[Row]:
+    """Joined rows against padded ones."""
+    on = {"packing": "on"}
+    zero2, zero3 = {**TWO_RANKS, "zero_stage": 2}, {**TWO_RANKS, "zero_stage": 3}
+    ragged, lora = "ragged last batch", "LoRA, merged"
+    return [
+        Row(loss, "packed", layout(**on)),
+        Row(loss, "packed: hand-written loop", packed_loop),
+        Row(loss, "packed, micro-batches of 8 x 1", layout(**on, micro_batch_size=8)),
+        Row(loss, "packed, gradient checkpointing", layout(**on, gradient_checkpointing=True)),
+        Row(loss, "packed, 2 ranks, DDP", layout(**on, **TWO_RANKS, zero_stage=0)),
+        Row(
+            loss, "packed, 2 ranks, ZeRO-2, by length", layout(**on, **zero2, group_by_length=True)
+        ),
+        Row(loss, f"packed, {ragged}: 2 ranks, ZeRO-2", layout(ragged, **on, **zero2)),
+        Row(loss, f"packed, {setting}: 2 ranks, ZeRO-3", layout(setting, **on, **zero3)),
+        Row(loss, f"packed, {lora}: 2 ranks, ZeRO-3", layout(lora, **on, **zero3)),
+        Row(loss, "packed: kill -9 of a rank, then resumed", interrupted("on", "on"), SAME),
+        Row(loss, "begun padded, kill -9 of a rank, gone on packed", interrupted("off", "on")),
     ]
 
 

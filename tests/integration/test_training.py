@@ -39,7 +39,7 @@ def test_two_sharded_ranks_train_what_a_hand_written_loop_trains(tmp_path):
         tmp_path,
         RECIPES["sft"],
         examples=21,
-        resources=ONE_RANK.model_copy(update={**TWO_RANKS, "zero_stage": 2}),
+        resources=ONE_RANK.model_copy(update={**TWO_RANKS, "zero_stage": 2, "packing": "on"}),
     )
     steps = []
     result = quiet_trainer(on_step=steps.append).train(job, tmp_path / "out")
@@ -68,10 +68,11 @@ def check_is_complete(out, job):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("packing", ["off", "on"])
 @pytest.mark.parametrize("loss", ["dpo", "kto"])
-def test_preferences_on_two_zero3_ranks_match_the_loop(tmp_path, loss):
+def test_preferences_on_two_zero3_ranks_match_the_loop(tmp_path, loss, packing):
     job = small_job(tmp_path, RECIPES[loss])
-    job = on_ranks(job, tmp_path / "sharded", **TWO_RANKS, zero_stage=3)
+    job = on_ranks(job, tmp_path / "sharded", **TWO_RANKS, zero_stage=3, packing=packing)
     trained = train_quietly(job, tmp_path / "out")
     by_hand = {k: v for k, v in train_by_hand(job, tmp_path / "loop").items() if k in trained}
     assert max_difference(trained, by_hand) <= 1e-6
