@@ -45,8 +45,8 @@ def use_varlen(model: PreTrainedModel) -> None:
 
 
 def has_varlen(device: str) -> bool:
-    """Whether this machine has the kernel: PyTorch's, and a GPU that runs it."""
-    if device != "cuda" or _kernel() is None:
+    """Whether this machine has the kernel: PyTorch's, and an NVIDIA GPU that runs it."""
+    if device != "cuda" or _kernel() is None or torch.version.hip is not None:
         return False
     return torch.cuda.get_device_capability() >= _OLDEST_GPU
 
