@@ -1,7 +1,7 @@
 """Is packed training right on this GPU? Log-probabilities and gradients of joined rows, bf16.
 
-Small models of several attentions, each in bf16 by PyTorch's kernel and by a block mask, held
-against the same rows padded, in fp32. A kernel that mixed rows would be off by far more than bf16.
+Small models of several attentions, each in bf16 by PyTorch's kernel, row after row and by a mask,
+held against the same rows padded, in fp32. A kernel that mixed rows would be off by far more.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ from transformers import (
 )
 from trl.trainer.utils import add_fused_lm_head
 
-from east_core.engines.trl.attention import fits_varlen, has_varlen, use_varlen
+from east_core.engines.trl.attention import ROWS, VARLEN, fits_varlen, has_varlen, use
 from east_core.engines.trl.packing import Forward, joined_rows
 
 _COMMON: dict[str, Any] = {
@@ -67,8 +67,11 @@ def _errors(model_class: Any, config_class: Any, more: dict[str, Any], device: s
     model.to(torch.bfloat16)
     found = {"padded, mask": _run(model, model, batch)}
     found["packed, mask"] = _run(model, joined_rows(model), batch)
-    if has_varlen(device) and fits_varlen(model):
-        use_varlen(model)
+    has_kernel = has_varlen(device) and fits_varlen(model)
+    use(ROWS, model)
+    found["packed, row after row"] = _run(model, joined_rows(model), batch)
+    if has_kernel:
+        use(VARLEN, model)
         found["packed, kernel"] = _run(model, joined_rows(model), batch)
     return {
         kind: [_error(*pair) for pair in zip(one, exact, strict=True)]

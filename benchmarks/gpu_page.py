@@ -95,10 +95,11 @@ def _row(result: Result, baseline: Result | None) -> tuple[str, ...]:
 
 _PAIRS = (
     ("sft-varlen", "sft-padded", "bf16, SFT: packed (flash attention) and padded"),
-    ("sft-mask", "sft-padded", "bf16, SFT: packed (block mask) and padded"),
+    ("sft-rows", "sft-padded", "bf16, SFT: packed (row after row) and padded"),
+    ("sft-mask", "sft-padded", "bf16, SFT: packed (mask over all) and padded"),
     ("dpo-varlen", "dpo-padded", "bf16, DPO: packed (flash attention) and padded"),
     ("kto-varlen", "kto-padded", "bf16, KTO: packed (flash attention) and padded"),
-    ("sft-fp32-mask", "sft-fp32-padded", "fp32, SFT: packed (block mask) and padded"),
+    ("sft-fp32-rows", "sft-fp32-padded", "fp32, SFT: packed (row after row) and padded"),
     ("sft-varlen", "sft-fp32-padded", "SFT: bf16 packed and fp32 padded"),
     ("sft-padded", "sft-fp32-padded", "SFT: bf16 padded and fp32 padded"),
 )

@@ -9,15 +9,14 @@ class Setup:
     """One measurement.
 
     trainer: TRL's own, or ours; zero: DeepSpeed's stage, 0 for none; rows: how the model sees a
-    micro-batch ("varlen" and "mask": joined, by PyTorch's flash attention or a block mask; "auto":
-    as `resources.packing = "auto"` chooses without flash attention; "padding_free": TRL's way);
-    options are the trainer's.
+    micro-batch ("varlen", "rows" and "mask": joined, attended to by PyTorch's flash attention, row
+    after row, or behind a mask over all; "padding_free": TRL's way).
     """
 
     loss: Literal["sft", "dpo", "kto"]
     trainer: Literal["trl", "ours"]
     zero: int = 2
-    rows: Literal["padded", "padding_free", "varlen", "mask", "auto"] = "padded"
+    rows: Literal["padded", "padding_free", "varlen", "rows", "mask"] = "padded"
     grouped: bool = True
     precision: Literal["bf16", "fp32"] = "bf16"
     checkpointing: bool = False
@@ -33,7 +32,8 @@ SETUPS = {
     "sft-varlen-zero0": Setup(
         "sft", "ours", zero=0, rows="varlen", title="ours, packed, flash attention, no ZeRO"
     ),
-    "sft-mask": Setup("sft", "ours", rows="mask", title="ours, packed, block mask"),
+    "sft-rows": Setup("sft", "ours", rows="rows", title="ours, packed, row after row"),
+    "sft-mask": Setup("sft", "ours", rows="mask", title="ours, packed, mask over all"),
     "sft-trl-free": Setup(
         "sft", "trl", zero=0, rows="padding_free", title="TRL SFT, padding_free (no weights)"
     ),
@@ -51,17 +51,15 @@ SETUPS = {
     "sft-fp32-padded": Setup(
         "sft", "ours", precision="fp32", title="ours, fp32, padded", share=0.4
     ),
-    "sft-fp32-mask": Setup(
+    "sft-fp32-rows": Setup(
         "sft",
         "ours",
-        rows="mask",
+        rows="rows",
         precision="fp32",
-        title="ours, fp32, packed, block mask",
+        title="ours, fp32, packed, row after row",
         share=0.4,
     ),
     "kto-trl": Setup("kto", "trl", zero=0, title="TRL KTO, padded"),
     "kto-varlen": Setup("kto", "ours", rows="varlen", title="ours, packed, flash attention"),
     "kto-padded": Setup("kto", "ours", title="ours, padded, grouped by length"),
-    "sft-auto": Setup("sft", "ours", rows="auto", title="ours, packed where a mask saves work"),
-    "dpo-mask": Setup("dpo", "ours", rows="mask", title="ours, packed, block mask"),
 }

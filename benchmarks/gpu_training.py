@@ -25,6 +25,7 @@ from benchmarks.gpu_setups import Setup
 from east_core.config import Resources, RunConfig
 from east_core.engines.trl import packing
 from east_core.engines.trl import rank as ours
+from east_core.engines.trl.attention import ROWS
 from east_core.engines.trl.job import RankJob, rank_job
 from east_core.planning.assumptions import GPUS, Assumptions, Workload
 from east_core.planning.basis import Basis
@@ -108,7 +109,7 @@ def _free_port() -> int:
 def _job(setup: Setup, folder: Path, device: str, batch: int, micro: int) -> RankJob:
     work = folder / "work" / f"{time.time_ns()}"
     work.mkdir(parents=True)
-    packed = {"padded": "off", "padding_free": "off", "auto": "auto"}.get(setup.rows, "on")
+    packed = "off" if setup.rows in ("padded", "padding_free") else "on"
     resources = Resources.model_validate(
         {
             "device": device,
@@ -152,8 +153,8 @@ def _job(setup: Setup, folder: Path, device: str, batch: int, micro: int) -> Ran
 def _trainer(setup: Setup, job: RankJob) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(job.model.folder)
     data = ours.prepared_data(job, tokenizer)
-    if setup.rows in ("mask", "auto"):
-        mock.patch.object(packing, "has_varlen", return_value=False).start()
+    if forced := {"rows": ROWS, "mask": packing.MASK}.get(setup.rows):
+        mock.patch.object(packing, "_attention", return_value=forced).start()
     if setup.trainer == "ours":
         return ours.build_trainer(job, tokenizer, data)
     trainer = stock_trainer(job, tokenizer, data, logging_steps=1, report_to=[])

@@ -1,9 +1,11 @@
-"""Flash attention over joined rows that PyTorch brings along, as one more of Transformers'.
+"""Attention over joined rows, each by itself from the rows' bounds, as two of Transformers' kinds.
 
-`torch.nn.attention.varlen` computes the attention of many rows in one sequence, each row by itself,
-from the rows' bounds. So joined rows (east_core.engines.trl.packing) cost what their own lengths
-cost, without the flash-attn package. It is for CUDA and half precision, with and without grouped
-heads and sliding windows, and knows no dropout, no soft cap of the scores and no attention sinks.
+`torch_varlen` is PyTorch's flash attention for rows of any length (torch.nn.attention.varlen), and
+needs no flash-attn package: for NVIDIA GPUs and half precision, with and without grouped heads and
+sliding windows; it knows no dropout, no soft cap of the scores and no attention sinks.
+`sdpa_rows` is the scaled dot product that the model has anyway, row after row: for everything else,
+CPUs included. Both cost what the rows' own lengths cost. (Transformers' way for joined rows, a mask
+over all of them, costs the square of their sum, and rounds by where in the sequence a row stands.)
 """
 
 import functools
@@ -17,7 +19,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-NAME = "torch_varlen"
+VARLEN, ROWS = "torch_varlen", "sdpa_rows"
 _LARGEST_HEAD = 256  # flash attention's, in PyTorch
 _OLDEST_GPU = (8, 0)  # Ampere
 
@@ -37,11 +39,12 @@ def _options() -> set[str]:
     return set() if kernel is None else {*inspect.signature(kernel).parameters}
 
 
-def use_varlen(model: PreTrainedModel) -> None:
-    """Let `model` attend by PyTorch's kernel from now on."""
-    AttentionInterface.register(NAME, varlen_attention)
-    AttentionMaskInterface.register(NAME, _mask)
-    model.set_attn_implementation(NAME)
+def use(name: str, model: PreTrainedModel) -> None:
+    """Let `model` attend by one of the two kinds from now on."""
+    attend = varlen_attention if name == VARLEN else rows_attention
+    AttentionInterface.register(name, attend)
+    AttentionMaskInterface.register(name, _mask)
+    model.set_attn_implementation(name)
 
 
 def has_varlen(device: str) -> bool:
@@ -51,13 +54,17 @@ def has_varlen(device: str) -> bool:
     return torch.cuda.get_device_capability() >= _OLDEST_GPU
 
 
+def fits_rows(model: PreTrainedModel) -> bool:
+    """Whether this model attends by the scaled dot product and passes on the rows' bounds."""
+    return model.config._attn_implementation == "sdpa" and model._supports_flash_attn
+
+
 def fits_varlen(model: PreTrainedModel) -> bool:
     """Whether the kernel computes what this model's attention asks for."""
     config = model.config.get_text_config()
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return bool(
-        model.config._attn_implementation == "sdpa"
-        and model._supports_flash_attn  # so it passes on the rows' bounds
+        fits_rows(model)
         and head <= _LARGEST_HEAD
         and head % 8 == 0
         and not getattr(config, "attention_dropout", 0.0)
@@ -70,7 +77,7 @@ def fits_varlen(model: PreTrainedModel) -> bool:
 def _mask(
     *, attention_mask: Tensor | None, allow_is_causal_skip: bool, use_vmap: bool, **options: Any
 ) -> Tensor | None:
-    """The mask that Transformers makes for the kernel: an empty one stands for joined rows.
+    """The mask that Transformers makes for both: an empty one stands for joined rows.
 
     They need none, but a model that does not pass on the rows' bounds has to be told from one that
     has a single row.
@@ -108,14 +115,62 @@ def varlen_attention(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options
         )
     unknown = [name for name in ("softcap", "s_aux") if options.get(name) is not None]
-    if cu_seq_lens_q is None or dropout or unknown:
+    if dropout or unknown:
         raise NotImplementedError(
-            f"{type(module).__name__} asks for an attention that PyTorch's kernel for joined rows "
-            f"has not ({', '.join(unknown) or 'bounds or dropout'}); set resources.packing 'off'"
+            f"{type(module).__name__} asks for what PyTorch's attention of joined rows has not "
+            f"({', '.join(unknown) or 'dropout'}); set resources.packing to 'off'"
         )
+    bounds = _required(cu_seq_lens_q, module)
     q, k, v = (states[0].transpose(0, 1) for states in _half(query, key, value))
-    attended = _over_rows(q, k, v, cu_seq_lens_q, max_length_q, scaling, sliding_window)
+    attended = _over_rows(q, k, v, bounds, max_length_q, scaling, sliding_window)
     return attended[None], None
+
+
+def rows_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    sliding_window: int | None = None,
+    cu_seq_lens_q: Tensor | None = None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """Attention of joined rows by the scaled dot product, row after row; shapes as above."""
+    if attention_mask is None or attention_mask.numel():
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+    lengths = _lengths(_required(cu_seq_lens_q, module))
+    states = (torch.split(each, lengths, dim=2) for each in (query, key, value))
+    attended = [
+        sdpa_attention_forward(module, q, k, v, _window(q, sliding_window), **options)[0]
+        for q, k, v in zip(*states, strict=True)
+    ]
+    return torch.cat(attended, dim=1), None
+
+
+def _required(bounds: Tensor | None, module: torch.nn.Module) -> Tensor:
+    if bounds is None:
+        raise NotImplementedError(
+            f"{type(module).__name__} does not get the bounds of joined rows; set "
+            "resources.packing to 'off'"
+        )
+    return bounds
+
+
+@functools.lru_cache(maxsize=4)  # by the tensor's identity: all layers of a forward pass share it
+def _lengths(bounds: Tensor) -> list[int]:
+    lengths: list[int] = bounds.diff().tolist()
+    return lengths
+
+
+def _window(query: Tensor, window: int | None) -> Tensor | None:
+    """The mask of one row, (1, 1, T, T), where it is longer than the window; None for causal."""
+    length = query.shape[2]
+    if window is None or length <= window:
+        return None
+    positions = torch.arange(length, device=query.device)
+    distance = positions[:, None] - positions[None]
+    return ((distance >= 0) & (distance < window))[None, None]
 
 
 def _half(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:

@@ -5,16 +5,15 @@ padding: `joined_rows` takes the real tokens of all rows as one sequence (1, L),
 start again at each row, and puts the log-probabilities that come back where they belong in (B, T).
 So every loss, weight and sum stays as it is, row by row; what is saved is the padding's work.
 
-A row must not see its neighbours. Transformers masks each row by itself where positions start anew
-and no attention mask is given; flash attention takes the rows' bounds (`cu_seq_lens_q`), see
-east_core.engines.trl.attention. Layers with a state (Mamba, linear attention, convolutions) would
-carry it from row to row, and some models forget to mask: `obstacle` names the former, and
-`rows_leak` finds the latter by trying a small copy.
+A row must not see its neighbours. Attention takes each row by itself from the rows' bounds
+(east_core.engines.trl.attention, or the flash-attn package); Transformers' own way is a mask where
+positions start anew and no attention mask is given. Layers with a state (Mamba, linear attention,
+convolutions) would carry it from row to row, and some models forget to mask: `obstacle` names the
+former, and `rows_leak` finds the latter by trying a small copy.
 """
 
 import copy
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, cast
@@ -24,11 +23,19 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from east_core.engines.trl.arguments import is_bf16
-from east_core.engines.trl.attention import fits_varlen, has_varlen, use_varlen
+from east_core.engines.trl.attention import (
+    ROWS,
+    VARLEN,
+    fits_rows,
+    fits_varlen,
+    has_varlen,
+    use,
+)
 from east_core.engines.trl.job import RankJob
 from east_core.errors import ConfigError
 
 IGNORED_LABEL = -100
+MASK = "mask"  # Transformers' own way: a mask over all joined rows
 _KINDS_OF_LAYERS = {"full_attention", "sliding_attention"}
 _LEAK_TOLERANCE = 1e-3  # of the logits' spread: fp32's rounding is below, a neighbour's trace above
 _SMALL = {
@@ -99,22 +106,16 @@ def padded_rows(model: Forward) -> Forward:
     return model
 
 
-def joined_rows(
-    model: Forward, is_worthwhile: Callable[[Sequence[int]], bool] = lambda _: True
-) -> Forward:
+def joined_rows(model: Forward) -> Forward:
     """`model`, called with padded micro-batches as TRL does, on joined rows.
 
-    The result's log_probs and label_mask are padded again, (B, T - 1). `is_worthwhile` is asked
-    with the rows' lengths, and a micro-batch for which it says no goes to the model as it is.
+    The result's log_probs and label_mask are padded again, (B, T - 1).
     """
 
     def forward(
         *, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, **options: Any
     ) -> Any:
         packing = Packing.of(attention_mask)
-        if not is_worthwhile(packing.lengths):
-            padded = {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
-            return model(**padded, **options)
         outputs = model(
             input_ids=packing.joined(input_ids),
             position_ids=packing.positions(),
@@ -127,49 +128,6 @@ def joined_rows(
         return outputs
 
     return forward
-
-
-@dataclass(frozen=True)
-class MaskCost:
-    """Whether joining saves work where attention is masked: each token then meets all of the rest.
-
-    token: multiplications of a layer for a token; context: those of its attention to one other.
-    """
-
-    token: int
-    context: int
-
-    @classmethod
-    def of(cls, model: PreTrainedModel) -> "MaskCost":
-        """The cost in a model's layers."""
-        config = model.config.get_text_config()
-        layers = max(int(config.num_hidden_layers), 1)
-        embeddings = {id(each.weight): each.weight.numel() for each in _embeddings(model)}
-        inner = sum(_size(parameter) for parameter in model.parameters())
-        width = config.num_attention_heads * _head_size(config)
-        return cls((inner - sum(embeddings.values())) // layers, 2 * width)
-
-    def is_worthwhile(self, lengths: Sequence[int]) -> bool:
-        """Whether joined rows of these lengths cost less than padded ones."""
-        total, longest = sum(lengths), max(lengths)
-        padded = len(lengths) * longest * (self.token + self.context * longest)
-        return total * (self.token + self.context * total) < padded
-
-
-def _embeddings(model: PreTrainedModel) -> list[Any]:
-    output = model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    modules = (model.get_input_embeddings(), output)
-    return [module for module in modules if module is not None]
-
-
-def _size(parameter: Tensor) -> int:
-    """A parameter's elements, also where ZeRO-3 has sharded it."""
-    return int(getattr(parameter, "ds_numel", parameter.numel()))
-
-
-def _head_size(config: Any) -> int:
-    explicit = getattr(config, "head_dim", None)
-    return int(explicit or config.hidden_size // config.num_attention_heads)
 
 
 def obstacle(model: PreTrainedModel) -> str | None:
@@ -225,34 +183,43 @@ def _after(model: PreTrainedModel, before: Tensor, row: Tensor) -> Tensor:
 def rows_for(job: RankJob, model: PreTrainedModel) -> Callable[[Forward], Forward]:
     """How `model` is to see micro-batches by `resources.packing`; may change its attention.
 
-    auto: joined wherever flash attention takes rows' bounds, and on GPUs by a mask for those
-    micro-batches where that saves work.
-
+    auto: joined on GPUs where each row is attended to by itself. on: on CPUs and by a mask, too.
     Raises ConfigError where packing is "on" and the model can't be right with it.
     """
     packing = job.resources.packing
-    # on CPUs a mask costs more than padding: 0.79 of the padded speed on the built-in task
     if packing == "off" or (packing == "auto" and job.device == "cpu"):
         return padded_rows
-    if (reason := _obstacle(model)) is not None:
+    attention = _attention(job, model)
+    if attention == MASK and packing == "auto":
+        return padded_rows
+    if (reason := _obstacle(model, attention)) is not None:
         if packing == "on":
             raise ConfigError(f"resources.packing is 'on', but {reason}; set it to 'auto'")
         return padded_rows
+    if attention in (VARLEN, ROWS):
+        use(attention, model)
+    return joined_rows
+
+
+def _attention(job: RankJob, model: PreTrainedModel) -> str:
+    """The kind of attention that this job's model takes for joined rows."""
     if is_bf16(job) and has_varlen(job.device) and fits_varlen(model):
-        use_varlen(model)
-        return joined_rows
-    if packing == "on" or model.config._attn_implementation.startswith("flash"):
-        return joined_rows
-    cost = MaskCost.of(model)
-    return functools.partial(joined_rows, is_worthwhile=cost.is_worthwhile)
+        return VARLEN
+    if fits_rows(model):
+        return ROWS
+    own: str = model.config._attn_implementation
+    return own if own.startswith("flash") else MASK
 
 
-def _obstacle(model: PreTrainedModel) -> str | None:
+def _obstacle(model: PreTrainedModel, attention: str) -> str | None:
     if (reason := obstacle(model)) is not None:
         return reason
     name = type(model).__name__
     try:
-        leaks = rows_leak(small_copy(model))
+        small = small_copy(model)
+        if attention != MASK:
+            use(ROWS, small)  # takes the same bounds, and runs anywhere
+        leaks = rows_leak(small)
     except Exception as error:
         return f"two joined rows could not be tried on {name}: {type(error).__name__}: {error}"
     return f"{name}'s rows change when they are joined" if leaks else None

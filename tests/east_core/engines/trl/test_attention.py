@@ -5,7 +5,14 @@ from transformers import Gemma2Config, Gemma2ForCausalLM, MistralConfig, Mistral
 from trl.trainer.utils import add_fused_lm_head
 
 from east_core.engines.trl import attention
-from east_core.engines.trl.attention import fits_varlen, has_varlen, use_varlen, varlen_attention
+from east_core.engines.trl.attention import (
+    ROWS,
+    VARLEN,
+    fits_varlen,
+    has_varlen,
+    use,
+    varlen_attention,
+)
 from east_core.engines.trl.packing import joined_rows
 
 SIZES = {
@@ -72,7 +79,7 @@ def test_the_kernel_of_each_pytorch_gives_the_padded_log_probabilities(monkeypat
     add_fused_lm_head(model)
     padded = model(**batch(), fused_lm_head=True).log_probs
     assert fits_varlen(model)
-    use_varlen(model)
+    use(VARLEN, model)
     joined = joined_rows(model)(**batch(), fused_lm_head=True).log_probs
     assert (joined - padded).abs().max() < 1e-6
     still_padded = model(**batch(), fused_lm_head=True).log_probs
@@ -97,12 +104,13 @@ def test_a_machine_without_a_gpu_has_no_kernel():
     assert not has_varlen("cpu")
 
 
-def test_rows_without_their_bounds_are_an_error_and_never_one_row(monkeypatch):
+@pytest.mark.parametrize("name", [VARLEN, ROWS])
+def test_rows_without_their_bounds_are_an_error_and_never_one_row(monkeypatch, name):
     monkeypatch.setattr(attention, "_kernel", lambda: of_2_13)
     model = mistral(None)
-    use_varlen(model)
+    use(name, model)
     ids, positions = torch.ones(1, 5, dtype=torch.long), torch.tensor([[0, 1, 2, 0, 1]])
-    with pytest.raises(NotImplementedError, match=r"MistralAttention .*packing 'off'"):
+    with pytest.raises(NotImplementedError, match=r"MistralAttention does not get the bounds"):
         model(input_ids=ids, position_ids=positions, use_cache=False)
 
 
@@ -130,6 +138,6 @@ def test_on_a_gpu_pytorchs_own_kernel_gives_the_padded_log_probabilities(window)
     rows = {name: value.cuda() for name, value in batch().items()}
     padded = model(**rows, fused_lm_head=True).log_probs.float()
     assert has_varlen("cuda")
-    use_varlen(model)
+    use(VARLEN, model)
     joined = joined_rows(model)(**rows, fused_lm_head=True).log_probs.float()
     assert (joined - padded).norm() < 0.02 * padded.norm()

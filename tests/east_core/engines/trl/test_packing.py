@@ -30,8 +30,8 @@ from trl.trainer.utils import add_fused_lm_head
 
 from east_core.config import DpoRecipe, KtoRecipe, SftRecipe
 from east_core.engines.trl import packing
+from east_core.engines.trl.attention import ROWS, use
 from east_core.engines.trl.packing import (
-    MaskCost,
     Packing,
     joined_rows,
     obstacle,
@@ -131,15 +131,18 @@ def test_values_of_the_next_tokens_return_to_their_rows():
     assert packed.padded(values).tolist() == [[2, 3], [0, 0], [6, 0]]
 
 
+@pytest.mark.parametrize("attention", [None, ROWS])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_joined_rows_have_the_log_probabilities_and_gradients_of_padded_ones(name):
+def test_joined_rows_have_the_log_probabilities_and_gradients_of_padded_ones(name, attention):
     model = made(FAMILIES[name]).double()
     if "experts" in name:
         model.set_experts_implementation("eager")  # the grouped one has no fp64
     assert obstacle(model) is None
     add_fused_lm_head(model)
     found = []
-    for forward in (model, joined_rows(model)):
+    for forward, kind in ((model, None), (joined_rows(model), attention)):
+        if kind is not None:
+            use(kind, model)
         model.zero_grad()
         outputs = forward(**micro_batch(), fused_lm_head=True)
         (outputs.log_probs.sum(1) * torch.tensor([0.0, 0.1, 1.0, 10.0])).sum().backward()
@@ -189,22 +192,33 @@ def test_a_model_that_can_not_be_tried_is_left_padded():
         rows_for(job("on"), model)
 
 
-def test_rows_are_joined_as_asked_and_on_a_cpu_only_as_asked():
+def test_rows_are_joined_as_asked_each_attended_to_by_itself():
     model = made(FAMILIES["llama"])
     assert rows_for(job("off", device="cuda"), model) is padded_rows
     assert rows_for(job("auto"), model) is padded_rows
+    for mode, device in (("auto", "cuda"), ("on", "cpu")):
+        model.set_attn_implementation("sdpa")
+        assert rows_for(job(mode, device=device), model) is joined_rows
+        assert model.config._attn_implementation == "sdpa_rows"
+
+
+def test_behind_a_mask_rows_are_joined_only_where_that_is_asked_for():
+    model = made(FAMILIES["llama"])
+    model.set_attn_implementation("eager")
+    assert rows_for(job("auto", device="cuda"), model) is padded_rows
     assert rows_for(job("on"), model) is joined_rows
+    assert model.config._attn_implementation == "eager"
 
 
-def test_on_a_gpu_the_kernel_comes_before_the_mask(monkeypatch):
+def test_on_a_gpu_the_kernel_comes_first(monkeypatch):
     model = made(FAMILIES["llama"])
     monkeypatch.setattr(packing, "has_varlen", lambda device: device == "cuda")
     monkeypatch.setattr(packing, "is_bf16", lambda _: True)
     assert rows_for(job("auto", device="cuda"), model) is joined_rows
     assert model.config._attn_implementation == "torch_varlen"
     other = made(FAMILIES["gemma-2"])  # its scores are capped
-    assert rows_for(job("on", device="cuda"), other) is joined_rows
-    assert other.config._attn_implementation == "sdpa"
+    assert rows_for(job("auto", device="cuda"), other) is joined_rows
+    assert other.config._attn_implementation == "sdpa_rows"
 
 
 def test_the_trial_leaves_the_random_numbers_alone():
@@ -216,26 +230,13 @@ def test_the_trial_leaves_the_random_numbers_alone():
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_behind_a_mask_rows_are_joined_where_that_saves_work():
-    cost = MaskCost(token=1000, context=10)
-    # 3 x 10 tokens of 1000 + 10 x 10 = 33,000; joined 14 x (1000 + 140) = 15,960
-    assert cost.is_worthwhile((10, 2, 2))
-    # no padding to save: 2 x 10 x 1100 against 20 x 1200
-    assert not cost.is_worthwhile((10, 10))
-    model = made(FAMILIES["llama"])
-    inner = sum(each.numel() for each in model.model.layers.parameters()) + 32  # the last norm
-    assert MaskCost.of(model) == MaskCost(inner // 2, 2 * 32)
-
-
-def test_a_micro_batch_that_saves_nothing_goes_to_the_model_as_it_is():
+def test_no_padding_is_computed():
     model = made(FAMILIES["llama"])
     add_fused_lm_head(model)
     seen = []
     model.model.embed_tokens.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape))
-    for lengths in ((4, 4), (8, 1)):
-        forward = joined_rows(model, lambda lengths: min(lengths) < 4)
-        forward(**micro_batch(lengths), fused_lm_head=True)
-    assert seen == [(2, 4), (1, 9)]
+    joined_rows(model)(**micro_batch((30, 1, 9)), fused_lm_head=True)
+    assert seen == [(1, 40)]
 
 
 def bare(trainer, recipe, rows):
