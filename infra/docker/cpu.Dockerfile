@@ -19,9 +19,10 @@ RUN uv pip install --no-deps --editable .
 
 FROM python:3.11.14-slim-bookworm
 ARG CODE_VERSION=unknown
-# libnuma1 is vLLM's; tini reaps what killed engines leave and passes signals on.
+# bubblewrap is the sandbox of grading code; libnuma1 is vLLM's; tini reaps what killed engines
+# leave and passes signals on.
 # hadolint ignore=DL3008
-RUN apt-get update && apt-get install --yes --no-install-recommends libnuma1 tini \
+RUN apt-get update && apt-get install --yes --no-install-recommends bubblewrap libnuma1 tini \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --user-group --create-home east \
     && install --directory --owner=east --group=east /srv/east /var/cache/east /var/tmp/east

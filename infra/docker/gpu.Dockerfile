@@ -20,10 +20,12 @@ RUN uv pip install --no-deps --editable .
 
 FROM python:3.11.14-slim-bookworm
 ARG CODE_VERSION=unknown
-# gcc and libc6-dev compile Triton's launchers when a kernel is first used; libnuma1 is NCCL's and
+# bubblewrap is the sandbox of grading code; gcc and libc6-dev compile Triton's launchers when a
+# kernel is first used; libnuma1 is NCCL's and
 # vLLM's; tini reaps what killed engines leave and passes signals on.
 # hadolint ignore=DL3008
-RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev libnuma1 tini \
+RUN apt-get update && apt-get install --yes --no-install-recommends bubblewrap gcc libc6-dev \
+        libnuma1 tini \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --user-group --create-home east \
     && install --directory --owner=east --group=east /srv/east /var/cache/east /var/tmp/east

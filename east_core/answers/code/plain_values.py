@@ -4,6 +4,7 @@ Nothing but builtin types comes out of `decode`, so no `__eq__` of a program's o
 file imports nothing of east_core: it runs in the sandbox too.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ _SCALARS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (complex, lambda value: ["complex", repr(value.real), repr(value.imag)]),
     (bytes | bytearray, lambda value: ["bytes", bytes(value).hex()]),
 )
+_FLOAT = re.compile(r"-?(?:[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]{1,4})?|inf)|nan")
 _TEXTS = {"int": 1, "float": 1, "complex": 2, "bytes": 1, "opaque": 1}
 """The texts that follow the name of a scalar."""
 
@@ -75,6 +77,8 @@ def is_plain(plain: Any, depth: int = 0) -> bool:
     if depth > 2 * DEEPEST or not isinstance(plain, list) or not plain:
         return False
     name, *parts = plain
+    if not isinstance(name, str):
+        return False
     if name in _LISTS:
         return all(is_plain(part, depth + 1) for part in parts)
     if name == "dict":
@@ -82,7 +86,12 @@ def is_plain(plain: Any, depth: int = 0) -> bool:
             isinstance(part, list) and len(part) == 2 and all(is_plain(p, depth + 2) for p in part)
             for part in parts
         )
-    return name in _TEXTS and len(parts) == _TEXTS[name] and all(isinstance(p, str) for p in parts)
+    return (
+        name in _TEXTS
+        and len(parts) == _TEXTS[name]
+        and all(isinstance(part, str) for part in parts)
+        and (name != "float" or _FLOAT.fullmatch(parts[0]) is not None)
+    )
 
 
 def decode(plain: Any) -> Any:

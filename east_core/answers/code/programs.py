@@ -109,7 +109,7 @@ def _asserted(program: _Program, tests: CodeTests, sandbox: Sandbox) -> list[str
         for _ in range(_MOST_CALLS):
             if not isinstance(message, dict):
                 break
-            if "results" in message:
+            if isinstance(message.get("results"), list):
                 return [str(result) for result in message["results"]]
             message = sandbox.ask(program.call(message))
     except Lost as error:

@@ -145,6 +145,15 @@ def test_a_question_has_a_budget_of_time(graded: Any) -> None:
     assert members(found) == {tuple(range(8)): False}
 
 
+def test_long_and_broken_texts_are_texts_like_others(graded: Any) -> None:
+    texts = ("x" * 10_000_000 + " blue", "\ud800 blue", "blue \ud800", "\x00 blue", "y" * 1_000_000)
+    with Grader(processes=1) as grader:
+        found = cluster(sampled(*texts), grader, "boxed", grading=graded(LAST_WORD))
+        assert grader.undecided == 0
+    assert members(found) == {(0, 1, 3): True, (2,): False, (4,): False}
+    assert all(len(each.answer or "") <= 10_000 for each in found.clusters)
+
+
 def test_a_worker_that_is_killed_leaves_its_question_undecided(graded: Any) -> None:
     source = "import os, signal\ndef f(text, question): os.kill(os.getppid(), 9)"
     with Grader(processes=1) as grader:

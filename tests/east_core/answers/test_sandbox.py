@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -164,6 +165,41 @@ def test_what_a_program_takes_too_much_of_stops_it(name: str) -> None:
 @pytest.mark.parametrize("name", FORGED)
 def test_a_program_cannot_forge_that_it_passes(name: str) -> None:
     assert not behaviour(FORGED[name], TESTS, LIMITS).passes
+
+
+NO_MESSAGES = [
+    '{"gives": ["float", "abc"]}', '{"gives": ["float", "1", "2"]}', '{"gives": ["int", "zz"]}',
+    '{"gives": ["dict", [["list"], 1]]}', '{"gives": ["dict", ["a"]]}',
+    '{"gives": ["set", ["dict"]]}',
+    '{"gives": [["list"]]}', '{"gives": [null]}', '{"gives": []}', '{"gives": 3}', '{"raises": 5}',
+    '{"raises": "MemoryError"}', '{"gives": ["bytes", "xx"]}', '{"gives": ["complex", "a", "b"]}',
+    '{"gives": {"list": 1}}', '[]', "3", "{}", "nonsense", "[" * 100_000, "9" * 10_000,
+    '{"gives": ["int", "0x4"], "raises": "x"}', '{"gives": "\\ud800"}',
+    '{"gives": ' + '["list", ' * 90 + "1" + "]" * 90 + "}",
+]  # fmt: skip
+
+
+@needs_sandbox
+@pytest.mark.parametrize("case", ["asserts", "cases", "prints"])
+def test_messages_that_a_program_makes_up_end_nothing_but_itself(case: str) -> None:
+    """Each of them is sent first at the load, and then in place of what a call gives."""
+    tests = {
+        "asserts": "assert f(2) == 4",
+        "cases": '{"entry_point": "f", "inputs": [[2]], "outputs": [4]}',
+        "prints": '{"inputs": ["2"], "outputs": ["4"]}',
+    }[case]
+    attempt = "try: os.write(n, {message!r})"
+    send = f"for n in range(3, 32):\n        {attempt}\n        except OSError: pass"
+    whole = f"import os\ndef f(x):\n    {send}\n    return 3\nif __name__ == '__main__': f(1)"
+    messages = [f"{message}\n".encode() for message in NO_MESSAGES]
+    programs = [whole.format(message=message) for message in messages]
+    if case == "asserts":
+        programs += [f"{program}\nf(1)" for program in programs]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(
+            pool.map(lambda program: behaviour(program, read_tests(tests), LIMITS), programs)
+        )
+    assert not any(each.passes for each in found)
 
 
 @needs_sandbox

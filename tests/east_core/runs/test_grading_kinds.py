@@ -1,12 +1,14 @@
 """Whole runs on each kind of task: sampling in steps, weighing, training, scoring."""
 
 import dataclasses
+import html
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 
 from east_core.config import DatasetConfig, EvaluationRecipe, SamplingRecipe, SftRecipe
 from east_core.protocols import GenerationSettings, ModelSource
@@ -18,6 +20,7 @@ from east_core.runs.weights import weight_files
 from east_core.tables import read_tables
 from east_core.testing.fakes import InstantTrainer
 from east_core.weighting.weighing import WeighedQuestion
+from flows.browser.app import browser_app
 from tests.east_core.answers.sandboxed import needs_sandbox
 from tests.east_core.conftest import finish, sums_config
 
@@ -112,3 +115,6 @@ def test_a_run_on_a_kind_of_task(
         assert (row.kept, row.weight) == (True, 1.0)
     rounds = summarise(run.store, config.name)
     assert [summary.accuracy["same"].value for summary in rounds] == [1.0] * 3
+    page = TestClient(browser_app(run.store)).get("/run/sums/samples/2")
+    assert page.status_code == 200
+    assert html.escape(texts[0].splitlines()[0], quote=False) in html.unescape(page.text)
