@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from benchmarks.gpu_models import SHAPES
 from benchmarks.gpu_page import line, summary, with_section
 from benchmarks.gpu_setups import SETUPS
 from benchmarks.run import GPU_RESULTS, PAGE
+from east_core.store.provenance import code_version
 
 Result = dict[str, Any]
 
@@ -109,14 +111,16 @@ def _measure(name: str, work: Path, options: argparse.Namespace) -> Result:
 
 
 def _write(path: Path, options: argparse.Namespace, results: list[Result]) -> None:
-    told = ("shape", "device", "batch", "micro", "steps")
-    plain = {name: getattr(options, name) for name in told}
+    kinds = ("shape", "device", "batch", "micro", "steps")
+    plain = {name: getattr(options, name) for name in kinds}
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = {result["name"] for result in results}
     kept = [result for result in _kept(path, plain) if result["name"] not in fresh]
     order = list(SETUPS)
     whole = sorted([*kept, *results], key=lambda result: order.index(result["name"]))
-    path.write_text(json.dumps({"options": plain, "results": whole}, indent=1) + "\n")
+    measured = f"measured {datetime.now(UTC).date()} at {code_version()}"
+    told = {"options": plain, "measured": measured, "results": whole}
+    path.write_text(json.dumps(told, indent=1) + "\n")
 
 
 def _kept(path: Path, options: Result) -> list[Result]:

@@ -6,19 +6,38 @@ from pathlib import Path
 from typing import Any
 
 GIB = 2**30
+CONTEXT, SLACK = 2 * GIB, 0.1  # what `east plan` adds to its formulas on a GPU
 Result = Mapping[str, Any]
 _TITLE = "## Training on one GPU"
 _INTRODUCTION = """\
 Written by `python -m benchmarks.gpu`, which needs a GPU and no download; gpu.json among the
 benchmarks has all of it. A random model of shape {shape}, random ids in GSM8K's lengths, global
 batch {batch} in micro-batches of {micro} (of half as many pairs), {steps} steps of which the first
-3 warm up, each row a process of its own, on {device_name}. "to TRL" is against the loss's first
-row: TRL's trainer with bf16 by autocast, the same batches, no gradient checkpointing. Ours runs as
-`east run` would, under DeepSpeed ZeRO-2 where nothing else is said, and weighs each row. Low and
-high are the slowest and the fastest step. "plan" is what `east plan` says for micro-batches as
-large as the largest, 2 GiB of CUDA's context in it.
+3 warm up, each row a process of its own, on {device_name}; {measured}.
+
+Real tokens a second are the median over the steps, low and high the slowest and the fastest. "to
+TRL" is against TRL's own trainer as its manual has it, without DeepSpeed, bf16 by autocast, given
+the same batches, optimizer and learning rate, gradient checkpointing off; "same ZeRO" against TRL's
+at the row's own ZeRO stage (ours is ZeRO-2 where nothing else is said). Ours runs as `east run`
+would and weighs each row; its loss is the weighted one, and without weights it is TRL's (below).
+Random ids teach nothing: all unweighted SFT losses stay near 12.2. "allocated" and "reserved" are
+PyTorch's peaks, "formulas" what `east plan` makes of a micro-batch as large as the largest, without
+its 10% for the allocator and 2 GiB for CUDA. What packing's attention by rows (`sdpa_rows`) does on
+a GPU is not in the table where it has no line.
 """
-_HEAD = ("", "real tokens/s", "low", "high", "to TRL", "computed / real", "peak GiB", "plan GiB")
+_LOSSES = ("sft", "dpo", "kto")
+_HEAD = (
+    "",
+    "real tokens/s",
+    "low",
+    "high",
+    "to TRL",
+    "same ZeRO",
+    "computed / real",
+    "allocated GiB",
+    "reserved GiB",
+    "formulas GiB",
+)
 
 
 def line(result: Result) -> str:
@@ -56,7 +75,9 @@ def section(results: Path) -> str:
     options, measured = found["options"], found["results"]
     checks = [line(result) for result in measured if "errors" in result]
     names = [result["device_name"] for result in measured if "device_name" in result]
-    head = _INTRODUCTION.format(**options, device_name=" and ".join(sorted({*names})))
+    head = _INTRODUCTION.format(
+        **options, device_name=" and ".join(sorted({*names})), measured=found["measured"]
+    )
     losses = (f"- {text}" for text in _losses(measured))
     code = ["", "```", *checks, "```"] if checks else []
     return "\n".join([_TITLE, "", head, *_table(measured), "", *losses, *code, ""])
@@ -66,8 +87,8 @@ def _errors(found: Mapping[str, Sequence[float]]) -> str:
     return ", ".join(f"{name} {logps:.1e} / {grads:.1e}" for name, (logps, grads) in found.items())
 
 
-def _gib(result: Result) -> str:
-    peak = result.get("peak_reserved")
+def _gib(result: Result, name: str = "peak_reserved") -> str:
+    peak = result.get(name)
     return "-" if peak is None else f"{peak / GIB:.1f}"
 
 
@@ -78,19 +99,30 @@ def _measured(results: Iterable[Result]) -> dict[str, Result]:
 def _table(results: Sequence[Result]) -> list[str]:
     measured = _measured(results)
     rows = [_HEAD, ("---",) * len(_HEAD)]
-    for loss in ("sft", "dpo", "kto"):
-        baseline = measured.get(f"{loss}-trl")
-        rows += [_row(one, baseline) for one in measured.values() if one["loss"] == loss]
+    for loss in _LOSSES:
+        rows += [_row(one, measured) for one in measured.values() if one["loss"] == loss]
     return ["| " + " | ".join(row) + " |" for row in rows]
 
 
-def _row(result: Result, baseline: Result | None) -> tuple[str, ...]:
-    rate = result["tokens_per_s"]
-    ratio = "-" if baseline is None else f"{rate / baseline['tokens_per_s']:.2f}"
-    rates = (f"{rate:,.0f}", f"{result['low']:,.0f}", f"{result['high']:,.0f}")
-    title = f"{result['loss'].upper()}: {result['title']}"
-    memory = (_gib(result), f"{result['planned'] / GIB:.1f}")
-    return (title, *rates, ratio, f"{result['computed_per_real']:.3f}", *memory)
+def _row(result: Result, measured: Mapping[str, Result]) -> tuple[str, ...]:
+    plain = f"{result['loss']}-trl"
+    same = plain if result["zero"] == 0 else f"{plain}-zero{result['zero']}"
+    formulas = (result["planned"] - CONTEXT) / (1 + SLACK) / GIB
+    return (
+        f"{result['loss'].upper()}: {result['title']}",
+        *(f"{result[name]:,.0f}" for name in ("tokens_per_s", "low", "high")),
+        *(_ratio(result, measured.get(name)) for name in (plain, same)),
+        f"{result['computed_per_real']:.3f}",
+        _gib(result, "peak_allocated"),
+        _gib(result),
+        f"{formulas:.1f}",
+    )
+
+
+def _ratio(result: Result, baseline: Result | None) -> str:
+    if baseline is None or result["precision"] != baseline["precision"]:
+        return "-"
+    return f"{result['tokens_per_s'] / baseline['tokens_per_s']:.2f}"
 
 
 _PAIRS = (
@@ -100,18 +132,32 @@ _PAIRS = (
     ("dpo-varlen", "dpo-padded", "bf16, DPO: packed (flash attention) and padded"),
     ("kto-varlen", "kto-padded", "bf16, KTO: packed (flash attention) and padded"),
     ("sft-fp32-rows", "sft-fp32-padded", "fp32, SFT: packed (row after row) and padded"),
-    ("sft-varlen", "sft-fp32-padded", "SFT: bf16 packed and fp32 padded"),
-    ("sft-padded", "sft-fp32-padded", "SFT: bf16 padded and fp32 padded"),
+    ("sft-fp32-mask", "sft-fp32-padded", "fp32, SFT: packed (mask over all) and padded"),
 )
 
 
 def _losses(results: Sequence[Result]) -> list[str]:
     measured = _measured(results)
-    return [
+    return _unweighted(measured) + [
         f"Losses of the same steps, {what}: {_apart(measured[one], measured[other])}"
         for one, other, what in _PAIRS
         if one in measured and other in measured
     ]
+
+
+def _unweighted(measured: Mapping[str, Result]) -> list[str]:
+    """The first step's loss without weights, against TRL's on the same rows."""
+    lines = []
+    for loss in _LOSSES:
+        stock, kinds = measured.get(f"{loss}-trl"), (f"{loss}-varlen", f"{loss}-padded")
+        found = [measured[name]["unweighted"][0] for name in kinds if name in measured]
+        if stock and len(found) == len(kinds):
+            packed, padded = found
+            lines.append(
+                f"{loss.upper()}, the first step's loss without weights: TRL "
+                f"{stock['losses'][0]:.4f}, ours packed {packed:.4f}, padded {padded:.4f}"
+            )
+    return lines
 
 
 def _apart(one: Result, other: Result) -> str:

@@ -62,4 +62,13 @@ SETUPS = {
     "kto-trl": Setup("kto", "trl", zero=0, title="TRL KTO, padded"),
     "kto-varlen": Setup("kto", "ours", rows="varlen", title="ours, packed, flash attention"),
     "kto-padded": Setup("kto", "ours", title="ours, padded, grouped by length"),
+    "sft-fp32-mask": Setup(
+        "sft",
+        "ours",
+        rows="mask",
+        precision="fp32",
+        title="ours, fp32, packed, mask over all",
+        share=0.4,
+    ),
+    "dpo-mask": Setup("dpo", "ours", rows="mask", title="ours, packed, mask over all"),
 }

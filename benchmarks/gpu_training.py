@@ -86,8 +86,14 @@ def main() -> None:
         return
     _alone()
     job = _job(asked, Path(folder), device, batch, micro)
+    what = {
+        "title": asked.title,
+        "loss": asked.loss,
+        "zero": asked.zero,
+        "precision": asked.precision,
+    }
     found = _train(asked, job)
-    Path(out).write_text(json.dumps({"title": asked.title, "loss": asked.loss, **found}))
+    Path(out).write_text(json.dumps({**what, **found}))
     sys.stdout.flush()
     os._exit(0)  # tearing the engines down takes seconds for nothing
 

@@ -56,8 +56,8 @@ class Resources(Frozen):
     packing: Literal["auto", "on", "off"] = Field(
         "auto",
         description="Join the rows of a micro-batch into one sequence, so that no padding is "
-        "computed; weights and losses stay each row's own. auto: on GPUs, where the model's "
-        "attention can and it saves work.",
+        "computed; weights and losses stay each row's own. auto: where the model's attention "
+        "can take each row by itself; on: by a mask over all, too, or the run is refused.",
     )
     checkpoint_every_steps: int = Field(
         0, ge=0, description="Optimizer steps between training checkpoints; 0: none."

@@ -183,11 +183,11 @@ def _after(model: PreTrainedModel, before: Tensor, row: Tensor) -> Tensor:
 def rows_for(job: RankJob, model: PreTrainedModel) -> Callable[[Forward], Forward]:
     """How `model` is to see micro-batches by `resources.packing`; may change its attention.
 
-    auto: joined on GPUs where each row is attended to by itself. on: on CPUs and by a mask, too.
+    auto: joined where each row is attended to by itself. on: by a mask, too.
     Raises ConfigError where packing is "on" and the model can't be right with it.
     """
     packing = job.resources.packing
-    if packing == "off" or (packing == "auto" and job.device == "cpu"):
+    if packing == "off":
         return padded_rows
     attention = _attention(job, model)
     if attention == MASK and packing == "auto":

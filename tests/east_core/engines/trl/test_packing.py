@@ -194,11 +194,10 @@ def test_a_model_that_can_not_be_tried_is_left_padded():
 
 def test_rows_are_joined_as_asked_each_attended_to_by_itself():
     model = made(FAMILIES["llama"])
-    assert rows_for(job("off", device="cuda"), model) is padded_rows
-    assert rows_for(job("auto"), model) is padded_rows
-    for mode, device in (("auto", "cuda"), ("on", "cpu")):
+    assert rows_for(job("off"), model) is padded_rows
+    for mode in ("auto", "on"):
         model.set_attn_implementation("sdpa")
-        assert rows_for(job(mode, device=device), model) is joined_rows
+        assert rows_for(job(mode), model) is joined_rows
         assert model.config._attn_implementation == "sdpa_rows"
 
 
