@@ -43,7 +43,7 @@ class Worker:
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
                 start_new_session=True,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                env={"PYTHONHASHSEED": "0", **os.environ, "OMP_NUM_THREADS": "1"},
             )
             theirs.close()
             self._await_ready(self._connection, errors)

@@ -1,12 +1,16 @@
 """`east check`: everything about a run that can be verified without computing."""
 
 import dataclasses
+import functools
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from east_core.answers.grading import Grader
+from east_core.answers.gradings import Grading
+from east_core.answers.gradings.base import GoldTrial
 from east_core.config import DatasetConfig, RunConfig, SamplingRecipe
 from east_core.engines.devices import require_means
 from east_core.errors import ConfigError
@@ -15,6 +19,7 @@ from east_core.inputs.context import context_needed
 from east_core.inputs.questions import WithGold
 from east_core.inputs.templates import asks_for_date, template_of
 from east_core.protocols import PromptFormat
+from east_core.records import Question
 from east_core.runs.prompts import prompt_format, today
 from east_core.runs.room import longest_answer, room_for
 from east_core.runs.run import Run
@@ -156,25 +161,31 @@ def _check_questions(config: DatasetConfig, grader: Grader) -> tuple[int, str]:
     refused: list[str] = []
     tried: list[str] = []
     config.grading.prepare()
-    for question in rows:
+    questions, copies = itertools.tee(rows)
+    jobs = (
+        (functools.partial(_tried, config.grading, each, grader), config.grading.waits)
+        for each in copies
+    )
+    for question, trial in zip(questions, grader.in_order(jobs), strict=True):
         count += 1
-        if question.answer is None:
-            continue
-        trial = config.grading.try_gold(question, grader)
+        shown = f"{question.id}: {_short(question.answer or '')!r}: {trial.said}"
         if trial.said and not trial.is_accepted:
-            raise ConfigError(
-                f"{config.path}: question {question.id}: the grading rejects its gold answer "
-                f"{_short(question.answer)!r}: {trial.said}"
-            )
+            raise ConfigError(f"{config.path}: the grading rejects the gold answer of {shown}")
         if not trial.is_accepted:
             refused.append(question.id)
         if trial.said and len(tried) < TRIED:
-            tried.append(f"  {question.id}: {_short(question.answer)!r}: {trial.said}")
+            tried.append(f"  {shown}")
     line = f"{config.path}: {count} questions"
     line += _listed(rows.without, "left out, their solutions have no final answer")
     line += _listed(rows.several, "box several answers in their solution, only the last one counts")
     line += _listed(refused, "have gold answers that are compared by spelling alone")
     return count, "\n".join([line, *tried])
+
+
+def _tried(grading: Grading, question: Question, grader: Grader) -> GoldTrial:
+    if question.answer is None:  # label-free training
+        return GoldTrial(True)
+    return grading.try_gold(question, grader)
 
 
 def _short(text: str) -> str:

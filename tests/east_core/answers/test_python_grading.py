@@ -240,7 +240,7 @@ def test_check_says_what_they_make_of_ten_gold_answers(graded: Any, tmp_path: Pa
         "def extract(a, b): return a\ndef key(a): return int(a) if a < '4' else None"
     )
     config = config.model_copy(update={"grading": rejecting})
-    reason = r"question \S+: .* '\d+': key\(gold\) returned None"
+    reason = r"the gold answer of q\d+: '\d+': key\(gold\) returned None"
     with Grader(processes=1) as grader, pytest.raises(ConfigError, match=reason):
         check._check_questions(config, grader)
     lines = told.splitlines()
