@@ -1,9 +1,9 @@
 """The program of a worker that runs a user's grading functions, in a child that it can lose.
 
 Started as `python -P function_worker.py FD SECONDS MEGABYTES SETTINGS`. It imports the functions
-once, and makes a child by fork for each question. The kernel ends that child when one call takes
-more than SECONDS of CPU time or makes it ask for more than MEGABYTES of address space; this process
-ends it when a call takes ten times as long by the clock.
+once, and works through a child made by fork. The kernel ends that child when one call takes more
+than SECONDS of CPU time or makes it ask for more than MEGABYTES of address space; this process ends
+it when a call takes ten times as long by the clock. Another child goes on with the next call.
 """
 
 import json
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 GOLD = -1
 """The gold answer's number among a question's answers."""
 _WALL_FACTOR = 10.0
+_QUESTIONS_PER_CHILD = 500
 
 Step = tuple[str, tuple[int, ...]]
+Job = tuple["Question", list[str], bool]
+"""A question, the texts of its responses, and whether these are answers already."""
 
 
 @dataclass
@@ -70,19 +73,25 @@ class Answers:
 
 
 class Child:
-    """A forked process that takes one question's steps."""
+    """A forked process that takes the steps of one question after another."""
 
-    def __init__(self, answers: Answers, seconds: float, megabytes: int) -> None:
+    def __init__(self, functions: "Functions", seconds: float, megabytes: int) -> None:
+        self.questions = 0
         self._seconds = seconds
         self._steps, theirs = Pipe()
         self._pid = os.fork()
         if self._pid == 0:
             self._steps.close()
             try:
-                _serve_steps(theirs, answers, seconds, megabytes)
+                _serve_steps(theirs, functions, seconds, megabytes)
             finally:
                 os._exit(0)
         theirs.close()
+
+    def start(self, job: Job) -> None:
+        """Hand over the next question."""
+        self.questions += 1
+        self._steps.send(job)
 
     def take(self, step: Step) -> tuple[Any, float]:
         """A step's outcome and its CPU seconds. Raises EOFError where the child died of it."""
@@ -102,7 +111,7 @@ class Child:
         os.waitpid(self._pid, 0)
 
 
-def _serve_steps(steps: Connection, answers: Answers, seconds: float, megabytes: int) -> None:
+def _serve_steps(steps: Connection, functions: "Functions", seconds: float, megabytes: int) -> None:
     from east_core.answers.functions import told
 
     pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -112,6 +121,9 @@ def _serve_steps(steps: Connection, answers: Answers, seconds: float, megabytes:
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     while True:
         step = steps.recv()
+        if len(step) == 3:
+            answers = Answers(functions, *step)
+            continue
         signal.setitimer(signal.ITIMER_PROF, seconds)
         try:
             outcome = {"gives": answers.take(step)}
@@ -122,12 +134,27 @@ def _serve_steps(steps: Connection, answers: Answers, seconds: float, megabytes:
 
 
 class Session:
-    """One question's steps, over as many children as die of them, within a budget of CPU time."""
+    """The steps of questions, over as many children as die of them.
 
-    def __init__(self, answers: Answers, limits: tuple[float, int], budget: float) -> None:
+    A question has a budget of CPU time; `failures` are those of the present question.
+    """
+
+    def __init__(self, functions: "Functions", limits: tuple[float, int]) -> None:
         self.failures: list[str] = []
-        self._answers, self._limits, self._left = answers, limits, budget
+        self._functions, self._limits, self._left = functions, limits, 0.0
         self._child: Child | None = None
+        self._job: Job | None = None
+
+    def start(self, job: Job, budget: float) -> None:
+        """Begin with the next question."""
+        self.failures, self._job, self._left = [], job, budget
+        if self._child is not None and self._child.questions >= _QUESTIONS_PER_CHILD:
+            self.close()
+        if self._child is not None:
+            try:
+                self._child.start(job)
+            except OSError:  # it died behind its last reply
+                self.close()
 
     def take(self, kind: str, *numbers: int) -> Any:
         """What a step gives; None, and a reason among the failures, where it can't be told."""
@@ -142,7 +169,9 @@ class Session:
         if self._left <= 0:
             return {"fails": "no time is left for this question"}
         if self._child is None:
-            self._child = Child(self._answers, seconds, megabytes)
+            assert self._job is not None
+            self._child = Child(self._functions, seconds, megabytes)
+            self._child.start(self._job)
         try:
             outcome, spent = self._child.take(step)
         except EOFError:
@@ -208,17 +237,18 @@ def serve(parent: Connection, functions: "Functions", limits: tuple[float, int])
     """Reply to jobs until the other end of the connection closes."""
     from east_core.records import Question
 
+    session = Session(functions, limits)
     while True:
         try:
             job = json.loads(parent.recv_bytes())
         except EOFError:
+            session.close()
             return
-        answers = Answers(functions, Question(**job["question"]), job["texts"], job["given"])
-        session = Session(answers, limits, job["budget"])
-        said = reply(session, functions, len(job["texts"]), answers.question.answer is not None)
+        question = Question(**job["question"])
+        session.start((question, job["texts"], job["given"]), job["budget"])
+        said = reply(session, functions, len(job["texts"]), question.answer is not None)
         if job["accepts"]:
             said["rejected"] = rejected(session, functions, said["gold"])
-        session.close()
         parent.send_bytes(json.dumps({**said, "failures": session.failures}).encode())
 
 

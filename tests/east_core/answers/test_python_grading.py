@@ -2,6 +2,7 @@
 
 import logging
 import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,19 @@ def test_long_and_broken_texts_are_texts_like_others(graded: Any) -> None:
         assert grader.undecided == 0
     assert members(found) == {(0, 1, 3): True, (2,): False, (4,): False}
     assert all(len(each.answer or "") <= 10_000 for each in found.clusters)
+
+
+def test_a_child_that_dies_between_questions_is_replaced(graded: Any) -> None:
+    source = (
+        "import os, threading, time\ndef later():\n    time.sleep(0.2)\n    os._exit(0)\n"
+        "def f(text, question):\n    threading.Thread(target=later).start()\n    return text"
+    )
+    with Grader(processes=1) as grader:
+        for _ in range(2):
+            found = cluster(sampled("Blue"), grader, "boxed", grading=graded(source, "mine:f"))
+            assert members(found) == {(0,): True}
+            time.sleep(0.5)
+        assert grader.undecided == 0
 
 
 def test_a_worker_that_is_killed_leaves_its_question_undecided(graded: Any) -> None:
