@@ -3,10 +3,11 @@
     python -m benchmarks.sampling --json rows.json
 
 Ours is the whole stage as a run has it: `samples.sample` hands questions to the engine's process
-and writes Parquet shards and records to a local store. The bare side is a script with
-`LLM.generate` over the same prompts with the same parameters and the same engine options, in a
-process of its own.
-Both engines are started, and have sampled once, before the clock runs; they take turns. Shards are
+and writes Parquet shards and records to a local store. There are two other sides, each in a process
+of its own: `benchmarks.plain.sampling` is what one would write (`LLM.chat`, nothing but n,
+temperature and max_tokens), and "bare" is `LLM.generate` over the same prompts with our parameters
+and engine options; the difference between them is what our options cost.
+All engines are started, and have sampled once, before the clock runs; they take turns. Shards are
 of the size that runs have by default, so that our engine drains as often as in a run.
 """
 
@@ -20,13 +21,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from benchmarks.pairs import ROOT, alternate, median_row, write_result
+from benchmarks.pairs import ROOT, BenchmarkRow, alternate, median_row, write_result
 from east_core.config import DatasetConfig, Resources, RunConfig, SamplingRecipe
 from east_core.engines.vllm import sampler as vllm_sampler
 from east_core.engines.vllm.options import EngineOptions
@@ -101,18 +102,30 @@ def serve_bare(job: dict[str, Any]) -> None:
         print(json.dumps({"rate": tokens / seconds}), flush=True)
 
 
-@contextlib.contextmanager
-def bare_engine(run: Run, questions: int) -> Iterator["subprocess.Popen[str]"]:
-    """The process of `serve_bare`, with the environment that our engines get."""
-    resources = run.config.resources
-    settings = samples.sampling_settings(run, ROUND)
+def bare_command(run: Run, questions: int) -> list[str]:
+    """`serve_bare` with the options that our engines get."""
+    options = EngineOptions.from_resources(run.config.resources, False)
     job = {
-        "options": dataclasses.asdict(EngineOptions.from_resources(resources, False)),
-        "settings": dataclasses.asdict(settings),
+        "options": dataclasses.asdict(options),
+        "settings": dataclasses.asdict(samples.sampling_settings(run, ROUND)),
         "questions": questions,
     }
+    return ["benchmarks.sampling", "--bare", json.dumps(job)]
+
+
+def plain_command(run: Run, questions: int) -> list[str]:
+    """`benchmarks.plain.sampling` on the same questions."""
+    recipe, data = run.config.sampling, builtin_path("train.jsonl")
+    counts = (questions, recipe.samples_per_question, recipe.max_tokens)
+    model = str(builtin_path("seed_model"))
+    return ["benchmarks.plain.sampling", model, str(data), *map(str, counts)]
+
+
+@contextlib.contextmanager
+def other_engine(command: list[str], resources: Resources) -> Iterator["subprocess.Popen[str]"]:
+    """A process of another side, with the environment that our engines get."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.sampling", "--bare", json.dumps(job)],
+        [sys.executable, "-m", *command],
         cwd=ROOT,
         env={
             **os.environ,
@@ -131,15 +144,15 @@ def bare_engine(run: Run, questions: int) -> Iterator["subprocess.Popen[str]"]:
         process.wait()
 
 
-def time_bare(process: "subprocess.Popen[str]") -> float:
-    """Tokens a second of `LLM.generate`."""
+def time_other(process: "subprocess.Popen[str]") -> float:
+    """Tokens a second of another side."""
     assert process.stdin is not None
     assert process.stdout is not None
     print("go", file=process.stdin, flush=True)
     for line in process.stdout:
         if line.startswith('{"rate"'):
             return float(json.loads(line)["rate"])
-    raise RuntimeError(f"the bare engine ended with status {process.wait()}")
+    raise RuntimeError(f"the other engine ended with status {process.wait()}")
 
 
 def main() -> None:
@@ -158,6 +171,24 @@ def main() -> None:
         serve_bare(json.loads(options.bare))
         return
     resources = Resources(device=options.device, kv_cache_gib=0.25, shard_questions=options.shard)
+    rows = [
+        _measured(options, resources, name, command)
+        for name, command in (
+            ("plain LLM.chat", plain_command),
+            ("bare LLM.generate with our options", bare_command),
+        )
+    ]
+    if options.json:
+        write_result(options.json, rows)
+
+
+def _measured(
+    options: argparse.Namespace,
+    resources: Resources,
+    name: str,
+    command: Callable[[Run, int], list[str]],
+) -> BenchmarkRow:
+    """The row of our stage over another side, in pairs."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         runs = (
             prepared(run_config(Path(folder), f"bench-{number}", options.questions, resources))
@@ -166,19 +197,19 @@ def main() -> None:
         sampler = stack.enter_context(vllm_sampler.VllmSampler(resources))
         first = next(runs)
         time_stage(first, sampler)
-        bare = stack.enter_context(bare_engine(first, options.questions))
-        time_bare(bare)
+        asked = command(first, options.questions)
+        other = stack.enter_context(other_engine(asked, resources))
+        time_other(other)
         pairs = alternate(
-            lambda: time_stage(next(runs), sampler), lambda: time_bare(bare), options.runs
+            lambda: time_stage(next(runs), sampler), lambda: time_other(other), options.runs
         )
     row = median_row(
-        f"sampling: stage / bare vLLM generate, tokens a second ({options.device})",
+        f"sampling: stage / {name}, tokens a second ({options.device})",
         [ours / plain for ours, plain in pairs],
         GOAL,
     )
     print(row, [(round(ours), round(plain)) for ours, plain in pairs], file=sys.stderr)
-    if options.json:
-        write_result(options.json, [row])
+    return row
 
 
 if __name__ == "__main__":

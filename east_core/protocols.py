@@ -52,6 +52,7 @@ class GenerationSettings:
     `top_k` 0 and `min_p` 0 take all tokens. `max_context` is the user's limit of prompt and
     completion in tokens; `needed_context` is what the engine should have room for where there is
     none (None: the model's own). Thinking of `thinking_budget` tokens is ended with `thinking_end`.
+    With `logprobs` each completion has its mean log-probability.
     """
 
     samples_per_question: int
@@ -70,6 +71,7 @@ class GenerationSettings:
     prompt: PromptFormat = PromptFormat()
     thinking_budget: int | None = None
     thinking_end: str = "</think>"
+    logprobs: bool = False
 
     @property
     def thinking_marks(self) -> tuple[str, str] | None:
@@ -82,7 +84,7 @@ class GenerationSettings:
         """What decides the completions: a recipe's entries.
 
         Fields with a default came later, and are left out while they have it. The room that an
-        engine has decides nothing.
+        engine has, and what is kept beside the tokens, decide nothing.
         """
         plain = {spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self)}
         kept = {
@@ -91,7 +93,7 @@ class GenerationSettings:
             if spec.default is dataclasses.MISSING or plain[spec.name] != spec.default
         }
         plain["prompt"] = self.prompt.identity()
-        return {name: plain[name] for name in kept - {"needed_context"}}
+        return {name: plain[name] for name in kept - {"needed_context", "logprobs"}}
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ ENGINE_OURS = {
     "gpu_memory_utilization": "set resources.engine_memory",
     "enable_sleep_mode": "set resources.sleeping_engines",
     "disable_log_stats": "nobody reads the statistics",
+    "worker_extension_cls": "it makes the noise that sampling is reproducible by",
     "generation_config": "sampling's settings count, and the model's own stop ids",
     "override_generation_config": "set temperature, top_p ... under sampling",
     "logits_processors": "they would change what is sampled behind the recorded log-probabilities",

@@ -115,8 +115,14 @@ def sampling_settings(run: Run, number: int) -> GenerationSettings:
         stop_token_ids=recipe.stop_token_ids,
         max_context=recipe.max_context,
         prompt=prompt_format(run),
+        logprobs=keeps_logprobs(run),
         **thinking_limits(recipe),
     )
+
+
+def keeps_logprobs(run: Run) -> bool:
+    """Whether the samples of `run` have log-probabilities: asked for, or needed."""
+    return run.config.sampling.logprobs or run.config.weighting.needs_perplexity
 
 
 def _sample_shards(

@@ -198,11 +198,12 @@ def parse_study(settings: Mapping[str, Any], where: str = "study") -> StudyConfi
 def share_first_stages(run: "Run", donors: "Sequence[Run]") -> "list[ArtifactRecord]":
     """Take over from `donors` what `run` would sample before its first training.
 
-    That is the base model's scores, and the first samples of a donor with the same seed. What no
+    That is the base model's scores, and the first samples of a donor with the same seed (and with
+    log-probabilities, where `run` needs them). What no
     donor has, or has from other settings, is left for the run itself. All are in one store: the
     shards of the samples stay where they are.
     """
-    from east_core.runs.samples import sampling_stage
+    from east_core.runs.samples import keeps_logprobs, sampling_stage
     from east_core.runs.scores import scoring_stage
     from east_core.store import reuse
 
@@ -210,7 +211,8 @@ def share_first_stages(run: "Run", donors: "Sequence[Run]") -> "list[ArtifactRec
     shared = []
     for stage in [*wanted, sampling_stage(run, 1)]:
         part = stage.address.removeprefix(f"{run.name}/")
-        sources = (donor.store.record(f"{donor.name}/{part}") for donor in donors)
+        fitting = (each for each in donors if keeps_logprobs(each) or not keeps_logprobs(run))
+        sources = (donor.store.record(f"{donor.name}/{part}") for donor in fitting)
         copies = (reuse(run.store, source, stage) for source in sources if source)
         shared += [next((copy for copy in copies if copy), None)]
     return [record for record in shared if record]

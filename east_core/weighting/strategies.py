@@ -92,8 +92,8 @@ class PerplexityWeighting(PowerWeighting):
         if question.perplexity is None:
             raise DataError(
                 "weighting 'perplexity' needs the completions' log-probabilities (mean_logprob), "
-                "and some are missing; sample with a sampler that reports them, or choose "
-                "another weighting"
+                "and some are missing; sample with sampling.logprobs = true, or choose another "
+                "weighting"
             )
         return self.power(question.perplexity, "perplexity")
 

@@ -49,7 +49,9 @@ KEPT_FILES = (
     "tokenizer_config.json",
     "chat_template.jinja",
 )
-SETTINGS = GenerationSettings(8, 1.0, 1.0, 24, SYSTEM, (), seed=1, needed_context=512)
+SETTINGS = GenerationSettings(
+    8, 1.0, 1.0, 24, SYSTEM, (), seed=1, needed_context=512, logprobs=True
+)
 BATCH = {"global_batch_size": 4, "epochs": 1.0, "learning_rate": 0.01, "warmup_ratio": 0.0}
 # Where the reference's log-probabilities are the model's own.
 AT_THE_START = {"dpo": math.log(2), "kto": 0.5}

@@ -17,7 +17,7 @@ from east_core.protocols import GenerationSettings, ModelSource
 
 RESOURCES = Resources(device="cpu", kv_cache_gib=0.25)
 SLEEPING = RESOURCES.model_copy(update={"sleeping_engines": True})
-GREEDY = GenerationSettings(1, 0.0, 1.0, 48, None, (), 0)
+GREEDY = GenerationSettings(1, 0.0, 1.0, 48, None, (), 0, logprobs=True)
 QUESTIONS = list(WithGold(DatasetConfig(path="builtin:test.jsonl", limit=12)))
 
 

@@ -53,7 +53,7 @@ def test_completions_keep_the_order_of_questions_and_differ_among_themselves(
     for item in sampled:
         assert len(item.completions) == SETTINGS.samples_per_question
         assert all(1 <= completion.token_count <= 48 for completion in item.completions)
-        assert all(completion.mean_logprob < 0 for completion in item.completions)
+        assert all(completion.mean_logprob is None for completion in item.completions)
     assert any(len({c.text for c in item.completions}) > 1 for item in sampled)
 
 

@@ -32,11 +32,18 @@ def completions_of(
             text=text_of(sample, tokenizer, thinking_ids),
             finish_reason=FINISH_REASONS.get(sample.finish_reason or "", "unknown"),
             token_count=len(sample.token_ids),
-            mean_logprob=(sample.cumulative_logprob or 0.0) / max(1, len(sample.token_ids)),
+            mean_logprob=mean_logprob(sample),
             ids=trainable_ids(sample, tokenizer),
         )
         for sample in samples
     ]
+
+
+def mean_logprob(sample: "CompletionOutput") -> float | None:
+    """The mean over the completion's tokens; None where it was not asked for."""
+    if sample.cumulative_logprob is None:
+        return None
+    return float(sample.cumulative_logprob) / max(1, len(sample.token_ids))
 
 
 def text_of(
@@ -44,15 +51,19 @@ def text_of(
 ) -> str:
     """A completion's text; with its special tokens where some of them are the thinking's marks.
 
-    vLLM's text has none, and an answer could not be told from the thinking before it.
+    Without them an answer could not be told from the thinking before it. vLLM has a text where it
+    looked for what ends a completion, and none elsewhere.
     """
     ids = [*sample.token_ids]
-    if thinking_ids.isdisjoint(ids):
-        return sample.text
+    has_marks = not thinking_ids.isdisjoint(ids)
     ended_in_text = isinstance(sample.stop_reason, str)
+    if sample.text and not has_marks:
+        return sample.text
     if sample.finish_reason == "stop" and not ended_in_text:
         ids.pop()  # what ended it is no part of what was said
-    text = str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+    text = str(
+        tokenizer.decode(ids, skip_special_tokens=not has_marks, clean_up_tokenization_spaces=False)
+    )
     return text[: text.rfind(str(sample.stop_reason))] if ended_in_text else text
 
 

@@ -57,6 +57,7 @@ class EngineOptions:
             "block_size": 32,  # the default of 128 never shares a short prompt
             # a chunked prompt rewinds its random generator, which CPU generators can't do
             "enable_chunked_prefill": False,
+            "worker_extension_cls": "east_core.engines.vllm.request_noise.RequestNoise",
         }
 
     @classmethod

@@ -3,10 +3,12 @@
 | what | why | versions |
 |---|---|---|
 | `repack_output_layer` | a reload leaves a stale copy of a tied output layer on CPUs | 0.32 |
+| `request_noise`, a module | on CPUs each token of each request is a generator's call | 0.32 |
 | `tokens_by_request` | vLLM counts the tokens of unfinished requests only for its log | 0.32 |
 
 tests/east_core/engines/test_patches.py fails with a version that is not named here, and
 tests/integration/test_engine_reload.py where an engine serves stale weights.
+tests/integration/test_request_noise.py says what the noise must be.
 """
 
 from collections.abc import Iterator

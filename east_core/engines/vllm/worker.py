@@ -199,7 +199,8 @@ def sampling_params(
         stop=list(settings.stop),
         stop_token_ids=sorted({*stops, *settings.stop_token_ids}),
         seed=derive_seed(settings.seed, question_id) if settings.temperature else None,
-        logprobs=0,  # the sampled token's own, from which the mean is taken
+        logprobs=0 if settings.logprobs else None,  # 0: the sampled token's own
+        detokenize=bool(settings.stop),  # only to find what ends a completion in its text
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
 

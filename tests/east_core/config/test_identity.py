@@ -47,3 +47,4 @@ def test_settings_that_are_used_count() -> None:
 
 def test_the_room_that_an_engine_has_does_not_count() -> None:
     assert GenerationSettings(**BEFORE, needed_context=512).identity() == BEFORE
+    assert GenerationSettings(**BEFORE, logprobs=True).identity() == BEFORE
