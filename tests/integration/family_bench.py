@@ -50,7 +50,7 @@ KEPT_FILES = (
     "chat_template.jinja",
 )
 SETTINGS = GenerationSettings(
-    8, 1.0, 1.0, 24, SYSTEM, (), seed=1, needed_context=512, logprobs=True
+    16, 1.0, 1.0, 24, SYSTEM, (), seed=1, needed_context=512, logprobs=True
 )
 BATCH = {"global_batch_size": 4, "epochs": 1.0, "learning_rate": 0.01, "warmup_ratio": 0.0}
 # Where the reference's log-probabilities are the model's own.
@@ -173,7 +173,7 @@ class Bench:
     def _train(self, training: str) -> Trained:
         column = {**TRAININGS, ROUTER: Training("sft", router_loss=0.1)}[training]
         work = self.folder.with_name(re.sub(r"\W+", "-", training))
-        work.mkdir()
+        work.mkdir(exist_ok=True)  # a training that failed is tried again by the next test
         examples = list(_examples(column.loss, self.samples))
         write_table(work / "examples.parquet", example_type(column.recipe), examples)
         source = ModelSource(self.folder, "base")

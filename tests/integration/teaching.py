@@ -37,7 +37,9 @@ def taught(folder: Path, family: Family, system: str, questions: Iterable[Questi
     return speaks(folder, family, prompts)
 
 
-def speaks(folder: Path, family: Family, prompts: Sequence[Sequence[int]], steps: int = 80) -> Path:
+def speaks(
+    folder: Path, family: Family, prompts: Sequence[Sequence[int]], steps: int = 240
+) -> Path:
     """Teach the model in `folder` to answer each of `prompts` with one of ANSWERS, each as often.
 
     `prompts` are token ids. Its answers end as the family's turns do. The embedding stays as it is:
