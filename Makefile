@@ -52,7 +52,7 @@ demo: install  ## Run three rounds of self-training on the built-in task.
 ui: install  ## Start the UI, a worker and the deployments on loopback (Ctrl-C stops them).
 	@$(BIN)/east up
 
-test: install  ## Run the default tests (a quarter of an hour on 2 cores).
+test: install  ## Run the default tests (about a quarter of an hour on 2 cores).
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-slow: install  ## Run the slow tests: whole runs, the browser, real S3 servers (TESTS=one/file.py).
