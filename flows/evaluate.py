@@ -33,7 +33,7 @@ class EvaluationForm(Frozen):
         "builtin:seed_model",
         min_length=1,
         description="Hub id, local folder or URL; or a round of a run in the store, as "
-        "run:demo/round-02.",
+        "run:demo/round-02, or an average that `east average` made, as run:demo/averages/NAME.",
     )
     benchmarks: dict[str, str | DatasetConfig] = Field(
         {"word-problems": "builtin:test.jsonl"},

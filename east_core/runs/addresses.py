@@ -15,6 +15,7 @@
     {run}/round-01/checkpoint          the trained model
     {run}/round-01/scores/{name}       its scores
     {run}/round-01/report              the curves so far: accuracy, entropy, kept, loss
+    {run}/averages/{name}              a weighted average of the run's checkpoints
     {run}/report.html                  the page that `east report` writes (no artifact)
 
     {study}/comparison/{digest}        a study's comparison; a study's store is {store}/{study}
@@ -37,7 +38,7 @@ CONFIG, ROUNDS, QUESTIONS, BENCHMARKS = "config", "rounds", "questions", "benchm
 TEMPLATE_DATE = "template-date"
 BASE_MODEL, SAMPLES, WEIGHTS, EXAMPLES = "base-model", "samples", "weights", "examples"
 CHECKPOINT, SCORES, REPORT = "checkpoint", "scores", "report"
-NOTHING_KEPT = "nothing-kept"
+NOTHING_KEPT, AVERAGES = "nothing-kept", "averages"
 COMPARISON, ARRIVALS, HISTORY = "comparison", "arrivals", "history"
 
 # Files of artifacts.
@@ -62,6 +63,7 @@ _START = {
     BASE_MODEL: False,
     BENCHMARKS: True,
     ROUNDS: True,
+    AVERAGES: True,
 }
 _SHARD = re.compile(rf"/{SAMPLES}/(\d+)-(\d+)$")
 
@@ -70,7 +72,8 @@ _SHARD = re.compile(rf"/{SAMPLES}/(\d+)-(\d+)$")
 class Part:
     """What an address of a run stands for: ("scores", round 2, "gsm8k") or ("config", None, "").
 
-    `name` is the benchmark of scores and test questions, and the shard of samples.
+    `name` is the benchmark of scores and test questions, the shard of samples, and the name of an
+    average.
     """
 
     kind: str
@@ -111,6 +114,10 @@ class RunAddresses:
     def benchmark(self, name: str) -> str:
         """The test questions of a benchmark."""
         return f"{self.run}/{BENCHMARKS}/{name}"
+
+    def average(self, name: str) -> str:
+        """A weighted average of checkpoints."""
+        return f"{self.run}/{AVERAGES}/{name}"
 
     def samples(self, number: int) -> str:
         """The completions that round `number` learns from."""
@@ -156,9 +163,10 @@ class RunAddresses:
         return "/".join((self.run, f"round-{number:02d}", *parts))
 
 
-def checkpoint_address(round_url: str) -> str:
-    """The checkpoint of a round that a person named: "demo/round-02"."""
-    return f"{round_url}/{CHECKPOINT}"
+def checkpoint_address(named: str) -> str:
+    """The checkpoint that a person named: that of a round, "demo/round-02", or an average."""
+    part = part_of(named)
+    return named if part is not None and part.kind == AVERAGES else f"{named}/{CHECKPOINT}"
 
 
 def is_shard(address: str) -> bool:

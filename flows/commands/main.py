@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from east_core.errors import EastError
+from flows.commands.average import average
 from flows.commands.options import AsJson, ConfigPath, Overrides, RunUrl
 from flows.commands.plan import plan
 from flows.commands.say import say
@@ -106,6 +107,7 @@ app.command()(runs)
 app.command()(lineage)
 app.command()(verify)
 app.command()(prune)
+app.command()(average)
 app.command()(report)
 app.command()(compare)
 app.command()(sweep)

@@ -39,7 +39,8 @@ def spells(text: str) -> bool:
     """Whether a text is (a part of) an address or a file name; sentences with examples are not."""
     if " " in text.strip():
         return False
-    address = r"(^|/)(round-|scores/|benchmarks/|history/|comparison/)|/(checkpoint|config|report)$"
+    folders = r"(^|/)(round-|scores/|benchmarks/|history/|comparison/|averages/)"
+    address = rf"{folders}|/(checkpoint|config|report)$"
     return re.search(address, text) is not None or text.rsplit("/", 1)[-1] in FILES
 
 
@@ -76,6 +77,7 @@ def test_the_search_finds_what_it_is_for(tmp_path: Path) -> None:
         (AT.questions, Part("questions")),
         (AT.benchmark("gsm8k"), Part("benchmarks", None, "gsm8k")),
         (AT.extension(3), Part("rounds", None, "0003")),
+        (AT.average("0x0.5-3x0.5"), Part("averages", None, "0x0.5-3x0.5")),
         (AT.checkpoint(0), Part("base-model")),
         (AT.checkpoint(12), Part("checkpoint", 12)),
         (AT.samples(1), Part("samples", 1)),
