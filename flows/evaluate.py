@@ -1,11 +1,16 @@
 """Score any checkpoint: of the hub, of a folder or URL, or of a run in the store."""
 
+from collections.abc import Sequence
+
 from prefect import flow
 from pydantic import ConfigDict, Field
 
 from east_core.config import DatasetConfig, EvaluationRecipe, Frozen, Resources, RunConfig
 from east_core.config.toml_file import parse_config
-from east_core.runs.addresses import checkpoint_address
+from east_core.errors import StoreError
+from east_core.runs.addresses import AVERAGES, checkpoint_address, part_of
+from east_core.runs.addresses import CHECKPOINT as TRAINED
+from east_core.runs.extent import claimed_settings
 from east_core.runs.summary import summarise
 from east_core.store import Store
 from flows.self_training import score_checkpoint
@@ -67,7 +72,39 @@ class EvaluationForm(Frozen):
 def evaluate(form: EvaluationForm) -> None:
     """Score a checkpoint on benchmarks, with intervals; the scores stay in the store."""
     use_aws_block()
-    with store_for(form.store) as store, run_for(form.run_config(store)) as run:
+    with store_for(form.store) as store:
+        _score(form.run_config(store))
+
+
+@flow(name="evaluate-like-a-round", flow_run_name="{name}")
+def evaluate_like_a_round(store: str, address: str, name: str, overrides: Sequence[str]) -> None:
+    """Score a run's checkpoint, or an average, on the run's benchmarks with the run's settings."""
+    use_aws_block()
+    with store_for(store) as opened_store:
+        _score(like_a_round(opened_store, address, name, overrides))
+
+
+def like_a_round(store: Store, address: str, name: str, overrides: Sequence[str] = ()) -> RunConfig:
+    """The settings of the run that the checkpoint at `address` is of, with that as base model.
+
+    The checkpoint stays in the cache until `store` is closed. Raises StoreError where there is no
+    checkpoint, or its run's settings are gone.
+    """
+    record, part = store.require(address), part_of(address)
+    settings = claimed_settings(store, address.split("/")[0])
+    if part is None or part.kind not in (TRAINED, AVERAGES) or settings is None:
+        raise StoreError(
+            f"{store.url(address)} is no checkpoint of a run; name one as RUN_URL/round-03/"
+            "checkpoint or RUN_URL/averages/NAME"
+        )
+    model = {**settings["model"], "name": str(store.fetch(record)), "revision": None}
+    ours = {**settings, "name": name, "store": store.root, "model": model}
+    return parse_config(ours, overrides, where=f"settings of {address.split('/')[0]}")
+
+
+def _score(config: RunConfig) -> None:
+    """Score the model of a run whose round 0 it is."""
+    with run_for(config) as run:
         require_engines(run.config)
         stages.prepare_evaluation()
         with engines_for(run.config):

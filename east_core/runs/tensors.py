@@ -1,4 +1,4 @@
-"""Weighted averages of safetensors files, a few million numbers at a time.
+"""Weighted averages of safetensors files, a million numbers at a time.
 
 A file (huggingface.co/docs/safetensors) is eight bytes with the header's length, a JSON header
 with each tensor's type, shape and `data_offsets`, then the data. It is read and written here, as

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from east_core.errors import EastError
-from flows.commands.average import average
+from flows.commands.checkpoints import average, evaluate
 from flows.commands.options import AsJson, ConfigPath, Overrides, RunUrl
 from flows.commands.plan import plan
 from flows.commands.say import say
@@ -108,6 +108,7 @@ app.command()(lineage)
 app.command()(verify)
 app.command()(prune)
 app.command()(average)
+app.command()(evaluate)
 app.command()(report)
 app.command()(compare)
 app.command()(sweep)
