@@ -27,8 +27,8 @@ def average(run_url: RunUrl, rounds: Rounds, weights: Weights, name: Name = "") 
 
     Between the base model and a trained one may lie one that keeps the accuracy of the second and
     more of the diversity (pass@k) of the first. It is written to RUN_URL/averages/NAME as a
-    checkpoint with lineage, and needs a few hundred MiB of memory, however large the model. Score it before you
-    believe in it.
+    checkpoint with lineage, and takes a few hundred MiB of memory, however large the model is.
+    Score it before you believe in it.
 
     Example: east average .east/store/demo --rounds 0,3 --weights 0.5,0.5
     """
