@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 from east_core.config import DatasetConfig, EvaluationRecipe, Frozen, Resources, RunConfig
 from east_core.config.toml_file import parse_config
 from east_core.errors import StoreError
-from east_core.runs.addresses import AVERAGES, checkpoint_address, part_of
+from east_core.runs.addresses import AVERAGES, RunAddresses, checkpoint_address, part_of
 from east_core.runs.addresses import CHECKPOINT as TRAINED
 from east_core.runs.extent import claimed_settings
 from east_core.runs.summary import summarise
@@ -87,19 +87,22 @@ def evaluate_like_a_round(store: str, address: str, name: str, overrides: Sequen
 def like_a_round(store: Store, address: str, name: str, overrides: Sequence[str] = ()) -> RunConfig:
     """The settings of the run that the checkpoint at `address` is of, with that as base model.
 
+    A template that writes the date writes the run's, so that the prompts are those of its rounds.
     The checkpoint stays in the cache until `store` is closed. Raises StoreError where there is no
     checkpoint, or its run's settings are gone.
     """
-    record, part = store.require(address), part_of(address)
-    settings = claimed_settings(store, address.split("/")[0])
+    record, part, run = store.require(address), part_of(address), address.split("/")[0]
+    settings, dated = claimed_settings(store, run), store.record(RunAddresses(run).template_date)
     if part is None or part.kind not in (TRAINED, AVERAGES) or settings is None:
         raise StoreError(
             f"{store.url(address)} is no checkpoint of a run; name one as RUN_URL/round-03/"
             "checkpoint or RUN_URL/averages/NAME"
         )
     model = {**settings["model"], "name": str(store.fetch(record)), "revision": None}
+    if dated is not None:
+        model["template_date"] = str(dated.facts["date"])
     ours = {**settings, "name": name, "store": store.root, "model": model}
-    return parse_config(ours, overrides, where=f"settings of {address.split('/')[0]}")
+    return parse_config(ours, overrides, where=f"settings of {run}")
 
 
 def _score(config: RunConfig) -> None:

@@ -1,8 +1,10 @@
 """`east average` and `east evaluate` through the front door, with scripted engines."""
 
+import datetime
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -10,11 +12,13 @@ from safetensors.numpy import load_file, save_file
 
 from east_core.config import RunConfig
 from east_core.protocols import TrainingJob, TrainingResult
+from east_core.runs import prompts, start
 from east_core.runs.addresses import RunAddresses
+from east_core.runs.run import Run
 from east_core.runs.summary import summarise
-from east_core.store import Store
+from east_core.store import Stage, Store, materialize
 from east_core.testing.fakes import InstantTrainer, ScriptedSampler
-from flows.evaluate import EvaluationForm, evaluate
+from flows.evaluate import EvaluationForm, evaluate, like_a_round
 from flows.self_training import self_training
 from tasks.engines import Engines, use_engines
 from tests.flows.test_self_training import config
@@ -97,6 +101,27 @@ def test_bad_input_is_one_line(
     assert done.returncode == 2
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_prompts_are_those_of_the_rounds_on_another_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run.open(config(tmp_path))
+    (tmp_path / "model/chat_template.jinja").write_text("{{ strftime_now('%d %b') }}{{ messages }}")
+    monkeypatch.setattr(prompts, "today", lambda: datetime.date(2026, 11, 25))
+    start.claim(run)
+    prompts.pin_date(run)
+    base = tmp_path / "model"
+    trained = Stage(run.at.checkpoint(1), "checkpoint")
+    materialize(
+        run.store, trained, lambda out: {"at": str(copytree(base, out, dirs_exist_ok=True))}
+    )
+
+    monkeypatch.setattr(prompts, "today", lambda: datetime.date(2026, 11, 26))
+    again = Run.open(like_a_round(run.store, run.at.checkpoint(1), "again"))
+    start.claim(again)
+    prompts.pin_date(again)
+    assert prompts.prompt_format(again) == prompts.prompt_format(run)
 
 
 def test_only_checkpoints_are_scored(run: RunConfig, east: Any) -> None:
