@@ -111,11 +111,11 @@ def test_prompts_are_those_of_the_rounds_on_another_day(
     monkeypatch.setattr(prompts, "today", lambda: datetime.date(2026, 11, 25))
     start.claim(run)
     prompts.pin_date(run)
-    base = tmp_path / "model"
-    trained = Stage(run.at.checkpoint(1), "checkpoint")
-    materialize(
-        run.store, trained, lambda out: {"at": str(copytree(base, out, dirs_exist_ok=True))}
-    )
+
+    def build(folder: Path) -> None:
+        copytree(tmp_path / "model", folder, dirs_exist_ok=True)
+
+    materialize(run.store, Stage(run.at.checkpoint(1), "checkpoint"), build)
 
     monkeypatch.setattr(prompts, "today", lambda: datetime.date(2026, 11, 26))
     again = Run.open(like_a_round(run.store, run.at.checkpoint(1), "again"))
