@@ -79,7 +79,13 @@ def prepare() -> None:
     _pin_date()
     start.freeze_benchmarks(current_run())
     start.freeze_questions(current_run())
+    _tell_overlaps()
     _tell_prompts_without_room()
+
+
+def _tell_overlaps() -> None:
+    if told := start.overlaps_told(current_run()):
+        get_run_logger().warning("%s", told)
 
 
 def _tell_prompts_without_room() -> None:

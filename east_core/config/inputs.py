@@ -54,7 +54,9 @@ class DatasetConfig(Frozen):
     """Questions with gold answers: files by path or URL, or a hub data set."""
 
     model_config = ConfigDict(title="Questions")
-    later: ClassVar[frozenset[str]] = frozenset({"grading", "allow_code_execution"})
+    later: ClassVar[frozenset[str]] = frozenset(
+        {"grading", "allow_code_execution", "decontaminate"}
+    )
 
     path: Location = Field(
         "builtin:train.jsonl",
@@ -93,6 +95,11 @@ class DatasetConfig(Frozen):
     )
     allow_code_execution: bool = Field(
         False, description="Let grading code run what a model wrote, in a sandbox on this machine."
+    )
+    decontaminate: bool = Field(
+        False,
+        description="Leave out the training questions that stand in one of the run's benchmarks "
+        "(copied, spelled otherwise, or with other names). False: they are only counted and told.",
     )
 
     @model_validator(mode="after")

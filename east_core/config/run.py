@@ -95,6 +95,11 @@ class RunConfig(Frozen):
                 raise ValueError(f"benchmark name {name!r} must be letters, digits, '-' and '_'")
             if not benchmark.has_answers:
                 raise ValueError(f"benchmark {name!r} needs gold answers: set its answer_column")
+            if benchmark.decontaminate:
+                raise ValueError(
+                    f"benchmark {name!r} is what training questions are held against: set "
+                    "decontaminate under questions"
+                )
         return self
 
     @property

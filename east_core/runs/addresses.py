@@ -47,7 +47,7 @@ QUESTIONS_FILE, SAMPLES_FILE = "questions.parquet", "samples.parquet"
 SHARDS_FILE, WEIGHTS_FOLDER, EXAMPLES_FILE = "shards.json", "weights", "examples.parquet"
 PREDICTIONS_FILE, VOTES_FILE = "predictions.parquet", "votes.parquet"
 ACCURACY_PICTURE, QUESTIONS_PICTURE = "accuracy.png", "questions.png"
-OVERHEAD_LOG = f"{LOGS}overhead.json"
+OVERHEAD_LOG, OVERLAPS_LOG = f"{LOGS}overhead.json", f"{LOGS}overlaps.json"
 COMPARISON_FILE, COMPARISON_TABLE = "comparison.json", "comparison.md"
 ARRIVALS_FILE = "arrivals.parquet"
 

@@ -1,12 +1,15 @@
 """What a run starts with: its claimed address, its frozen questions, its base model."""
 
+import dataclasses
+import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from east_core.config import DatasetConfig
 from east_core.inputs import base_models as base_model
+from east_core.inputs.decontamination import BenchmarkQuestions, Overlap, Screened, told
 from east_core.inputs.questions import WithGold
 from east_core.records import Question
 from east_core.runs import addresses
@@ -19,7 +22,7 @@ from east_core.store import (
 )
 from east_core.store.manifest import LOGS
 from east_core.store.scratch import sweep_scratch
-from east_core.tables import write_table
+from east_core.tables import read_table, write_table
 
 
 def claim(run: Run) -> ArtifactRecord:
@@ -54,45 +57,90 @@ def _extend(run: Run) -> None:
 def freeze_questions(run: Run) -> ArtifactRecord:
     """Copy the training questions into the run, so that every round sees the same ones.
 
-    Raises DataError where a question or its answer is missing.
+    Those that stand in one of the run's benchmarks, where these were frozen before, are noted. They
+    are left out where the settings say so; the record then names them, and depends on the
+    benchmarks. Raises DataError where a question or its answer is missing, or none is left, and
+    ConfigError where the grading can't be used: before a round is sampled, not after it.
     """
-    return _freeze(run, run.at.questions, run.config.questions)
+    config = run.config.questions
+    config.grading.prepare()
+    found = run.record if config.decontaminate else run.store.record
+    frozen = {name: found(run.at.benchmark(name)) for name in run.config.benchmarks}
+    benchmarks = {name: record for name, record in frozen.items() if record}
+    stage = _stage(run.at.questions, config)
+    if config.decontaminate:
+        recipe = {**stage.recipe, "decontaminate": True}
+        inputs = {f"benchmark {name}": record for name, record in benchmarks.items()}
+        stage = dataclasses.replace(stage, recipe=recipe, inputs=inputs)
+    return materialize(run.store, stage, functools.partial(_copy_screened, run, benchmarks))
+
+
+def _copy_screened(
+    run: Run, benchmarks: Mapping[str, ArtifactRecord], folder: Path
+) -> dict[str, Any]:
+    tables = {
+        name: read_table(run.store.fetch(record) / addresses.QUESTIONS_FILE, Question)
+        for name, record in benchmarks.items()
+    }
+    rows, leaves_out = WithGold(run.config.questions), run.config.questions.decontaminate
+    screened = Screened(rows, BenchmarkQuestions(tables), leaves_out)
+    facts = _write(folder, screened, rows)
+    if screened.found:
+        # a log: what is known of questions that are kept makes no other questions of them
+        found = [dataclasses.asdict(each) for each in screened.found]
+        (folder / LOGS).mkdir()
+        (folder / addresses.OVERLAPS_LOG).write_text(json.dumps(found, indent=2), "utf-8")
+    if not leaves_out:
+        return facts
+    left_out = {each.question: [each.benchmark, each.copy_of] for each in screened.found}
+    return {**facts, "in_benchmark": left_out}
+
+
+def overlaps_told(run: Run) -> str | None:
+    """What is told of the training questions that stand in a benchmark; None where none does."""
+    record = run.record(run.at.questions)
+    if not any(file.path == addresses.OVERLAPS_LOG for file in record.files):
+        return None
+    log = run.store.fetch(record, [addresses.OVERLAPS_LOG]) / addresses.OVERLAPS_LOG
+    found = [Overlap(**each) for each in json.loads(log.read_text("utf-8"))]
+    return told(found, run.config.questions.decontaminate)
 
 
 def freeze_benchmarks(run: Run) -> list[ArtifactRecord]:
     """Copy the test questions of every benchmark into the run, likewise."""
     return [
-        _freeze(run, run.at.benchmark(name), benchmark)
+        _freeze_benchmark(run, run.at.benchmark(name), benchmark)
         for name, benchmark in run.config.benchmarks.items()
     ]
 
 
-def _freeze(run: Run, address: str, config: DatasetConfig) -> ArtifactRecord:
-    """Copy a data set's questions to an address.
-
-    Raises DataError where a question or its answer is missing, ConfigError where the grading can't
-    be used: before a round is sampled, not after it.
-    """
-
+def _freeze_benchmark(run: Run, address: str, config: DatasetConfig) -> ArtifactRecord:
     config.grading.prepare()
+    return materialize(run.store, _stage(address, config), functools.partial(_copy, config))
 
-    def build(folder: Path) -> dict[str, Any]:
-        rows = WithGold(config)
-        longest = 0
 
-        def counted() -> Iterator[Question]:
-            nonlocal longest
-            for question in rows:
-                longest = max(longest, len(question.prompt.encode()))
-                yield question
-
-        count = write_table(folder / addresses.QUESTIONS_FILE, Question, counted())
-        facts = {"questions": count, "without_gold_answer": rows.without}
-        return {**facts, "longest_bytes": longest}
-
+def _stage(address: str, config: DatasetConfig) -> Stage:
     recipe = config.model_dump(mode="json", exclude={"path", *config.later})
-    stage = Stage(address, addresses.QUESTIONS, recipe=recipe)
-    return materialize(run.store, stage, build)
+    return Stage(address, addresses.QUESTIONS, recipe=recipe)
+
+
+def _copy(config: DatasetConfig, folder: Path) -> dict[str, Any]:
+    rows = WithGold(config)
+    return _write(folder, rows, rows)
+
+
+def _write(folder: Path, questions: Iterable[Question], rows: WithGold) -> dict[str, Any]:
+    """Write the questions; the facts are how many, those without an answer, and the longest."""
+    longest = 0
+
+    def counted() -> Iterator[Question]:
+        nonlocal longest
+        for question in questions:
+            longest = max(longest, len(question.prompt.encode()))
+            yield question
+
+    count = write_table(folder / addresses.QUESTIONS_FILE, Question, counted())
+    return {"questions": count, "without_gold_answer": rows.without, "longest_bytes": longest}
 
 
 def register_base_model(run: Run) -> ArtifactRecord:

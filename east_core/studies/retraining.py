@@ -60,6 +60,7 @@ def next_run(settings: RunConfig, store: Store, line: str, arrivals: ArtifactRec
         answer_column="answer" if settings.questions.has_answers else None,
         grading=settings.questions.grading,
         allow_code_execution=settings.questions.allow_code_execution,
+        decontaminate=settings.questions.decontaminate,
     )
     return settings.model_copy(
         update={

@@ -16,6 +16,7 @@ from east_core.engines.devices import require_means
 from east_core.errors import ConfigError
 from east_core.inputs import base_models as base_model
 from east_core.inputs.context import context_needed
+from east_core.inputs.decontamination import BenchmarkQuestions, Screened, told
 from east_core.inputs.questions import WithGold
 from east_core.inputs.templates import asks_for_date, template_of
 from east_core.protocols import PromptFormat
@@ -50,10 +51,11 @@ def check_run(config: RunConfig) -> Iterator[str]:
     if asks_for_date(template_of(folder, config.model.chat_template)):
         yield f"date       ok: the template writes today's date; prompts say {_date(config, store)}"
     with Grader(processes=config.resources.grader_processes) as grader:
-        count, line = _check_questions(config.questions, grader)
-        yield f"questions  ok: {line}"
+        yield f"questions  ok: {_check_questions(config.questions, grader)}"
         for name, benchmark in config.benchmarks.items():
-            yield f"benchmark  ok: {name}: {_check_questions(benchmark, grader)[1]}"
+            yield f"benchmark  ok: {name}: {_check_questions(benchmark, grader)}"
+    count, line = _check_overlaps(config)
+    yield f"overlap    ok: {line}"
     yield f"context    ok: {_check_context(config, store, model)}"
     _check_sizes(config, count)
     yield f"sizes      ok: {count} questions x {config.sampling.samples_per_question} samples"
@@ -155,8 +157,8 @@ def _prompts(config: RunConfig) -> Iterator[str]:
         yield from (question.prompt for question in WithGold(each))
 
 
-def _check_questions(config: DatasetConfig, grader: Grader) -> tuple[int, str]:
-    """The number of questions, and a line that lists those with a gold answer of no use."""
+def _check_questions(config: DatasetConfig, grader: Grader) -> str:
+    """How many questions there are, and those with a gold answer of no use."""
     count, rows = 0, WithGold(config)
     refused: list[str] = []
     tried: list[str] = []
@@ -179,7 +181,16 @@ def _check_questions(config: DatasetConfig, grader: Grader) -> tuple[int, str]:
     line += _listed(rows.without, "left out, their solutions have no final answer")
     line += _listed(rows.several, "box several answers in their solution, only the last one counts")
     line += _listed(refused, "have gold answers that are compared by spelling alone")
-    return count, "\n".join([line, *tried])
+    return "\n".join([line, *tried])
+
+
+def _check_overlaps(config: RunConfig) -> tuple[int, str]:
+    """The number of questions that are trained on, and which of them stand in a benchmark."""
+    benchmarks = {name: WithGold(each) for name, each in config.benchmarks.items()}
+    leaves_out = config.questions.decontaminate
+    screened = Screened(WithGold(config.questions), BenchmarkQuestions(benchmarks), leaves_out)
+    count = sum(1 for _ in screened)
+    return count, told(screened.found, leaves_out, LISTED)
 
 
 def _tried(grading: Grading, question: Question, grader: Grader) -> GoldTrial:

@@ -1,5 +1,8 @@
 """What identifies samples and checkpoints: settings that came later count once they are used."""
 
+import pytest
+from pydantic import ValidationError
+
 from east_core.config import DatasetConfig, RunConfig, SamplingRecipe
 from east_core.protocols import GenerationSettings, PromptFormat
 
@@ -48,3 +51,13 @@ def test_settings_that_are_used_count() -> None:
 def test_the_room_that_an_engine_has_does_not_count() -> None:
     assert GenerationSettings(**BEFORE, needed_context=512).identity() == BEFORE
     assert GenerationSettings(**BEFORE, logprobs=True).identity() == BEFORE
+
+
+def test_decontamination_counts_once_it_is_asked_for() -> None:
+    assert "decontaminate" not in DatasetConfig().identity()
+    assert DatasetConfig(decontaminate=True).identity()["decontaminate"] is True
+
+
+def test_a_benchmark_is_not_decontaminated() -> None:
+    with pytest.raises(ValidationError, match="set decontaminate under questions"):
+        RunConfig(benchmarks={"sums": DatasetConfig(decontaminate=True)})
