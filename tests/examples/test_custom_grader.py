@@ -39,8 +39,7 @@ def test_the_responses_are_graded_as_the_page_says(
 def test_the_gold_answers_are_tried_as_the_page_says() -> None:
     config = load_config(EXAMPLE / "run.toml")
     with Grader(processes=1) as grader:
-        count, line = check._check_questions(config.questions, grader)
-    assert count == 120
+        line = check._check_questions(config.questions, grader)
     assert f"questions  ok: {line}".splitlines()[:3] == [
         row for row in PAGE.splitlines() if row.startswith(("questions  ok", "  train-"))
     ]

@@ -249,7 +249,7 @@ def test_check_says_what_they_make_of_ten_gold_answers(graded: Any, tmp_path: Pa
     config = sums_config(tmp_path).questions
     graded_config = config.model_copy(update={"grading": graded(LAST_WORD)})
     with Grader(processes=1) as grader:
-        _, told = check._check_questions(graded_config, grader)
+        told = check._check_questions(graded_config, grader)
     rejecting = graded(
         "def extract(a, b): return a\ndef key(a): return int(a) if a < '4' else None"
     )
