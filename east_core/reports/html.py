@@ -5,7 +5,6 @@ policy forbids every request. Whatever comes from models and data sets is escape
 """
 
 import base64
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,9 @@ from typing import Any
 from east_core.evaluation.estimates import PairedDifference, compare_predictions
 from east_core.evaluation.scores import Scores, scores_from_facts
 from east_core.records import Prediction, Question
-from east_core.reports import figures, text
+from east_core.reports import figures
 from east_core.reports.curves import curves
+from east_core.reports.pages import page_environment
 from east_core.runs.addresses import QUESTIONS_FILE, QUESTIONS_PICTURE, RunAddresses, is_shard
 from east_core.runs.extent import claimed_settings, rounds_asked
 from east_core.runs.predictions import read_predictions
@@ -110,27 +110,7 @@ def render(store: Store, run_name: str) -> str:
 
 
 def _template(name: str) -> Any:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        percent=text.percent,
-        bounds=text.bounds,
-        points=text.points,
-        chance=text.chance,
-        json=_pretty,
-    )
-    return environment.get_template(name)
-
-
-def _pretty(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    return page_environment(_TEMPLATES).get_template(name)
 
 
 def _question_map(store: Store, records: Sequence[ArtifactRecord]) -> dict[str, str]:

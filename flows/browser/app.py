@@ -15,11 +15,11 @@ from urllib.parse import urlencode
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from east_core.errors import DataError, EastError, StoreError
-from east_core.reports import html, text
+from east_core.reports import html
+from east_core.reports.pages import page_environment
 from east_core.runs.addresses import QUESTIONS_PICTURE, RunAddresses
 from east_core.runs.extent import claimed_settings
 from east_core.store import Store
@@ -95,19 +95,8 @@ def _add_safety(app: FastAPI, password: str | None, hosts: list[str] | None) -> 
 
 
 def _templates(store: Store, *, is_beside_prefect: bool) -> Callable[..., HTMLResponse]:
-    environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        percent=text.percent, bounds=text.bounds, points=text.points, chance=text.chance,
-        interval=text.with_interval, number=text.number, duration=text.duration,
-        json=lambda value: json.dumps(value, indent=2, ensure_ascii=False),
-        size=_size, query=lambda values: urlencode(values, doseq=True),
-    )  # fmt: skip
+    environment = page_environment(HERE / "templates")
+    environment.filters.update(size=_size, query=lambda values: urlencode(values, doseq=True))
     environment.globals.update(store=store.root, is_beside_prefect=is_beside_prefect)
 
     def page(request: Request, template: str, status: int = 200, /, **values: Any) -> HTMLResponse:
