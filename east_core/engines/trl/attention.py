@@ -10,7 +10,7 @@ over all of them, costs the square of their sum, and rounds by where in the sequ
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 import torch
@@ -22,6 +22,15 @@ from transformers.masking_utils import sdpa_mask
 VARLEN, ROWS = "torch_varlen", "sdpa_rows"
 _LARGEST_HEAD = 256  # flash attention's, in PyTorch
 _OLDEST_GPU = (8, 0)  # Ampere
+
+
+def _attention_dropouts(settings: Mapping[Any, Any]) -> Iterator[float]:
+    """Each family has its own name for it: attention_dropout, attn_pdrop (GPT-2), and within."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _attention_dropouts(value)
+        elif "drop" in str(name) and ("attn" in str(name) or "attention" in str(name)):
+            yield value or 0.0
 
 
 @functools.cache
@@ -67,7 +76,7 @@ def fits_varlen(model: PreTrainedModel) -> bool:
         fits_rows(model)
         and head <= _LARGEST_HEAD
         and head % 8 == 0
-        and not getattr(config, "attention_dropout", 0.0)
+        and not any(_attention_dropouts(config.to_dict()))
         and getattr(config, "attn_logit_softcapping", None) is None
         and getattr(config, "qk_rope_head_dim", None) is None  # values of another width
         and ("window_size" in _options() or not getattr(config, "sliding_window", None))

@@ -1,7 +1,14 @@
 import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import Gemma2Config, Gemma2ForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    MistralConfig,
+    MistralForCausalLM,
+)
 from trl.trainer.utils import add_fused_lm_head
 
 from east_core.engines.trl import attention
@@ -95,6 +102,9 @@ def test_what_the_kernel_has_not_does_not_fit(monkeypatch):
         setattr(model.config, name, value)
         assert not fits_varlen(model)
         setattr(model.config, name, before)
+    for dropout, fits in ((0.1, False), (0.0, True)):
+        config = GPT2Config(n_embd=32, n_layer=1, n_head=4, vocab_size=64, attn_pdrop=dropout)
+        assert fits_varlen(GPT2LMHeadModel(config)) == fits
     monkeypatch.setattr(attention, "_kernel", lambda: of_2_10)
     assert not fits_varlen(model)  # no windows there
     assert fits_varlen(mistral(None))
