@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from prefect.logging import disable_run_logger
 
 from east_core.errors import NothingToLearn
 from east_core.protocols import TrainingJob, TrainingResult
@@ -105,7 +106,7 @@ def test_samples_of_other_settings_are_never_taken_over(tmp_path: Path) -> None:
     hotter = config.model_copy(update={"name": "hotter", "sampling": sampling})
     with use_engines(Engines(ScriptedSampler(), InstantTrainer())):
         self_training(config)
-    with run_for(hotter):
+    with run_for(hotter), disable_run_logger():
         prepare.fn()
     shared = share_first_stages(Run.open(hotter), [Run.open(config)])
     assert [record.stage for record in shared] == ["scores"]
