@@ -219,12 +219,15 @@ def _said(samples: Sequence[SampledQuestion]) -> list[Completion]:
 
 
 def _examples(loss: str, samples: Sequence[SampledQuestion]) -> Iterator[Example]:
-    """A batch or two of what ended its turn, of each question; the first of ANSWERS is right."""
+    """A batch or two of what ended its turn, of each question; the first of ANSWERS is right.
+
+    Where a question was never answered so, any other of its completions does as well here.
+    """
     for item in samples:
         question, ended = item.question, [c for c in item.completions if c.finish_reason == "stop"]
         head = (question.id, question.prompt)
-        right = [each for each in ended if ANSWERS[0] in each.text][:2]
-        wrong = [each for each in ended if ANSWERS[1] in each.text][:2]
+        right = [each for each in ended if ANSWERS[0] in each.text][:2] or ended[:2]
+        wrong = [each for each in ended if ANSWERS[1] in each.text][:2] or ended[2:4]
         match loss:
             case "sft":
                 for c in ended[:SFT_EXAMPLES]:
