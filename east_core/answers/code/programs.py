@@ -10,7 +10,7 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,9 +91,10 @@ def behaviour(source: str, tests: CodeTests, limits: Limits) -> Behaviour:
 
 def _behaviour(source: str, tests: CodeTests, limits: Limits) -> Behaviour:
     with ExitStack() as stack:
-        inside = stack.enter_context(Sandbox("program_side", limits))
-        # started beside it, for starting is most of the time
-        beside = stack.enter_context(Sandbox("test_side", limits)) if tests.source else None
+        inside = stack.enter_context(closing(Sandbox("program_side", limits)))
+        beside = None
+        if tests.source:  # started beside it, for starting is most of the time
+            beside = stack.enter_context(closing(Sandbox("test_side", limits)))
         program = _Program(inside, source, tests.prints)
         if "raises" in program.loaded:
             return _summed(program, ["not loaded"])

@@ -16,11 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from east_core.answers.code.seccomp import machines, seccomp_filter
 from east_core.errors import ConfigError
@@ -53,7 +52,7 @@ class Limits:
 
 
 class Sandbox:
-    """A Python process of one side; a context manager that leaves nothing behind."""
+    """A Python process of one side; `close` leaves nothing of it behind."""
 
     def __init__(self, side: Side, limits: Limits) -> None:
         self._limits = limits
@@ -77,17 +76,6 @@ class Sandbox:
         assert self._process.stdout is not None
         self._to, self._from = self._process.stdin.fileno(), self._process.stdout.fileno()
         os.set_blocking(self._to, False)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def ask(self, message: Any) -> Any:
         """Send a message and wait for the next one. Raises Lost where none comes."""
@@ -155,7 +143,7 @@ def require_sandbox() -> None:
             "package bubblewrap, or choose another grading"
         )
     try:
-        with Sandbox("program_side", Limits(10, 512)) as sandbox:
+        with closing(Sandbox("program_side", Limits(10, 512))) as sandbox:
             reply = sandbox.ask({"program": "x = 1", "prints": False})
     except Lost:
         reply = None

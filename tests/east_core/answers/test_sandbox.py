@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -133,7 +134,7 @@ def attempts() -> dict[str, object]:
     bodies = [body.replace("os.path.expanduser('~')", home) for body, _ in REFUSED.values()]
     source = "\n\n".join(attempt(number, body) for number, body in enumerate(bodies))
     none = encode([[0], {}])
-    with Sandbox("program_side", Limits(5, 256)) as inside:
+    with closing(Sandbox("program_side", Limits(5, 256))) as inside:
         loaded = inside.ask({"program": source, "prints": False})
         assert loaded == {"gives": None}
         replies = [

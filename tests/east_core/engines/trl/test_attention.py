@@ -21,16 +21,7 @@ from east_core.engines.trl.attention import (
     varlen_attention,
 )
 from east_core.engines.trl.packing import joined_rows
-
-SIZES = {
-    "vocab_size": 64,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "initializer_range": 0.2,
-}
+from tests.east_core.engines.trl.small_models import SIZES
 
 
 def row_by_row(q, k, v, bounds, window=None, scale=None):

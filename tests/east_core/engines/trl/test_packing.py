@@ -47,16 +47,8 @@ from east_core.engines.trl.trainers import (
     WeightedSFTTrainer,
 )
 from east_core.errors import ConfigError
+from tests.east_core.engines.trl.small_models import SIZES
 
-SIZES: dict[str, Any] = {
-    "vocab_size": 64,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "initializer_range": 0.2,
-}
 MIXED = {"sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"]}
 FAMILIES: dict[str, tuple[Any, Any]] = {
     "llama": (LlamaForCausalLM, LlamaConfig(**SIZES)),
