@@ -10,7 +10,8 @@ from tasks.aws_credentials import use_aws_block
 from tasks.context import current_run, run_for
 from tasks.engines import engines_for, require_engines
 from tasks.logging import quiet_known_errors
-from tasks.reporting import Stopwatch, publish_round_report
+from tasks.reporting import Stopwatch, publish_round_pages, publish_round_report
+from tasks.run_page import shown_run
 
 quiet_known_errors()
 
@@ -23,6 +24,7 @@ def self_training_round(run: str, number: int) -> None:  # noqa: ARG001 `run` na
     stages.choose_examples(number)
     stages.train(number)
     score_checkpoint(current_run(), number)
+    publish_round_pages(number)
 
 
 @flow(name="self-training", flow_run_name="{config.name}")
@@ -35,7 +37,7 @@ def self_training(config: RunConfig) -> None:
     require_engines(config)
     with run_for(config) as run:
         stages.prepare()
-        with engines_for(config):
+        with shown_run(run), engines_for(config):
             watch = Stopwatch()
             score_checkpoint(run, 0)
             publish_round_report(0, watch.round_time())

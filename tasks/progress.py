@@ -5,7 +5,8 @@ Both are throttled, so that hours of sampling stay readable.
 
 import re
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import httpx
@@ -14,43 +15,61 @@ from prefect.context import TaskRunContext
 from prefect.logging import get_run_logger
 
 from east_core.engines.trl.messages import TrainingStep
+from east_core.errors import EastError
 from east_core.protocols import SamplingProgress
 from east_core.reports.text import duration, labelled_facts
+from east_core.runs import live
+from east_core.runs.live import Live
 from east_core.store import ArtifactRecord
 from tasks.context import current_run
+from tasks.run_page import bar, show_live
 
 SECONDS_BETWEEN_LINES = 5.0
+SECONDS_BETWEEN_PAGES = 10.0
 LEAST_SECONDS = 0.05  # what was built in less lists or links the work of others
-BAR_WIDTH = 24
 
 
 @dataclass
 class _Throttle:
-    """Lets one line pass every SECONDS_BETWEEN_LINES."""
+    """Lets one pass every `seconds`."""
 
+    seconds: float
     last: float = 0.0
 
     def is_due(self) -> bool:
         now = time.monotonic()
-        if now - self.last < SECONDS_BETWEEN_LINES:
+        if now - self.last < self.seconds:
             return False
         self.last = now
         return True
 
 
-_throttle = _Throttle()
+@dataclass
+class _Losses:
+    """The loss of every step that a task has told so far."""
+
+    task_run: UUID | None = None
+    points: list[tuple[int, float]] = field(default_factory=list)
+
+    def add(self, task_run: UUID | None, step: TrainingStep) -> list[tuple[int, float]]:
+        """All of the task's points; another task begins anew, and so does a step again."""
+        if task_run != self.task_run or (self.points and step.step <= self.points[-1][0]):
+            self.task_run, self.points = task_run, []
+        self.points.append((step.step, step.loss))
+        return self.points
 
 
-def bar(share: float) -> str:
-    """A text progress bar: bar(0.5) is half full."""
-    full = round(min(1.0, max(0.0, share)) * BAR_WIDTH)
-    return "━" * full + "─" * (BAR_WIDTH - full) + f" {share:4.0%}"
+_lines, _pages = _Throttle(SECONDS_BETWEEN_LINES), _Throttle(SECONDS_BETWEEN_PAGES)
+_losses = _Losses()
 
 
 def show_sampling(progress: SamplingProgress) -> None:
     """Tell how far sampling has come, with tokens, their rate and the time left."""
-    if _throttle.is_due() or progress.questions == progress.total:
+    is_done = progress.questions == progress.total
+    if _lines.is_due() or is_done:
         _show_progress(progress.share, sampling_line(progress))
+    if _pages.is_due() and not is_done:
+        _show_on_page(progress.share, sampling_line(progress))
 
 
 def sampling_line(progress: SamplingProgress) -> str:
@@ -80,8 +99,30 @@ def show_trainer_start(seconds: float) -> None:
 
 def show_training(step: TrainingStep) -> None:
     """Tell how far training has come, with its loss."""
-    if _throttle.is_due() or step.step == step.steps:
+    context = TaskRunContext.get()
+    losses = _losses.add(None if context is None else context.task_run.id, step)
+    if _lines.is_due() or step.step == step.steps:
         _show_progress(step.step / step.steps, str(step))
+    if _pages.is_due() or step.step == step.steps:
+        _show_on_page(step.step / step.steps, str(step), step.steps, losses)
+
+
+def _show_on_page(
+    share: float, told: str, steps: int = 0, losses: Sequence[tuple[int, float]] = ()
+) -> None:
+    """Renew the run's page and, for the run browser, the run's live file."""
+    context = TaskRunContext.get()
+    if context is None:
+        return
+    number, stage = int(context.parameters["number"]), context.task.name
+    stage = stage.format(**{name: str(given) for name, given in context.parameters.items()})
+    state = Live(number, stage, share, told, live.now(), steps, live.thinned(losses))
+    run = current_run()
+    show_live(state)
+    try:
+        live.write_live(run.store, run.name, state)
+    except EastError as error:  # the stage itself will meet it, if it lasts
+        get_run_logger().warning("what the run is doing could not be written: %s", error)
 
 
 _artifacts: dict[UUID, UUID] = {}  # by task run

@@ -1,10 +1,9 @@
 """A run's results on its page in the UI, and as events that automations can act on.
 
-Each kind of artifact has one key for all rounds of a run, so that the UI shows its history. They
-are published by the run and not by its rounds: a subflow's artifacts do not show on its parent.
+The run has one page (tasks.run_page). What belongs to a round alone is published by the round's own
+flow run, under one key for all rounds, so that the UI shows its history.
 """
 
-import base64
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +27,8 @@ from east_core.tables import read_table, read_tables
 from east_core.weighting.weighing import WeighedQuestion
 from tasks.browser import run_page
 from tasks.context import current_run
-from tasks.stages import stage_task
+from tasks.run_page import image, show_rounds
+from tasks.stages import plain_task, stage_task
 
 ROUND_COMPLETED = "east.round.completed"
 LONGEST_TEXT = 1200
@@ -49,28 +49,26 @@ class Stopwatch:
 
 @stage_task("report")
 def publish_round_report(number: int, round_time: RoundTime) -> ArtifactRecord:
-    """Publish the round's curves, table, weights and solutions, and tell that it is complete."""
+    """Draw the curves so far, renew the run's page, and tell that the round is complete."""
     run = current_run()
-    config = run.config
     is_new = run.store.record(run.at.round_report(number)) is None
     record = round_report.publish(run, number, round_time)
     rounds = [past for past in summarise(run.store, run.name) if past.round <= number]
     pictures = sorted(run.store.fetch(record).glob("*.png"))
     link, shown = f"{run.store.root}/{run.name}", run_page(run.store, run.name)
-    publish_page(
-        config, "curve", f"Accuracy after round {number}", curve_page(rounds, pictures, link, shown)
-    )
-    create_table_artifact(
-        key=f"{config.name}-rounds",
-        table=[row for past in rounds for row in table_rows(past)],
-        description=f"{config.name}: all rounds up to {number}",
-    )
-    if number > 0:
-        publish_page(config, "weights", f"Weights of round {number}", weights_page(run, number))
-        publish_page(config, "solutions", f"After round {number}", solutions_page(run, number))
+    title = f"{run.name}, round {number} of {run.config.rounds}: {_accuracy(rounds[-1])}"
+    show_rounds(number, curve_page(run.name, rounds, pictures, link, shown), title)
     if is_new:  # automations hear of a round once, however often the run is started
-        emit_round_completed(config, rounds[-1])
+        emit_round_completed(run.config, rounds[-1])
     return record
+
+
+@plain_task("pages", "round {number}: pages")
+def publish_round_pages(number: int) -> None:
+    """Publish the round's weights and solutions on the page of the round's own flow run."""
+    run = current_run()
+    publish_page(run.config, "weights", f"Weights of round {number}", weights_page(run, number))
+    publish_page(run.config, "solutions", f"After round {number}", solutions_page(run, number))
 
 
 def publish_scores(config: RunConfig, rounds: Sequence[RoundSummary]) -> None:
@@ -109,7 +107,7 @@ def emit_round_completed(config: RunConfig, summary: RoundSummary) -> None:
 
 
 def curve_page(
-    rounds: Sequence[RoundSummary], pictures: Iterable[Path], link: str, shown: str | None
+    run: str, rounds: Sequence[RoundSummary], pictures: Iterable[Path], link: str, shown: str | None
 ) -> str:
     """The pictures, accuracy first, the table of rounds, and where everything is.
 
@@ -123,11 +121,14 @@ def curve_page(
     header = "| round | accuracy | kept | dropped | mean entropy (bits) |\n|---|---|---|---|---|"
     rows = "\n".join(map(_row, rounds))
     places = f"Artifacts: `{link}`  \nReport: `east report {link}`"
+    if until:
+        behind = (f"[{kind}](/artifacts/key/{run}-{kind})" for kind in ("weights", "solutions"))
+        places = f"Of each round: {', '.join(behind)}  \n{places}"
     if shown:
         pages = f"[run]({shown}), [report]({shown}/report)"
         samples = f", [samples]({shown}/samples/{until})" if until else ""
         places = f"In the run browser: {pages}{samples}  \n{places}"
-    return f"{images}\n\n{header}\n{rows}\n\n{places}\n"
+    return f"{header}\n{rows}\n\n{places}\n\n{images}\n"
 
 
 def _address(picture: str, until: int) -> str:
@@ -137,15 +138,6 @@ def _address(picture: str, until: int) -> str:
         if picture == "questions"
         else f"picture/{picture}.svg?until={until}"
     )
-
-
-def image(title: str, png: bytes, address: str | None) -> str:
-    """A picture: by its address in the run browser, or else inside the page.
-
-    The newer of Prefect 3.7's UIs shows only what has an address.
-    """
-    data = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-    return f"![{title}]({address or data})"
 
 
 def table_rows(summary: RoundSummary) -> list[dict[str, object]]:
@@ -231,10 +223,14 @@ def _quoted(text: str) -> str:
     return escape_markdown(text[:LONGEST_TEXT])
 
 
-def _row(summary: RoundSummary) -> str:
-    accuracy = "; ".join(
+def _accuracy(summary: RoundSummary) -> str:
+    return "; ".join(
         f"{name} {text.with_interval(value)}" for name, value in summary.accuracy.items()
     )
+
+
+def _row(summary: RoundSummary) -> str:
+    accuracy = _accuracy(summary)
     entropy = text.number(summary.mean_entropy_bits, ".2f")
     kept, dropped = text.number(summary.kept), text.number(summary.dropped)
     return f"| {summary.round} | {accuracy} | {kept} | {dropped} | {entropy} |"

@@ -129,6 +129,15 @@ def loss_by_round(losses: Mapping[int, Sequence[float]], title: str) -> "Figure"
     return figure
 
 
+def loss_by_step(points: Sequence[tuple[int, float]], steps: int, title: str) -> "Figure":
+    """The training loss of a round that is being trained, against its optimizer steps."""
+    figure, axes = _figure(f"{title}: training loss, live", "optimizer step", "training loss")
+    axes.plot(*zip(*points, strict=True), color=COLOURS[0], lw=1.2)
+    axes.set_xlim(0, max(steps, points[-1][0]))
+    _whole_numbers(axes)
+    return figure
+
+
 def weight_histograms(kept: Sequence[tuple[float, float]], title: str) -> "Figure":
     """Weights and entropies (bits) of a round's kept questions, given as pairs, side by side."""
     from matplotlib.figure import Figure

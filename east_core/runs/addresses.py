@@ -17,6 +17,7 @@
     {run}/round-01/report              the curves so far: accuracy, entropy, kept, loss
     {run}/averages/{name}              a weighted average of the run's checkpoints
     {run}/report.html                  the page that `east report` writes (no artifact)
+    {run}/live.json                    what the run is doing right now (no artifact)
 
     {study}/comparison/{digest}        a study's comparison; a study's store is {store}/{study}
 
@@ -52,8 +53,8 @@ COMPARISON_FILE, COMPARISON_TABLE = "comparison.json", "comparison.md"
 ARRIVALS_FILE = "arrivals.parquet"
 
 # Files for people and programs, which are no artifacts.
-REPORT_PAGE, CHAMPION_FILE = "report.html", "champion.json"
-VIEWS = (REPORT_PAGE, CHAMPION_FILE)
+REPORT_PAGE, CHAMPION_FILE, LIVE_FILE = "report.html", "champion.json", "live.json"
+VIEWS = (REPORT_PAGE, CHAMPION_FILE, LIVE_FILE)
 
 _ROUND = re.compile(r"round-(\d{2,})")
 _START = {
@@ -106,6 +107,11 @@ class RunAddresses:
     def report_page(self) -> str:
         """The HTML page that tells the whole run."""
         return f"{self.run}/{REPORT_PAGE}"
+
+    @property
+    def live(self) -> str:
+        """The file that tells what the run is doing right now."""
+        return f"{self.run}/{LIVE_FILE}"
 
     def extension(self, rounds: int) -> str:
         """The note that the run was extended to so many rounds."""

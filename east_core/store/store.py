@@ -203,6 +203,13 @@ class Store:
         """Write a small file for people (a picture), which is no artifact and may be replaced."""
         self.place.write(path, data)
 
+    def read(self, path: str) -> bytes | None:
+        """A small file that `write` wrote; None where there is none."""
+        try:
+            return self.place.read(path)
+        except FileNotFoundError:
+            return None
+
     def scratch(self) -> Path:
         """The local folder for unfinished builds: $EAST_SCRATCH, or one that suits the store."""
         return Path(os.environ.get("EAST_SCRATCH") or self.place.scratch)

@@ -208,6 +208,10 @@ def _add_pictures(app: FastAPI, store: Store) -> None:
     def curve(name: str, kind: str, until: int | None = None) -> Response:
         return _svg(pictures.run_picture(store, name, kind, until))
 
+    @app.get("/run/{name}/live.svg")
+    def live(name: str) -> Response:
+        return _svg(pictures.live_picture(store, name), seconds=5)
+
     @app.get("/run/{name}/weights/{number}.svg")
     def weights(name: str, number: int) -> Response:
         return _svg(pictures.weights_picture(store, name, number))
@@ -232,6 +236,7 @@ def _add_flow_run(app: FastAPI, find: FindFlowRun | None) -> None:
         return RedirectResponse(found, 303)
 
 
-def _svg(image: bytes) -> Response:
-    headers = {"Content-Security-Policy": PICTURE_POLICY, "Cache-Control": "private, max-age=20"}
+def _svg(image: bytes, seconds: int = 20) -> Response:
+    kept = f"private, max-age={seconds}"
+    headers = {"Content-Security-Policy": PICTURE_POLICY, "Cache-Control": kept}
     return Response(image, media_type="image/svg+xml", headers=headers)

@@ -18,6 +18,7 @@ from east_core.runs.addresses import (
     is_shard,
 )
 from east_core.runs.extent import claimed_settings, rounds_asked
+from east_core.runs.live import Live, read_live
 from east_core.runs.predictions import read_predictions
 from east_core.runs.summary import RoundSummary, summarise_records
 from east_core.store import ArtifactRecord, Store
@@ -75,6 +76,7 @@ class RunDetails:
     weighed: Sequence[int]
     bytes_by_kind: Mapping[str, int]
     changed_at: str
+    live: Live | None
 
 
 def run_details(store: Store, name: str) -> RunDetails:
@@ -92,6 +94,7 @@ def run_details(store: Store, name: str) -> RunDetails:
         weighed=[each.round for each in rounds if each.kept is not None],
         bytes_by_kind=_sizes(name, records),
         changed_at=max(record.created_at for record in records),
+        live=read_live(store, name),
     )
 
 

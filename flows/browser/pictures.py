@@ -8,6 +8,7 @@ from east_core.errors import DataError
 from east_core.reports import figures
 from east_core.reports.curves import curves
 from east_core.runs.addresses import WEIGHTS_FOLDER, RunAddresses
+from east_core.runs.live import read_live
 from east_core.runs.summary import summarise_records, training_losses
 from east_core.store import Store
 
@@ -40,6 +41,14 @@ def weights_picture(store: Store, run: str, number: int) -> bytes:
     pairs = list(zip(kept["weight"].to_pylist(), kept["entropy_bits"].to_pylist(), strict=True))
     title = f"{run}, round {number}"
     return _drawn(lambda: {"weights": figures.weight_histograms(pairs, title)}, "weights")
+
+
+def live_picture(store: Store, run: str) -> bytes:
+    """The loss of the round that is being trained. Raises DataError where none is."""
+    live = read_live(store, run)
+    if live is None or len(live.losses) < 2:
+        raise DataError(f"{run} is not training")
+    return _drawn(lambda: {"loss": figures.loss_by_step(live.losses, live.steps, run)}, "loss")
 
 
 def comparison_picture(store: Store, runs: Sequence[str], benchmark: str) -> bytes:

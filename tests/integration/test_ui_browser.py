@@ -97,7 +97,7 @@ def test_a_run_from_the_form_to_the_curve(page: Any, east_up: Any) -> None:
     page.get_by_text("by-hand: round 2").first.wait_for()
     shoot(page, "completed")
     _look_at_curve(page, east_up)
-    for kind in ("weights", "solutions", "rounds"):
+    for kind in ("weights", "solutions", "browser"):
         open_artifact(page, east_up, f"by-hand-{kind}")
         shoot(page, kind)
     assert [
@@ -119,7 +119,7 @@ def open_artifact(page: Any, up: Any, key: str) -> None:
 
 def _look_at_curve(page: Any, up: Any) -> None:
     """The picture has pixels of several colours, and the table says what `east show` says."""
-    open_artifact(page, up, "by-hand-curve")
+    open_artifact(page, up, "by-hand")
     picture = page.locator("img[src*='/east/']").first  # both of Prefect's UIs show an address
     picture.wait_for()
     shoot(page, "curve")

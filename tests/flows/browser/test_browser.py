@@ -17,6 +17,8 @@ from typer.testing import CliRunner
 from east_core.errors import ConfigError
 from east_core.protocols import GenerationSettings, ModelSource
 from east_core.records import Completion, Question, SampledQuestion
+from east_core.runs import start
+from east_core.runs.live import Live, write_live
 from east_core.runs.run import Run
 from east_core.runs.summary import summarise
 from east_core.store import Stage, Store, materialize
@@ -154,6 +156,26 @@ def test_the_page_of_a_run_names_the_best_checkpoint_and_how_to_serve_it(
     assert f"vllm serve {folder}" in page
     assert page.count("<rect") == 3 + 2 * 5  # base model, questions, base scores; five a round
     assert page.count("<line") > 10
+
+
+def test_a_round_that_trains_shows_its_loss_and_how_far_it_is(tmp_path: Path) -> None:
+    run = Run.open(sums_config(tmp_path, rounds=1))
+    finish(run, ScriptedSampler(), InstantTrainer())
+    start.claim(Run.open(run.config.model_copy(update={"rounds": 2})))  # round 2 is to come
+    client = TestClient(browser_app(run.store))
+    assert "<h2>Now</h2>" not in client.get("/run/sums").text
+    assert client.get("/run/sums/live.svg").status_code == 404
+    losses = [(step, 2.0 / step) for step in range(1, 6)]
+    state = Live(2, "train", 0.5, "step 5/10 <b>", "2026-11-26T07:00:00+00:00", 10, losses)
+    write_live(run.store, "sums", state)
+    page = client.get("/run/sums").text
+    assert "<b>round 2: train</b>" in page
+    assert "50.0%" in page
+    assert "step 5/10 &lt;b&gt;" in page
+    assert 'src="/run/sums/live.svg?step=5"' in page
+    assert b"<svg" in client.get("/run/sums/live.svg?step=5").content
+    write_live(run.store, "sums", dataclasses.replace(state, round=1))  # round 1 is trained by now
+    assert "<h2>Now</h2>" not in client.get("/run/sums").text
 
 
 def test_samples_show_every_completion_with_its_answer(client: TestClient, store: Store) -> None:
