@@ -1,5 +1,7 @@
 """Scheduled retraining: the champion practises the new questions, and is replaced if beaten."""
 
+from typing import Literal
+
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
@@ -9,9 +11,10 @@ from pydantic import ConfigDict, Field
 from east_core.config import RunConfig
 from east_core.store import ArtifactRecord
 from east_core.studies import promotion, retraining
-from east_core.studies.promotion import Entry, Margin, PairedTest
+from east_core.studies.promotion import Decision, Entry, Margin, PairedTest
 from flows.self_training import self_training
 from flows.server.forms import RunForm, named_by_form
+from tasks.approval import ask_for_approval
 from tasks.aws_credentials import use_aws_block
 from tasks.context import current_store, store_for
 from tasks.logging import quiet_known_errors
@@ -19,6 +22,7 @@ from tasks.promotions import (
     collapse_waiting,
     emit_decision,
     emit_too_few_questions,
+    publish_decision,
     publish_history,
     tag_run,
 )
@@ -46,6 +50,14 @@ class RetrainForm(RunForm):
     least_questions: int = Field(
         64, ge=1, description="Fewer new questions than this are left for the next time."
     )
+    approval: Literal["automatic", "person"] = Field(
+        "automatic",
+        description="Who has the last word on what the rule would promote. For a person the run "
+        "pauses, with the comparison, until it is resumed in the UI.",
+    )
+    approval_hours: float = Field(
+        24, gt=0, le=8760, description="How long it waits for a person; then the champion is kept."
+    )
 
 
 @flow(name="retrain", flow_run_name=named_by_form)
@@ -69,7 +81,10 @@ def retrain(form: RetrainForm) -> State[None]:
             return _ended("no new questions", reason)
         run = retraining.next_run(settings, store, form.name, arrivals)
         self_training(run)
-        entry = decide(settings, run, form.rule, arrivals)
+        decision, comparison = judge(settings, run, form.rule)
+        if form.approval == "person":
+            decision = ask_for_approval(decision, comparison, form.approval_hours)
+        entry = decide(settings, run, decision, arrivals)
     return _ended(entry.action, entry.reason)
 
 
@@ -92,13 +107,20 @@ def gather(settings: RunConfig, least: int) -> ArtifactRecord | None:
     return record
 
 
+@plain_task("judge")
+def judge(settings: RunConfig, run: RunConfig, rule: PairedTest | Margin) -> tuple[Decision, str]:
+    """What the rule says of the run's last checkpoint, and the comparison behind it, published."""
+    store = current_store()
+    decision = promotion.decide(store, run.name, run.rounds, list(run.benchmarks), rule)
+    return decision, publish_decision(store, settings.name, run, decision)
+
+
 @plain_task("decide")
 def decide(
-    settings: RunConfig, run: RunConfig, rule: PairedTest | Margin, arrivals: ArtifactRecord
+    settings: RunConfig, run: RunConfig, decision: Decision, arrivals: ArtifactRecord
 ) -> Entry:
-    """Decide by the rule, record the decision, and publish it."""
+    """Record the decision, and publish it."""
     store, line = current_store(), settings.name
-    decision = promotion.decide(store, run.name, run.rounds, list(run.benchmarks), rule)
     entry = promotion.record_entry(
         store, line, promotion.next_entry(store, line, run, decision, arrivals.facts["mark"])
     )

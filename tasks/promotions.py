@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -16,9 +16,14 @@ from prefect.context import FlowRunContext
 from prefect.events import emit_event
 from prefect.states import Cancelled
 
+from east_core.config import RunConfig
+from east_core.reports import text
+from east_core.reports.markdown import escape_markdown
+from east_core.runs.summary import summarise
 from east_core.store import Store
 from east_core.studies import promotion
 from east_core.studies.promotion import Decision, Entry
+from tasks.browser import run_page
 
 EVENTS = {
     "promoted": "east.checkpoint.promoted",
@@ -42,6 +47,34 @@ def publish_history(store: Store, line: str) -> None:
         for entry in reversed(promotion.history(store, line))
     ]
     create_table_artifact(key=f"{line}-champions", table=rows, description=f"Champions of {line}")
+
+
+def publish_decision(store: Store, line: str, run: RunConfig, decision: Decision) -> str:
+    """Show the champion and the run's last checkpoint beside each other; return what is shown."""
+    page = comparison_page(store, run, decision)
+    told = f"{run.name} beside the champion of {line}"
+    create_markdown_artifact(key=f"{line}-comparison", markdown=page, description=told)
+    return page
+
+
+def comparison_page(store: Store, run: RunConfig, decision: Decision) -> str:
+    """The scores before and after by benchmark, the pooled difference, and where to look."""
+    rounds = {each.round: each.accuracy for each in summarise(store, run.name)}
+    before, after = rounds[0], rounds[run.rounds]
+    header = "| benchmark | champion | new checkpoint |\n|---|---|---|"
+    rows = "\n".join(
+        f"| {escape_markdown(name)} | {text.with_interval(before[name])} "
+        f"| {text.with_interval(after[name])} |"
+        for name in sorted(before)
+    )
+    found = decision.difference
+    interval = text.point_bounds(found.low, found.high)
+    pooled = (
+        f"Difference: {text.points(found.value)} points {interval}, {text.chance(found.p_value)}"
+    )
+    shown = run_page(store, run.name)
+    where = f"[{run.name}]({shown})" if shown else f"`{store.root}/{run.name}`"
+    return f"{where}\n\n{header}\n{rows}\n\n{pooled}\n\n{escape_markdown(decision.reason)}\n"
 
 
 def emit_decision(line: str, entry: Entry, decision: Decision | None = None) -> None:

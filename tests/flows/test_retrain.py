@@ -1,6 +1,11 @@
 """Retraining with a scripted sampler and an instant trainer; store and Prefect are real."""
 
+import contextvars
 import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -8,7 +13,12 @@ from typing import Any
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+)
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.flow_engine import run_flow
 from prefect.states import Pending, Scheduled
@@ -160,3 +170,74 @@ def test_runs_that_piled_up_are_collapsed_into_one() -> None:
         types = [str(client.read_flow_run(each.id).state_type.value) for each in runs[1:]]
     assert types == ["CANCELLED", "CANCELLED", "SCHEDULED"]
     assert due() == 0  # of no deployment
+
+
+@contextmanager
+def person(answer: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    """Somebody who resumes a paused run with an answer through the API, as the UI's form does."""
+    seen: dict[str, Any] = {}
+    is_over = threading.Event()
+
+    def look() -> None:
+        paused = FlowRunFilter(state=FlowRunFilterState(type={"any_": ["PAUSED"]}))
+        with get_client(sync_client=True) as client:
+            while not is_over.wait(0.1):
+                for waiting in client.read_flow_runs(flow_run_filter=paused, flow_filter=RETRAIN):
+                    keys = waiting.state.state_details.run_input_keyset
+                    if answer is not None and keys and not seen:
+                        seen["asked"] = read_form(client, waiting.id, keys)
+                        told = client.resume_flow_run(waiting.id, answer)
+                        assert told.status.value == "ACCEPT", told
+
+    context = contextvars.copy_context()  # which server
+    thread = threading.Thread(target=context.run, args=(look,))
+    thread.start()
+    try:
+        yield seen
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def read_form(client: Any, run: Any, keys: dict[str, str]) -> dict[str, Any]:
+    """The form's schema and what stands above it, once they are there."""
+    for _ in range(100):
+        try:
+            parts = [client.read_flow_run_input(run, keys[k]) for k in ("schema", "description")]
+            return {"schema": json.loads(parts[0]), "description": json.loads(parts[1])}
+        except Exception:
+            time.sleep(0.1)
+    raise AssertionError("no form")
+
+
+@pytest.mark.parametrize(("word", "came"), [("promote", "Promoted"), ("keep", "Kept")])
+def test_a_person_has_the_last_word_on_what_the_rule_would_promote(
+    form: RetrainForm, monkeypatch: pytest.MonkeyPatch, word: str, came: str
+) -> None:
+    monkeypatch.setattr("tasks.approval.POLL_SECONDS", 0.3)
+    asking = form.model_copy(update={"approval": "person"})
+    with person({"decision": word, "note": "I read\nsome \x1b[31m"}) as seen:
+        state = run(asking)
+    assert decision(state) == came
+    assert "I read some \\x1b[31m" in state.message
+    assert ": promoted; a person " in state.message  # the rule's word, then the person's
+    assert "| sums |" in seen["asked"]["description"]
+    assert seen["asked"]["schema"]["properties"]["decision"]["enum"] == ["promote", "keep"]
+    [entry] = history(form)
+    assert (entry.champion == promotion.BASE) == (word == "keep")
+
+
+def test_a_run_that_nobody_answers_keeps_the_champion(
+    form: RetrainForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.approval.POLL_SECONDS", 0.3)
+    state = run(form.model_copy(update={"approval": "person", "approval_hours": 2 / 3600}))
+    assert decision(state) == "Kept"
+    assert "nobody decided within" in state.message
+    assert promotion.champion(history(form)) == promotion.BASE
+
+
+def test_what_the_rule_refuses_is_put_to_nobody(form: RetrainForm) -> None:
+    state = run(form.model_copy(update={"approval": "person"}), Unlearner())
+    assert decision(state) == "Kept"
+    assert "person" not in state.message

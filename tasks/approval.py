@@ -1,0 +1,90 @@
+"""A person's word on a promotion: the flow run pauses, and goes on by a form in Prefect's UI.
+
+Prefect fails a run whose pause expires. A run that nobody answers shall end well, with the champion
+kept; so at the deadline we answer it ourselves, before Prefect's own deadline.
+"""
+
+import contextvars
+import dataclasses
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext
+from prefect.flow_runs import pause_flow_run
+from prefect.input import RunInput
+from prefect.logging import get_run_logger
+from pydantic import Field
+
+from east_core.studies.promotion import Decision
+from east_core.text import visible
+
+GRACE_SECONDS = 900  # from our deadline to Prefect's
+POLL_SECONDS = 10
+LONGEST_NOTE = 400
+
+
+class Approval(RunInput):
+    """What a person is asked."""
+
+    decision: Literal["promote", "keep"] = Field(
+        description="Promote the new checkpoint, or keep the champion."
+    )
+    note: str = Field("", description="Why; kept in the history.")
+
+
+def ask_for_approval(decision: Decision, comparison: str, hours: float) -> Decision:
+    """Pause the flow run until a person decides; after `hours` the champion is kept.
+
+    `comparison` is what the person is shown, as Markdown. What the rule refuses is put to nobody.
+    """
+    if not decision.promote:
+        return decision
+    context = FlowRunContext.get()
+    assert context is not None, "only a flow pauses"
+    assert context.flow_run is not None, "a flow that runs has a run"
+    get_run_logger().info("a person decides, within %g hours: Resume on this run's page", hours)
+    with _answered_after(hours, context.flow_run.id) as is_late:
+        answer: Approval = pause_flow_run(
+            wait_for_input=Approval.with_initial_data(description=comparison),
+            timeout=round(hours * 3600) + GRACE_SECONDS,
+            poll_interval=POLL_SECONDS,
+            key=f"approval-{context.flow_run.run_count}",  # a run that is tried again asks again
+        )
+    if is_late.is_set():
+        return _decided(decision, False, f"nobody decided within {hours:g} h")
+    is_promoted = answer.decision == "promote"
+    note = " ".join(visible(answer.note).split())[:LONGEST_NOTE]
+    who = "a person agreed" if is_promoted else "a person kept the champion"
+    return _decided(decision, is_promoted, f"{who}: {note}" if note else who)
+
+
+def _decided(decision: Decision, promote: bool, why: str) -> Decision:
+    return dataclasses.replace(decision, promote=promote, reason=f"{decision.reason}; {why}")
+
+
+@contextmanager
+def _answered_after(hours: float, flow_run: UUID) -> Iterator[threading.Event]:
+    """Let the run go on with "keep" at the deadline; the event says that it came to that."""
+    is_late = threading.Event()
+
+    def answer() -> None:
+        try:
+            with get_client(sync_client=True) as client:
+                client.resume_flow_run(flow_run, {"decision": "keep"})
+            is_late.set()
+        except httpx.HTTPError as error:  # a person was quicker, or Prefect's own deadline ends it
+            get_run_logger().warning("the run could not be resumed at its deadline: %s", error)
+
+    settings = contextvars.copy_context()  # which server, and whose logger
+    timer = threading.Timer(hours * 3600, settings.run, (answer,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield is_late
+    finally:
+        timer.cancel()
