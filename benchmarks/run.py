@@ -33,7 +33,9 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "training": ("benchmarks.training", "--json", OUT),
     "clustering": ("benchmarks.clustering", "--json", OUT),
     "store": ("benchmarks.store", "--gib", "0.5", "--repeats", "5", "--json", OUT),
+    "stage": ("benchmarks.stage", "--json", OUT),
     "demo": ("benchmarks.demo", "--json", OUT),
+    "rounds": ("benchmarks.rounds", "--json", OUT),
 }
 HEAD = """# Benchmarks
 

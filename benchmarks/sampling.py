@@ -16,18 +16,17 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from benchmarks.pairs import ROOT, BenchmarkRow, alternate, median_row, write_result
+from benchmarks.pairs import BenchmarkRow, alternate, median_row, write_result
+from benchmarks.sides import measured, other_side
 from east_core.config import DatasetConfig, Resources, RunConfig, SamplingRecipe
 from east_core.engines.vllm import sampler as vllm_sampler
 from east_core.engines.vllm.options import EngineOptions
@@ -121,40 +120,6 @@ def plain_command(run: Run, questions: int) -> list[str]:
     return ["benchmarks.plain.sampling", model, str(data), *map(str, counts)]
 
 
-@contextlib.contextmanager
-def other_engine(command: list[str], resources: Resources) -> Iterator["subprocess.Popen[str]"]:
-    """A process of another side, with the environment that our engines get."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            **vllm_sampler._environment(0, resources),
-            "VLLM_LOGGING_LEVEL": "ERROR",
-        },
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        process.wait()
-
-
-def time_other(process: "subprocess.Popen[str]") -> float:
-    """Tokens a second of another side."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    print("go", file=process.stdin, flush=True)
-    for line in process.stdout:
-        if line.startswith('{"rate"'):
-            return float(json.loads(line)["rate"])
-    raise RuntimeError(f"the other engine ended with status {process.wait()}")
-
-
 def main() -> None:
     """Measure pairs and write the row."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -198,10 +163,10 @@ def _measured(
         first = next(runs)
         time_stage(first, sampler)
         asked = command(first, options.questions)
-        other = stack.enter_context(other_engine(asked, resources))
-        time_other(other)
+        other = stack.enter_context(other_side(asked, resources))
+        measured(other, "rate")
         pairs = alternate(
-            lambda: time_stage(next(runs), sampler), lambda: time_other(other), options.runs
+            lambda: time_stage(next(runs), sampler), lambda: measured(other, "rate"), options.runs
         )
     row = median_row(
         f"sampling: stage / {name}, tokens a second ({options.device})",

@@ -11,6 +11,8 @@ torchrun, and `Ended` after it. Ends when stdin does.
 """
 
 import contextlib
+import gc
+import importlib
 import multiprocessing
 import os
 import sys
@@ -24,10 +26,21 @@ from torch import distributed
 from east_core.engines.processes import emit
 from east_core.engines.supervise import die_with_parent, name_process
 from east_core.engines.trl.messages import Ended, Fork, RankEnd, read_command
+from east_core.engines.trl.patches import import_muon
 
 # A rank that loses its peer fails within milliseconds of the peer's death: whoever is dead by
 # then is told together, and the one that a signal killed is the cause.
 SETTLE_SECONDS = 0.2
+# Some of them import the others only once they are used.
+_ENGINES = (
+    "deepspeed",
+    "deepspeed.module_inject.auto_ep_layer",
+    "peft",
+    "torch.profiler._cupti_monitor",
+    "torch.utils.tensorboard",
+    "transformers.models.llama.modeling_llama",
+    "east_core.engines.trl.rank",
+)
 
 
 def main() -> None:
@@ -38,10 +51,15 @@ def main() -> None:
 
 
 def _import_engines() -> None:
-    import deepspeed  # noqa: F401
-    import peft  # noqa: F401
+    """Import what ranks use, and take it out of the garbage collector's sight.
 
-    from east_core.engines.trl import rank  # noqa: F401
+    Each full collection would go through millions of objects, and copy their pages in each rank.
+    """
+    for module in _ENGINES:
+        importlib.import_module(module)
+    import_muon()
+    gc.collect()
+    gc.freeze()
 
 
 def run_ranks(order: Fork) -> list[RankEnd]:

@@ -3,6 +3,7 @@
 | what | why | versions |
 |---|---|---|
 | `use_plain_collectives` | DeepSpeed compiles its CPU collectives for minutes | DeepSpeed 0.19 |
+| `import_muon` | DeepSpeed compiles an optimizer that no run has | DeepSpeed 0.19 |
 | `TokenizedDatasets._prepare_input` | weights and log-probs would be cast | Transformers 5.19 |
 | `TokenizedDatasets._prepare_dataset` | TRL would encode the rows again | TRL 1.16 |
 | `TokenizedDatasets._set_signature_columns_if_needed` | TRL would drop the weights | TRL 1.16 |
@@ -13,7 +14,8 @@ Each has a test in tests/east_core/engines/test_patches.py that fails once the l
 """
 
 import contextlib
-from collections.abc import Iterator
+import importlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from datasets import Dataset
@@ -31,6 +33,25 @@ def use_plain_collectives() -> None:
     import deepspeed
 
     deepspeed.ops.__dict__["__compatible_ops__"] = {}
+
+
+def import_muon() -> None:
+    """Import DeepSpeed's Muon optimizer, which its engines ask for by type, without compiling it.
+
+    No run can use it; compiling it imports PyTorch's compiler, 3 to 5 s of CPU in each rank.
+    """
+    from deepspeed.runtime import compiler
+
+    compiling, compiler.compile = compiler.compile, _leave_plain
+    try:
+        importlib.import_module("deepspeed.runtime.zero.muon.muon_optimizer")
+    finally:
+        compiler.compile = compiling
+
+
+def _leave_plain(**_: Any) -> Callable[[Any], Any]:
+    """A decorator that does nothing."""
+    return lambda function: function
 
 
 class TokenizedDatasets:

@@ -71,7 +71,7 @@ from east_core.engines.trl.messages import (
 )
 from east_core.engines.trl.output import save_checkpoint
 from east_core.engines.trl.packing import rows_for
-from east_core.engines.trl.patches import use_plain_collectives
+from east_core.engines.trl.patches import import_muon, use_plain_collectives
 from east_core.engines.trl.trainers import (
     GlobalBatchSampler,
     WeightedCollator,
@@ -165,6 +165,7 @@ def start_process_group(job: RankJob) -> None:
         return
     import deepspeed
 
+    import_muon()
     if job.device == "cpu":
         use_plain_collectives()
     deepspeed.init_distributed(

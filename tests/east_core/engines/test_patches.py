@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, SFTTrainer
 
 import east_core.engines
-from east_core.engines.trl.patches import OWN_COLUMNS, TokenizedDatasets
+from east_core.engines.trl.patches import OWN_COLUMNS, TokenizedDatasets, import_muon
 from east_core.inputs.questions import builtin_path
 
 ENGINES = Path(east_core.engines.__file__).parent
@@ -49,6 +49,14 @@ def test_deepspeed_would_look_for_collectives_to_compile() -> None:
     asking = importlib.import_module("deepspeed.comm.torch")  # the attribute is PyTorch itself
 
     assert "__compatible_ops__.get(builder.NAME" in Path(str(asking.__file__)).read_text()
+
+
+def test_deepspeed_would_compile_an_optimizer_that_no_run_has() -> None:
+    import_muon()
+    muon = importlib.import_module("deepspeed.runtime.zero.muon.original_muon")
+
+    assert "\n@compiler.compile()\ndef muon_update" in Path(str(muon.__file__)).read_text()
+    assert not hasattr(muon.muon_update, "_torchdynamo_orig_callable")
 
 
 def test_transformers_casts_weights_under_deepspeed() -> None:
