@@ -57,6 +57,7 @@ from .weighting.controls import (
     ShuffledWeighting,
 )
 from .weighting.in_memory import weigh
+from .weighting.round_statistics import RoundStatistics
 from .weighting.strategies import (
     AccuracyWeighting,
     DifficultyWeighting,
@@ -68,7 +69,7 @@ from .weighting.strategies import (
     VarianceWeighting,
 )
 from .weighting.weigh_file import weigh_file
-from .weighting.weighing import RoundStatistics, WeighedQuestion
+from .weighting.weighed import WeighedQuestion
 
 __all__ = [
     "AccuracyWeighting",

@@ -9,6 +9,7 @@ from prefect.states import Completed
 from pydantic import ConfigDict, Field
 
 from east_core.config import RunConfig
+from east_core.runs.overview import trained_rounds
 from east_core.store import ArtifactRecord
 from east_core.studies import promotion, retraining
 from east_core.studies.promotion import Decision, Entry, Margin, PairedTest
@@ -17,6 +18,7 @@ from flows.server.forms import RunForm, named_by_form
 from tasks.approval import ask_for_approval
 from tasks.aws_credentials import use_aws_block
 from tasks.context import current_store, store_for
+from tasks.flow_tags import tag_run
 from tasks.logging import quiet_known_errors
 from tasks.promotions import (
     collapse_waiting,
@@ -24,7 +26,6 @@ from tasks.promotions import (
     emit_too_few_questions,
     publish_decision,
     publish_history,
-    tag_run,
 )
 from tasks.stages import plain_task
 
@@ -81,6 +82,8 @@ def retrain(form: RetrainForm) -> State[None]:
             return _ended("no new questions", reason)
         run = retraining.next_run(settings, store, form.name, arrivals)
         self_training(run)
+        trained = max(trained_rounds(run.name, store.addresses(run.name)))
+        run = run.model_copy(update={"rounds": trained})  # fewer where it stopped early
         decision, comparison = judge(settings, run, form.rule)
         if form.approval == "person":
             decision = ask_for_approval(decision, comparison, form.approval_hours)

@@ -1,14 +1,18 @@
 """The loop of the paper: sample, weigh, train, score, and again from the new checkpoint."""
 
 from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from east_core.config import RunConfig
 from east_core.runs.run import Run
+from east_core.runs.summary import stopped_early, summarise
 from flows.server.forms import RunForm, named_by_form
 from tasks import stages
 from tasks.aws_credentials import use_aws_block
 from tasks.context import current_run, run_for
 from tasks.engines import engines_for, require_engines
+from tasks.flow_tags import tag_run
 from tasks.logging import quiet_known_errors
 from tasks.reporting import Stopwatch, publish_round_pages, publish_round_report
 from tasks.run_page import shown_run
@@ -17,18 +21,24 @@ quiet_known_errors()
 
 
 @flow(name="self-training-round", flow_run_name="{run}: round {number}")
-def self_training_round(run: str, number: int) -> None:  # noqa: ARG001 `run` names the flow's run
-    """One round: from checkpoint `number` - 1 to checkpoint `number` and its scores."""
+def self_training_round(run: str, number: int) -> bool:  # noqa: ARG001 `run` names the flow's run
+    """One round: from checkpoint `number` - 1 to checkpoint `number` and its scores.
+
+    Returns False where it ends before training, because its samples got worse.
+    """
     stages.sample(number)
     stages.weigh(number)
+    if stages.watch_samples(number):
+        return False
     stages.choose_examples(number)
     stages.train(number)
     score_checkpoint(current_run(), number)
     publish_round_pages(number)
+    return True
 
 
 @flow(name="self-training", flow_run_name="{config.name}")
-def self_training(config: RunConfig) -> None:
+def self_training(config: RunConfig) -> State[None]:
     """R rounds of self-training from a base model, every artifact in the run's store.
 
     Run again after any interruption, it goes on behind the last finished stage or shard.
@@ -42,15 +52,28 @@ def self_training(config: RunConfig) -> None:
             score_checkpoint(run, 0)
             publish_round_report(0, watch.round_time())
             for number in range(1, config.rounds + 1):
-                self_training_round(run.name, number)
+                if not self_training_round(run.name, number):
+                    break
                 publish_round_report(number, watch.round_time())
                 prune_checkpoints(run, number)
+                if stages.watch_scores(number):
+                    break
+        return _ended(run)
+
+
+def _ended(run: Run) -> State[None]:
+    """The run's end; where it is an early one, with the reason in the message and as a tag."""
+    reason = stopped_early(summarise(run.store, run.name))
+    if reason is None:
+        return Completed()
+    tag_run("stopped")
+    return Completed(message=reason)
 
 
 @flow(name="self-training", flow_run_name=named_by_form)
-def self_training_form(form: RunForm) -> None:
+def self_training_form(form: RunForm) -> State[None]:
     """Self-training as the UI starts it: the short form instead of the whole config."""
-    self_training.fn(form.run_config())
+    return self_training.fn(form.run_config())
 
 
 def score_checkpoint(run: Run, number: int) -> None:

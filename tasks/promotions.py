@@ -99,16 +99,6 @@ def emit_too_few_questions(line: str, reason: str) -> None:
     emit_event(event=REST, resource=_resource(line), payload={"reason": reason})
 
 
-def tag_run(decision: str) -> None:
-    """Tag the flow run with what was decided, beside the tags that it has."""
-    context = FlowRunContext.get()
-    assert context is not None, "only a flow decides"
-    assert context.flow_run is not None, "a flow that runs has a run"
-    tags = {*context.flow_run.tags, decision}
-    with get_client(sync_client=True) as client:
-        client.update_flow_run(context.flow_run.id, tags=sorted(tags))
-
-
 def collapse_waiting() -> int:
     """Cancel runs of the flow run's deployment that are overdue; return how many.
 

@@ -24,7 +24,7 @@ from east_core.runs.run import Run
 from east_core.runs.summary import RoundSummary, RoundTime, summarise
 from east_core.store import ArtifactRecord
 from east_core.tables import read_table, read_tables
-from east_core.weighting.weighing import WeighedQuestion
+from east_core.weighting.weighed import WeighedQuestion
 from tasks.browser import run_page
 from tasks.context import current_run
 from tasks.run_page import image, show_rounds

@@ -6,7 +6,7 @@ artifact records know better what is done.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task, task
@@ -24,9 +24,11 @@ from east_core.runs import (
     samples,
     scores,
     start,
+    stopping,
     training,
     weights,
 )
+from east_core.runs.run import Run
 from east_core.store import ArtifactRecord
 from tasks.context import current_run
 from tasks.engines import current_engines
@@ -143,6 +145,38 @@ def train(number: int) -> ArtifactRecord:
 def score(number: int, benchmark: str) -> ArtifactRecord:
     """Score the round's checkpoint on one benchmark."""
     return scores.score(current_run(), number, benchmark, current_engines().sampler)
+
+
+@plain_task("watch scores", "round {number}: watch scores")
+def watch_scores(number: int) -> bool:
+    """Whether the run ends after round `number`: it got worse, or no better for long."""
+    run = current_run()
+    alarms = stopping.after_scores(run, number)
+    return _ends(number, alarms) or _gives_up(run, number)
+
+
+@plain_task("watch samples", "round {number}: watch samples")
+def watch_samples(number: int) -> bool:
+    """Whether the run ends before round `number` is trained: its samples got worse."""
+    return _ends(number - 1, stopping.after_weighing(current_run(), number))
+
+
+def _ends(number: int, alarms: Sequence[stopping.Alarm]) -> bool:
+    for alarm in alarms:
+        get_run_logger().warning("%s", alarm)
+    run = current_run()
+    if not alarms or run.config.stopping is None or number == run.config.rounds:
+        return False
+    stopping.record_stop(run, number, "; ".join(map(str, alarms)))
+    return True
+
+
+def _gives_up(run: Run, number: int) -> bool:
+    reason = stopping.no_better(run, number)
+    if reason is None or number == run.config.rounds:
+        return False
+    stopping.record_stop(run, number, reason)
+    return True
 
 
 @plain_task("prune", "round {number}: prune")

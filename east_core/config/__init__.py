@@ -10,6 +10,7 @@ from east_core.config.sampling import (
     EvaluationRecipe,
     SamplingRecipe,
 )
+from east_core.config.stopping import Stopping
 from east_core.config.training import (
     DpoRecipe,
     KtoRecipe,
@@ -37,6 +38,7 @@ __all__ = [
     "RunConfig",
     "SamplingRecipe",
     "SftRecipe",
+    "Stopping",
     "Training",
     "TrainingRecipe",
 ]

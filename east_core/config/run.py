@@ -13,6 +13,7 @@ from east_core.config.base import Frozen, Location
 from east_core.config.inputs import DatasetConfig, ModelConfig
 from east_core.config.resources import Resources
 from east_core.config.sampling import EvaluationRecipe, SamplingRecipe
+from east_core.config.stopping import Stopping
 from east_core.config.training import SftRecipe, Training
 from east_core.weighting.strategies import (
     DifficultyWeighting,
@@ -41,8 +42,11 @@ class RunConfig(Frozen):
     )
     rounds: int = Field(3, ge=1, le=1000, description="Rounds of self-training, R.")
     seed: int = Field(42, ge=0, lt=2**31, description="Seed of every random choice of the run.")
-    start_from: Literal["previous", "base"] = Field(
-        "previous", description="Each round trains on from the last checkpoint, or from the base."
+    start_from: Literal["previous", "base", "best"] = Field(
+        "previous",
+        description="Each round trains on from the last checkpoint, or from the base model; best: "
+        "it samples from and trains on the best checkpoint so far, by mean accuracy over the "
+        "benchmarks.",
     )
     model: ModelConfig = Field(ModelConfig(), description="The base model.")
     questions: DatasetConfig = Field(DatasetConfig(), description="Training questions.")
@@ -61,6 +65,11 @@ class RunConfig(Frozen):
     )
     training: Training = Field(SftRecipe(), description="Loss and optimisation.")
     evaluation: EvaluationRecipe = Field(EvaluationRecipe(), description="How rounds are scored.")
+    stopping: Stopping | None = Field(
+        None,
+        description="End before the last round where the run gets worse. None: all rounds are run, "
+        "and what got worse is told.",
+    )
     resources: Resources = Field(Resources(), description="Processes, memory and devices.")
 
     @model_validator(mode="after")
@@ -83,6 +92,15 @@ class RunConfig(Frozen):
             raise ValueError(
                 "weighting 'difficulty' chooses how many completions of a question are trained "
                 f"on, which loss {self.training.loss!r} can't do; use loss 'sft'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _best_is_kept(self) -> "RunConfig":
+        if self.start_from == "best" and self.resources.retention.startswith("last:"):
+            raise ValueError(
+                f"start_from = 'best' trains on checkpoints that resources.retention = "
+                f"{self.resources.retention!r} deletes; use retention best-and-last or all"
             )
         return self
 

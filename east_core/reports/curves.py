@@ -18,6 +18,8 @@ def curves(
     if any(summary.kept is not None for summary in rounds):
         drawn["entropy"] = figures.entropy_by_round(rounds, f"{title}: entropy of the answers")
         drawn["kept"] = figures.kept_by_round(rounds, f"{title}: questions kept and dropped")
+    if any(summary.diversity is not None for summary in rounds):
+        drawn["diversity"] = figures.diversity_by_round(rounds, f"{title}: diversity of samples")
     if losses:
         drawn["loss"] = figures.loss_by_round(losses, f"{title}: training loss")
     return drawn

@@ -80,6 +80,26 @@ def estimates_by_exponent(curve: Curve, baseline: Estimate | None, title: str) -
     return figure
 
 
+def diversity_by_round(rounds: Sequence["RoundSummary"], title: str) -> "Figure":
+    """What greedy accuracy hides: how varied the samples of the training questions are."""
+    figure, axes = _figure(title, "round (its samples: the checkpoint before)", "share")
+    sampled = [(each.round, each.diversity) for each in rounds if each.diversity is not None]
+    lines = {
+        "pass@n": [each.pass_at_n for _, each in sampled],
+        "maj@n": [each.majority_at_n for _, each in sampled],
+        "completions right": [each.accuracy for _, each in sampled],
+        "right solutions that differ": [each.distinct_solutions_share for _, each in sampled],
+    }
+    for index, (label, shares) in enumerate(lines.items()):
+        numbers = [number for number, _ in sampled]
+        axes.plot(numbers, shares, marker=MARKERS[index], color=COLOURS[index], label=label)
+    _whole_numbers(axes)
+    axes.yaxis.set_major_formatter("{x:.0%}")
+    axes.set_ylim(0, 1.02)
+    _legend(axes, ncols=2)
+    return figure
+
+
 def entropy_by_round(rounds: Sequence["RoundSummary"], title: str) -> "Figure":
     """How the entropy of the sampled answers is distributed over the questions, round by round."""
     figure, axes = _figure(title, "entropy of a question's answers (bits)", "share of questions")

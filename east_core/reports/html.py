@@ -19,7 +19,7 @@ from east_core.reports.pages import page_environment
 from east_core.runs.addresses import QUESTIONS_FILE, QUESTIONS_PICTURE, RunAddresses, is_shard
 from east_core.runs.extent import claimed_settings, rounds_asked
 from east_core.runs.predictions import read_predictions
-from east_core.runs.summary import RoundSummary, summarise_records, training_losses
+from east_core.runs.summary import RoundSummary, stopped_early, summarise_records, training_losses
 from east_core.seeds import derive_seed
 from east_core.store import ArtifactRecord, Store
 from east_core.tables import read_table
@@ -95,6 +95,7 @@ def render(store: Store, run_name: str) -> str:
         store=store.root,
         rounds=rounds,
         config=claimed_settings(store, run_name),
+        stopped=stopped_early(rounds),
         rounds_asked=rounds_asked(store, run_name, (record.address for record in records)),
         pictures={**pictures, **_question_map(store, records)},
         benchmarks=[_benchmark(store, run_name, name, rounds) for name in _names(rounds)],

@@ -18,7 +18,7 @@ from east_core.store import (
 )
 from east_core.store.manifest import LOGS
 from east_core.tables import read_tables
-from east_core.weighting.weighing import WeighedQuestion
+from east_core.weighting.weighed import WeighedQuestion
 
 
 def publish(run: Run, number: int, round_time: RoundTime | None = None) -> ArtifactRecord:

@@ -2,6 +2,7 @@
 
     {run}/config                       the run's settings; claims the address for this run
     {run}/rounds/0005                  written when the run was extended to 5 rounds
+    {run}/stops/0003                   written when the run ended early after round 3
     {run}/questions                    the training questions, frozen at the run's start
     {run}/benchmarks/{name}            the test questions, likewise
     {run}/template-date                today's date, where the chat template writes one
@@ -40,6 +41,7 @@ TEMPLATE_DATE = "template-date"
 BASE_MODEL, SAMPLES, WEIGHTS, EXAMPLES = "base-model", "samples", "weights", "examples"
 CHECKPOINT, SCORES, REPORT = "checkpoint", "scores", "report"
 NOTHING_KEPT, AVERAGES = "nothing-kept", "averages"
+STOPS = "stops"
 COMPARISON, ARRIVALS, HISTORY = "comparison", "arrivals", "history"
 
 # Files of artifacts.
@@ -64,6 +66,7 @@ _START = {
     BASE_MODEL: False,
     BENCHMARKS: True,
     ROUNDS: True,
+    STOPS: True,
     AVERAGES: True,
 }
 _SHARD = re.compile(rf"/{SAMPLES}/(\d+)-(\d+)$")
@@ -116,6 +119,10 @@ class RunAddresses:
     def extension(self, rounds: int) -> str:
         """The note that the run was extended to so many rounds."""
         return f"{self.run}/{ROUNDS}/{rounds:04d}"
+
+    def stop(self, number: int) -> str:
+        """The note that the run ended early after round `number`."""
+        return f"{self.run}/{STOPS}/{number:04d}"
 
     def benchmark(self, name: str) -> str:
         """The test questions of a benchmark."""

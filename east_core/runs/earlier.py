@@ -18,7 +18,7 @@ from east_core.runs.addresses import PREDICTIONS_FILE, VOTES_FILE, WEIGHTS_FOLDE
 from east_core.runs.run import Run
 from east_core.store import ArtifactRecord, Stage, made_by_revision
 from east_core.tables import read_table, read_tables
-from east_core.weighting.weighing import WeighedQuestion
+from east_core.weighting.weighed import WeighedQuestion
 
 log = logging.getLogger(__name__)
 Outcome = Callable[[Path], Iterator[Any]]

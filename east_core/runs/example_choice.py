@@ -33,7 +33,7 @@ from east_core.records import (
     TrainingExample,
 )
 from east_core.seeds import derive_seed
-from east_core.weighting.weighing import WeighedQuestion
+from east_core.weighting.weighed import WeighedQuestion
 
 Weighed: TypeAlias = tuple[SampledQuestion, WeighedQuestion]
 BOXED = "\\boxed"

@@ -20,7 +20,7 @@ from east_core.store import (
     materialize,
 )
 from east_core.tables import read_tables, write_table
-from east_core.weighting.weighing import WeighedQuestion
+from east_core.weighting.weighed import WeighedQuestion
 
 
 def choose_examples(run: Run, number: int) -> ArtifactRecord:

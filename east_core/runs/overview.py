@@ -12,7 +12,8 @@ from east_core.store.store import Store
 class RunOverview:
     """One run: rounds with a checkpoint, rounds asked for, accuracy of the last scored round.
 
-    `state` is "finished" where the last round asked for is scored on every benchmark, else the
+    `state` is "finished" where the last round asked for is scored on every benchmark, "stopped
+    after round 2" where the run ended early by its own rule, else the
     address of the latest artifact, which is where a rerun goes on from.
     """
 
@@ -56,12 +57,17 @@ def _overview(store: Store, name: str, addresses: list[str]) -> RunOverview:
     is_finished = asked is not None and is_scored(name, addresses, asked) and done >= asked
     return RunOverview(
         name=name,
-        state="finished" if is_finished else f"unfinished after {latest.address}",
+        state="finished" if is_finished else _unfinished(name, done, addresses, latest.address),
         rounds=done,
         rounds_asked=asked,
         accuracy={} if scored is None else scores[scored],
         last_change=latest.created_at,
     )
+
+
+def _unfinished(run: str, done: int, addresses: Iterable[str], latest: str) -> str:
+    is_stopped = RunAddresses(run).stop(done) in addresses
+    return f"stopped after round {done}" if is_stopped else f"unfinished after {latest}"
 
 
 def trained_rounds(run: str, addresses: Iterable[str]) -> list[int]:

@@ -6,13 +6,13 @@ the run still resumes, and every lineage stays whole.
 
 import json
 import re
-import statistics
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from east_core.errors import ConfigError, StoreError
 from east_core.runs.addresses import RunAddresses, is_shard
+from east_core.runs.best import best_round
 from east_core.runs.overview import accuracies, is_scored, trained_rounds
 from east_core.store.manifest import LOGS, ArtifactRecord
 from east_core.store.store import PRUNED_NAME, Store
@@ -117,13 +117,9 @@ def _referred(record: ArtifactRecord) -> set[str]:
 
 
 def _best_round(store: Store, run: str, addresses: list[str]) -> int | None:
-    """The round after the base model with the highest mean accuracy; the earliest of equals."""
-    means = {
-        number: statistics.fmean(scores.values())
-        for number, scores in accuracies(store, run, addresses).items()
-        if number > 0
-    }
-    return max(means, key=lambda number: (means[number], -number), default=None)
+    """The best round after the base model, of which the run holds no weights."""
+    scored = accuracies(store, run, addresses)
+    return best_round({number: scored[number] for number in scored if number})
 
 
 def _weight_files(record: ArtifactRecord) -> list[str]:

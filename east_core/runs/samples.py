@@ -18,6 +18,7 @@ from east_core.records import Question, SampledQuestion
 from east_core.runs import addresses
 from east_core.runs.adaptive import AdaptiveSampling
 from east_core.runs.addresses import SAMPLES_FILE, SHARDS_FILE
+from east_core.runs.best import source
 from east_core.runs.prompts import engine_recipe, prompt_format
 from east_core.runs.reading import reading_identity, thinking_limits, thinking_of
 from east_core.runs.room import with_room
@@ -34,7 +35,7 @@ from east_core.tables import write_table
 
 
 def sample(run: Run, number: int, sampler: Sampler) -> ArtifactRecord:
-    """Sample completions of every training question from checkpoint `number` - 1.
+    """Sample completions of every training question from the checkpoint before the round.
 
     Shard by shard: a shard that is recorded is not sampled again, and one that was deleted since
     (because it was damaged) is. The artifact lists its shards in question order, whatever their
@@ -76,7 +77,7 @@ def sampling_stage(run: Run, number: int) -> Stage:
         | engine_recipe(run),
         inputs={
             "questions": run.record(run.at.questions),
-            "model": checkpoint_record(run, number - 1),
+            "model": checkpoint_record(run, source(run, number)),
         },
     )
 
@@ -144,7 +145,10 @@ def _sampled_shards(
 ) -> Iterator[list[SampledQuestion]]:
     """Each shard's completions in order, in one go, or in steps where sampling is adaptive."""
     shards = questions_by_shard(run, run.record(run.at.questions), bounds)
-    model, settings = checkpoint(run, number - 1), with_room(run, sampling_settings(run, number))
+    model, settings = (
+        checkpoint(run, source(run, number)),
+        with_room(run, sampling_settings(run, number)),
+    )
     recipe, resources = run.config.sampling.adaptive, run.config.resources
     if recipe is None:
         yield from sampler.sample(model, shards, settings, sum(map(len, bounds)))

@@ -24,18 +24,18 @@ from east_core.store.manifest import LOGS
 from east_core.store.scratch import sweep_scratch
 from east_core.tables import read_table, write_table
 
+PLACES_AND_SIZES = ("store", "resources", "rounds", "stopping", "model", "questions", "benchmarks")
+
 
 def claim(run: Run) -> ArtifactRecord:
     """Record the run's settings at its address; a run with other settings is refused there.
 
-    Places and sizes (store, resources, paths) may differ on a resume, and the number of rounds may
-    grow: that is noted beside the settings, which stay as they were claimed. Scratch that nobody
-    has touched for long is removed first ($EAST_SCRATCH_DAYS).
+    Places and sizes (store, resources, paths) and when to stop may differ on a resume, and the
+    number of rounds may grow: that is noted beside the settings, which stay as they were claimed.
+    Scratch that nobody has touched for long is removed first ($EAST_SCRATCH_DAYS).
     """
     sweep_scratch(run.store.scratch())
-    science = run.config.identity(
-        frozenset({"store", "resources", "rounds", "model", "questions", "benchmarks"})
-    )
+    science = run.config.identity(frozenset(PLACES_AND_SIZES))
 
     def build(folder: Path) -> None:
         (folder / addresses.CONFIG_FILE).write_text(run.config.model_dump_json(indent=2), "utf-8")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,10 +15,13 @@ from east_core.runs.addresses import (
     NOTHING_KEPT,
     OVERHEAD_LOG,
     SCORES,
+    STOPS,
     WEIGHTS,
     Part,
     RunAddresses,
+    is_shard,
 )
+from east_core.runs.best import best_round
 from east_core.store import ArtifactRecord, Store
 
 
@@ -31,6 +34,24 @@ class RoundTime:
 
 
 @dataclass(frozen=True)
+class Diversity:
+    """How varied a round's samples of the training questions were; see `RoundStatistics`."""
+
+    accuracy: float
+    pass_at_n: float
+    majority_at_n: float
+    distinct_answers: float
+    distinct_solutions_share: float
+
+    def __str__(self) -> str:
+        return (
+            f"right {self.accuracy:.1%}, pass@n {self.pass_at_n:.1%}, maj@n "
+            f"{self.majority_at_n:.1%}; {self.distinct_answers:.2f} answers a question, "
+            f"{self.distinct_solutions_share:.1%} of the right solutions different"
+        )
+
+
+@dataclass(frozen=True)
 class RoundSummary:
     """One round's numbers; round 0 is the base model, which is only scored.
 
@@ -40,7 +61,9 @@ class RoundSummary:
     dropped ones. `losses` are of the first and the last optimizer step. The shares are of all
     completions: `unboxed_share` is the part of `no_answer_share` with an answer but no box, and
     `unboxed_correct_share` the part of that which is right. `nothing_kept` is why a round ended.
-    `undecided` counts comparisons of answers that took too long.
+    `undecided` counts comparisons of answers that took too long. `diversity` is of the samples,
+    which are the checkpoint's before; None where they are not weighed, or by an older version.
+    `stopped` is why the run once ended after this round (`stopped_early`: whether it still does).
     """
 
     round: int
@@ -62,6 +85,8 @@ class RoundSummary:
     unboxed_correct_share: float | None = None
     nothing_kept: str | None = None
     undecided: int | None = None
+    diversity: Diversity | None = None
+    stopped: str | None = None
 
     @property
     def completions(self) -> str | None:
@@ -124,11 +149,36 @@ def summarise_records(
     by_round: dict[int, list[tuple[Part, ArtifactRecord]]] = {}
     for record in records:
         part = RunAddresses(run_name).part(record.address)
-        if part is not None and part.round is not None:
-            by_round.setdefault(part.round, []).append((part, record))
+        number = _round_of(part) if part else None
+        if part is not None and number is not None:
+            by_round.setdefault(number, []).append((part, record))
     if not by_round:
         raise DataError(f"no run {run_name!r} with a finished stage in {where}")
     return [_summary(number, by_round[number]) for number in sorted(by_round)]
+
+
+def _round_of(part: Part) -> int | None:
+    """The round that a part of a run tells of; the note of its early end tells of the last one."""
+    return int(part.name) if part.kind == STOPS else part.round
+
+
+def stopped_early(rounds: Sequence[RoundSummary]) -> str | None:
+    """After which round a run ended early, and why; None where it did not, or went on since."""
+    last = max((each.round for each in rounds if each.accuracy), default=0)
+    stopped = (each for each in rounds if each.stopped is not None and each.round == last)
+    found = next(stopped, None)
+    return None if found is None else f"stopped after round {found.round}: {found.stopped}"
+
+
+def best_trained(rounds: Iterable[RoundSummary]) -> int | None:
+    """The best round after the base model (`best_round`)."""
+    return best_round(
+        {
+            each.round: {name: score.value for name, score in each.accuracy.items()}
+            for each in rounds
+            if each.round
+        }
+    )
 
 
 def summary_json(rounds: Sequence[RoundSummary]) -> dict[str, Any]:
@@ -141,11 +191,12 @@ def _summary(number: int, records: Iterable[tuple[Part, ArtifactRecord]]) -> Rou
     seconds: dict[str, float] = {}
     facts: dict[str, Mapping[str, Any]] = {}
     for part, record in records:
-        seconds[part.kind] = round(seconds.get(part.kind, 0.0) + record.seconds, 3)
         if part.kind == SCORES:
             accuracy[part.name] = Estimate(**record.facts["accuracy"])
-        if not part.name:
-            facts[part.kind] = record.facts
+        else:
+            facts[part.kind if not is_shard(record.address) else ""] = record.facts
+        if part.kind != STOPS:
+            seconds[part.kind] = round(seconds.get(part.kind, 0.0) + record.seconds, 3)
     weights, training = facts.get(WEIGHTS, {}), facts.get(CHECKPOINT, {})
     return RoundSummary(
         round=number,
@@ -166,7 +217,15 @@ def _summary(number: int, records: Iterable[tuple[Part, ArtifactRecord]]) -> Rou
         unboxed_share=weights.get("unboxed_share"),
         unboxed_correct_share=weights.get("unboxed_correct_share"),
         losses=(training["first_loss"], training["last_loss"]) if training else None,
+        diversity=_diversity(weights),
+        stopped=facts.get(STOPS, {}).get("message"),
     )
+
+
+def _diversity(weights: Mapping[str, Any]) -> Diversity | None:
+    if "distinct_answers" not in weights:
+        return None
+    return Diversity(**{each.name: weights[each.name] for each in fields(Diversity)})
 
 
 def training_losses(store: Store, run_name: str, rounds: Iterable[int]) -> dict[int, list[float]]:

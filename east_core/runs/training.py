@@ -9,6 +9,7 @@ from east_core.errors import NothingToLearn
 from east_core.protocols import Sampler, Trainer, TrainingJob
 from east_core.runs import addresses
 from east_core.runs.addresses import EXAMPLES_FILE
+from east_core.runs.best import source
 from east_core.runs.prompts import prompt_format
 from east_core.runs.run import Run, checkpoint, checkpoint_record
 from east_core.seeds import derive_seed
@@ -28,9 +29,9 @@ def train(run: Run, number: int, sampler: Sampler, trainer: Trainer) -> Artifact
     config = run.config
     examples = run.record(run.at.examples(number))
     _require_a_batch(config, number, examples)
-    start = number - 1 if config.start_from == "previous" else 0
+    start = 0 if config.start_from == "base" else source(run, number)
     inputs = {"examples": examples, "model": checkpoint_record(run, start)}
-    reference = _reference_number(config.training, number)
+    reference = _reference_number(config.training, source(run, number))
     if reference is not None:
         inputs["reference"] = checkpoint_record(run, reference)
     seed, form = derive_seed(config.seed, "train", number), prompt_format(run)
@@ -65,11 +66,11 @@ def train(run: Run, number: int, sampler: Sampler, trainer: Trainer) -> Artifact
     return materialize(run.store, stage, build)
 
 
-def _reference_number(recipe: Training, number: int) -> int | None:
+def _reference_number(recipe: Training, sampled_from: int) -> int | None:
     """Which checkpoint DPO and KTO are held to; None for SFT."""
     if isinstance(recipe, SftRecipe):
         return None
-    return number - 1 if recipe.reference == "previous" else 0
+    return sampled_from if recipe.reference == "previous" else 0
 
 
 def _require_a_batch(config: RunConfig, number: int, examples: ArtifactRecord) -> None:

@@ -7,7 +7,8 @@ from east_core.answers.grading import Grader
 from east_core.answers.gradings import MATH, Grading
 from east_core.records import SampledQuestion
 from east_core.weighting.strategies import LabelFree, Weighting
-from east_core.weighting.weighing import WeighedQuestion, Weigher, WeighingRules, finish
+from east_core.weighting.weighed import WeighedQuestion
+from east_core.weighting.weighing import Weigher, WeighingRules, finish
 
 
 def weigh(

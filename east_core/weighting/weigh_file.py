@@ -30,15 +30,10 @@ from east_core.answers.thinking import MARKS_ALONE, answering_part
 from east_core.errors import DataError
 from east_core.records import Completion, FinishReason, Question, SampledQuestion
 from east_core.tables import read_table, write_table
+from east_core.weighting.round_statistics import RoundStatistics, RoundTotals
 from east_core.weighting.strategies import DifficultyWeighting, LabelFree, Weighting
-from east_core.weighting.weighing import (
-    RoundStatistics,
-    RoundTotals,
-    WeighedQuestion,
-    Weigher,
-    WeighingRules,
-    finish,
-)
+from east_core.weighting.weighed import WeighedQuestion
+from east_core.weighting.weighing import Weigher, WeighingRules, finish
 
 RESPONSES, ANSWERS = "responses", "answers"
 FINISH_REASONS: tuple[FinishReason, ...] = ("stop", "length", "unknown")

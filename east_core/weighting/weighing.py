@@ -3,25 +3,14 @@
 Two passes. The first clusters each question's completions, decides whether it is kept, and writes
 it without a weight; the second divides by the normaliser, which only the whole round knows.
 Questions stream through: what stays in memory is 8 bytes a kept question, for the normaliser.
-
-Why a question is dropped:
-
-    all_wrong     no completion is correct: there is nothing to learn from (EAST, step 3)
-    unanimous     all completions give one answer: H = 0 (dropped in EAST's released code)
-    no_majority   label-free: no single answer has the majority asked for
-    filtered      the weighting is a filter, and leaves it out
 """
 
-import dataclasses
 import itertools
 import math
 import tempfile
-from array import array
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from east_core.answers.clustering import cluster, cluster_all
 from east_core.answers.extraction import AnswerPolicy
@@ -29,93 +18,13 @@ from east_core.answers.grading import Grader
 from east_core.answers.gradings import MATH, Grading
 from east_core.answers.thinking import MARKS_ALONE, Thinking
 from east_core.errors import NothingToLearn
-from east_core.records import AnswerCluster, AnswerClusters, SampledQuestion
+from east_core.records import AnswerClusters, SampledQuestion
 from east_core.tables import read_table, write_table
-from east_core.weighting.base import QuestionStatistics
-from east_core.weighting.nothing_kept import SampleCounts, nothing_kept
+from east_core.weighting.nothing_kept import nothing_kept
+from east_core.weighting.round_statistics import RoundStatistics, RoundTotals
 from east_core.weighting.scaling import scaling
 from east_core.weighting.strategies import LabelFree, Weighting
-
-DropReason = Literal["all_wrong", "unanimous", "no_majority", "filtered"]
-
-HISTOGRAM_BIN_BITS = 0.5
-QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class WeighedQuestion:
-    """A question's clusters, what they say of it, and its weight: one row of the stage's table.
-
-    `label` is the answer held correct: the gold answer, or the majority's where `is_pseudo_label`.
-    `weight` has mean 1 over the kept questions of the round, and is 0 for a dropped one.
-    `example_count` is the number of correct completions to train on, where there are as many.
-    `unboxed` of the `no_answer` completions name an answer outside of a box, where only a box
-    counts; `unboxed_correct` of them name the right one (0 without a gold answer).
-    `perplexity` is that of the correct completions, None without log-probabilities.
-    """
-
-    question_id: str
-    sample_count: int
-    clusters: tuple[AnswerCluster, ...]
-    entropy_bits: float
-    accuracy: float
-    rejected_share: float
-    perplexity: float | None
-    label: str | None
-    is_pseudo_label: bool
-    truncated: int
-    no_answer: int
-    kept: bool
-    drop_reason: DropReason | None
-    weight: float
-    example_count: int
-    unboxed: int = 0
-    unboxed_correct: int = 0
-
-    @property
-    def statistics(self) -> QuestionStatistics:
-        """What the weighting strategies may know of the question."""
-        return QuestionStatistics(
-            self.entropy_bits,
-            self.accuracy,
-            self.rejected_share,
-            self.perplexity,
-            self.sample_count,
-            len(self.clusters),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class RoundStatistics:
-    """What a round's samples were like, as plain data (`dataclasses.asdict` gives JSON).
-
-    Shares are of all completions; `accuracy` is the mean over all questions of A, `pass_at_n` the
-    share of questions with a correct completion (in label-free mode both speak of the majority's
-    label). `mean_entropy_bits` and the weights are over the kept questions, `entropy_histogram`
-    over all: it counts questions in bins of `histogram_bin_bits`, from 0 bits. `undecided` counts
-    comparisons of answers that ran out of time or memory and so count as "different".
-    `unboxed_share` is part of `no_answer_share`: answers outside of a box, where only a box counts;
-    `unboxed_correct_share` is the part of it that is right. `effective_sample_size` is
-    (sum w)^2 / sum w^2. `weight_quantiles` go by percent ("p50").
-    """
-
-    questions: int
-    kept: int
-    dropped: dict[str, int]
-    completions: int
-    mean_entropy_bits: float | None
-    entropy_histogram: tuple[int, ...]
-    histogram_bin_bits: float
-    accuracy: float
-    pass_at_n: float
-    no_answer_share: float
-    truncated_share: float
-    undecided: int
-    weight_quantiles: dict[str, float]
-    effective_sample_size: float
-    label_free: bool
-    unboxed_share: float = 0.0
-    unboxed_correct_share: float = 0.0
+from east_core.weighting.weighed import DropReason, WeighedQuestion
 
 
 @dataclass(frozen=True)
@@ -276,11 +185,17 @@ def _row(
         is_pseudo_label=is_pseudo_label,
         truncated=sum(completion.finish_reason == "length" for completion in completions),
         no_answer=sum(len(c.members) for c in clusters.clusters if c.answer is None),
+        distinct_correct=_distinct_correct(sampled, clusters),
         kept=True,
         drop_reason=None,
         weight=0.0,
         example_count=0,
     )
+
+
+def _distinct_correct(sampled: SampledQuestion, clusters: AnswerClusters) -> int:
+    members = (m for each in clusters.clusters if each.is_correct for m in each.members)
+    return len({" ".join(sampled.completions[member].text.split()) for member in members})
 
 
 def _perplexity(sampled: SampledQuestion, clusters: AnswerClusters) -> float | None:
@@ -295,98 +210,3 @@ def _perplexity(sampled: SampledQuestion, clusters: AnswerClusters) -> float | N
     if not known or len(known) < len(logprobs):
         return None
     return math.exp(-math.fsum(known) / len(known))
-
-
-class RoundTotals:
-    """Counts the questions of a round as they pass by, and the weights in the second pass."""
-
-    def __init__(self, grader: Grader) -> None:
-        self.raw = array("d")
-        self.dropped: Counter[str] = Counter()
-        self.questions = 0
-        self._grader, self._undecided_before = grader, grader.undecided
-        self._sums: Counter[str] = Counter()
-        self._entropy = self._accuracy = 0.0
-        self._histogram: Counter[int] = Counter()
-        self._weights = array("d")
-
-    @property
-    def kept(self) -> int:
-        """The number of questions kept so far."""
-        return len(self.raw)
-
-    @property
-    def counts(self) -> SampleCounts:
-        """What became of the completions so far."""
-        names = (spec.name for spec in dataclasses.fields(SampleCounts))
-        return SampleCounts(**{name: self._sums[name] for name in names})
-
-    def counting(self, rows: Iterable[WeighedQuestion]) -> Iterator[WeighedQuestion]:
-        """First pass: pass rows on and count them."""
-        for row in rows:
-            self.questions += 1
-            self._accuracy += row.accuracy
-            self._histogram[int(row.entropy_bits / HISTOGRAM_BIN_BITS)] += 1
-            self._sums["completions"] += row.sample_count
-            self._sums["solved"] += row.accuracy > 0
-            self._sums["truncated"] += row.truncated
-            self._sums["no_answer"] += row.no_answer
-            self._sums["unboxed"] += row.unboxed
-            self._sums["unboxed_correct"] += row.unboxed_correct
-            self._sums["correct"] += sum(len(c.members) for c in row.clusters if c.is_correct)
-            if row.drop_reason is None:
-                self.raw.append(row.weight)
-                self._entropy += row.entropy_bits
-            else:
-                self.dropped[row.drop_reason] += 1
-            yield row
-
-    def weighing(self, rows: Iterable[WeighedQuestion]) -> Iterator[WeighedQuestion]:
-        """Second pass: pass weighed rows on and note the weights of the kept ones."""
-        for row in rows:
-            if row.kept:
-                self._weights.append(row.weight)
-            yield row
-
-    def statistics(self, label_free: bool) -> RoundStatistics:
-        """The round in numbers, after both passes."""
-        questions, completions = max(1, self.questions), max(1, self._sums["completions"])
-        return RoundStatistics(
-            questions=self.questions,
-            kept=self.kept,
-            dropped=dict(self.dropped),
-            completions=self._sums["completions"],
-            mean_entropy_bits=self._entropy / self.kept if self.kept else None,
-            entropy_histogram=self._bins(),
-            histogram_bin_bits=HISTOGRAM_BIN_BITS,
-            accuracy=self._accuracy / questions,
-            pass_at_n=self._sums["solved"] / questions,
-            no_answer_share=self._sums["no_answer"] / completions,
-            truncated_share=self._sums["truncated"] / completions,
-            undecided=self._grader.undecided - self._undecided_before,
-            weight_quantiles=_quantiles(self._weights),
-            effective_sample_size=_effective_sample_size(self._weights),
-            label_free=label_free,
-            unboxed_share=self._sums["unboxed"] / completions,
-            unboxed_correct_share=self._sums["unboxed_correct"] / completions,
-        )
-
-    def _bins(self) -> tuple[int, ...]:
-        last = max(self._histogram, default=-1)
-        return tuple(self._histogram[index] for index in range(last + 1))
-
-
-def _quantiles(weights: Sequence[float]) -> dict[str, float]:
-    """Quantiles of the weights, each the smallest weight that so many do not exceed."""
-    ordered = sorted(weights)
-    last = len(ordered) - 1
-    return {
-        f"p{100 * share:g}": ordered[max(0, math.ceil(share * len(ordered)) - 1)]
-        for share in QUANTILES
-        if last >= 0
-    }
-
-
-def _effective_sample_size(weights: Sequence[float]) -> float:
-    squares = math.fsum(weight * weight for weight in weights)
-    return math.fsum(weights) ** 2 / squares if squares else 0.0

@@ -20,7 +20,7 @@ from east_core.runs.addresses import (
 from east_core.runs.extent import claimed_settings, rounds_asked
 from east_core.runs.live import Live, read_live
 from east_core.runs.predictions import read_predictions
-from east_core.runs.summary import RoundSummary, summarise_records
+from east_core.runs.summary import RoundSummary, best_trained, stopped_early, summarise_records
 from east_core.store import ArtifactRecord, Store
 
 STAGES = (QUESTIONS, BASE_MODEL, SAMPLES, WEIGHTS, EXAMPLES, CHECKPOINT, SCORES)
@@ -69,6 +69,7 @@ class RunDetails:
     name: str
     rounds: Sequence[RoundSummary]
     rounds_asked: int | None
+    stopped: str | None
     settings: Mapping[str, Any]
     stages: Sequence[str]
     checkpoints: Sequence[ShownCheckpoint]
@@ -87,25 +88,16 @@ def run_details(store: Store, name: str) -> RunDetails:
         name=name,
         rounds=rounds,
         rounds_asked=rounds_asked(store, name, [record.address for record in records]),
+        stopped=stopped_early(rounds),
         settings=claimed_settings(store, name) or {},
         stages=sorted({stage for each in rounds for stage in each.seconds}),
-        checkpoints=list(_checkpoints(store, name, records, best_round(rounds))),
+        checkpoints=list(_checkpoints(store, name, records, best_trained(rounds))),
         graph=lineage_graph(name, records),
         weighed=[each.round for each in rounds if each.kept is not None],
         bytes_by_kind=_sizes(name, records),
         changed_at=max(record.created_at for record in records),
         live=read_live(store, name),
     )
-
-
-def best_round(rounds: Sequence[RoundSummary]) -> int | None:
-    """The trained round with the highest mean accuracy, the earliest of equals."""
-    means = {
-        each.round: sum(score.value for score in each.accuracy.values()) / len(each.accuracy)
-        for each in rounds
-        if each.round and each.accuracy
-    }
-    return max(means, key=lambda number: (means[number], -number), default=None)
 
 
 def _checkpoints(

@@ -12,7 +12,7 @@ from east_core.config import RunConfig
 from east_core.errors import DataError
 from east_core.reports import text
 from east_core.runs.addresses import ACCURACY_PICTURE, RunAddresses
-from east_core.runs.summary import RoundSummary, summarise
+from east_core.runs.summary import RoundSummary, stopped_early, summarise
 from east_core.store import Store
 from flows.server.connection import running_address
 
@@ -56,8 +56,8 @@ def ui_address() -> str:
 def print_rounds(name: str, rounds: Sequence[RoundSummary]) -> None:
     """The table of rounds with a bar for each accuracy; it fits 80 columns.
 
-    "seconds" is the stages' work, "own" the run's own time beside it. Below it, a line for each
-    round tells what became of its completions, or why none was kept.
+    "seconds" is the stages' work, "own" the run's own time beside it. Below it, lines for
+    each round tell what became of its completions, or why none was kept, and how varied they were.
     """
     table = Table(
         title=name, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False
@@ -70,8 +70,10 @@ def print_rounds(name: str, rounds: Sequence[RoundSummary]) -> None:
         _add_rows(table, summary, several)
     console.print(table)
     for summary in rounds:
-        if summary.completions is not None:
-            console.print(f"round {summary.round:<4}{summary.completions}", markup=False)
+        for line in filter(None, (summary.completions, summary.diversity)):
+            console.print(f"round {summary.round:<4}{line}", markup=False)
+    if (reason := stopped_early(rounds)) is not None:
+        console.print(reason, markup=False, style="bold")
 
 
 def _add_rows(table: Table, summary: RoundSummary, with_names: bool) -> None:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from east_core.answers.extraction import AnswerPolicy
     from east_core.answers.gradings import Grading
+    from east_core.weighting.round_statistics import RoundStatistics
     from east_core.weighting.strategies import LabelFree, Weighting
-    from east_core.weighting.weighing import RoundStatistics
 
 Source = Annotated[
     Path,

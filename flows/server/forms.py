@@ -22,6 +22,7 @@ from east_core.config import (
     RunConfig,
     SamplingRecipe,
     SftRecipe,
+    Stopping,
 )
 from east_core.config.toml_file import parse_config
 from east_core.form_schema import tabs
@@ -73,8 +74,10 @@ class RunForm(Frozen):
         1024, ge=1, description="Longest completion in tokens, in sampling and in evaluation."
     )
     seed: int = Field(42, ge=0, lt=2**31, description="Seed of every random choice of the run.")
-    start_from: Literal["previous", "base"] = Field(
-        "previous", description="Each round trains on from the last checkpoint, or from the base."
+    start_from: Literal["previous", "base", "best"] = Field(
+        "previous",
+        description="Each round trains on from the last checkpoint, from the base, or from the "
+        "best so far.",
     )
     store: str = Field(
         ".east/store", min_length=1, description="Where the artifacts go: a folder or s3://..."
@@ -88,6 +91,11 @@ class RunForm(Frozen):
         None,
         title="Evaluation",
         description="maj@k, pass@k, intervals; replaces max_tokens above for evaluation.",
+    )
+    stopping: Stopping | None = Field(
+        None,
+        title="Stopping",
+        description="End early where the run gets worse; None: all rounds are run.",
     )
     resources: Resources | None = Field(
         None,
@@ -122,6 +130,8 @@ class RunForm(Frozen):
         settings["evaluation"] = (
             self.evaluation.model_dump() if self.evaluation else {"max_tokens": self.max_tokens}
         )
+        if self.stopping:
+            settings["stopping"] = self.stopping.model_dump()
         if self.resources:
             settings["resources"] = self.resources.model_dump()
         return settings

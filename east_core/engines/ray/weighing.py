@@ -15,7 +15,8 @@ from east_core.engines.ray.cluster import ActorPool, actor, connect
 from east_core.protocols import Sampler
 from east_core.records import SampledQuestion
 from east_core.tables import read_table, write_table
-from east_core.weighting.weighing import WeighedQuestion, Weigher, WeighingRules
+from east_core.weighting.weighed import WeighedQuestion
+from east_core.weighting.weighing import Weigher, WeighingRules
 
 WeighedShard = tuple[
     bytes, int

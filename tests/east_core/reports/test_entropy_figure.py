@@ -1,7 +1,7 @@
 import struct
 
 from east_core.reports.entropy_figure import draw_entropy_figure
-from east_core.weighting.weighing import WeighedQuestion
+from east_core.weighting.weighed import WeighedQuestion
 
 
 def question(entropy, accuracy, rejected, kept=True):

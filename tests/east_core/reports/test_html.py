@@ -53,7 +53,7 @@ def run(fake_run):
 def test_what_models_say_is_shown_as_text_and_nothing_is_fetched(run):
     page = Page(render(run.store, "sums"))
     assert "script" not in page.tags
-    assert page.tags.count("img") == 5  # four curves and the map of questions
+    assert page.tags.count("img") == 6  # five curves and the map of questions
     assert page.links
     assert all(
         link.startswith(("data:image/svg+xml;base64,", "data:image/png;base64,"))

@@ -3,7 +3,7 @@
 import dataclasses
 
 from east_core.reports.text import FOR_PROGRAMS, LABELS, labelled_facts
-from east_core.weighting.weighing import RoundStatistics
+from east_core.weighting.round_statistics import RoundStatistics
 
 
 def test_every_statistic_of_a_round_has_words_of_its_own() -> None:

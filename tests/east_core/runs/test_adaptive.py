@@ -25,7 +25,7 @@ from east_core.runs.run import Run
 from east_core.tables import read_tables
 from east_core.testing.fakes import ScriptedSampler
 from east_core.weighting.strategies import LabelFree
-from east_core.weighting.weighing import WeighedQuestion
+from east_core.weighting.weighed import WeighedQuestion
 
 RECIPE = AdaptiveRecipe(first=4, step=2, tolerance_bits=0.15, unanimous_after=6, all_wrong_after=8)
 SETTINGS = GenerationSettings(12, 1.0, 1.0, 64, None, (), seed=5)

@@ -16,7 +16,7 @@ from east_core.store.files import file_hash
 from east_core.store.manifest import RECORD_NAME, encode_record
 from east_core.tables import read_table, write_table
 from east_core.testing.fakes import ScriptedSampler
-from east_core.weighting.weighing import WeighedQuestion
+from east_core.weighting.weighed import WeighedQuestion
 
 EXTRA = EvaluationRecipe(samples_per_question=4)
 

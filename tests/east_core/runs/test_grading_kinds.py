@@ -19,7 +19,7 @@ from east_core.runs.summary import summarise
 from east_core.runs.weights import weight_files
 from east_core.tables import read_tables
 from east_core.testing.fakes import InstantTrainer
-from east_core.weighting.weighing import WeighedQuestion
+from east_core.weighting.weighed import WeighedQuestion
 from flows.browser.app import browser_app
 from tests.east_core.answers.sandboxed import needs_sandbox
 from tests.east_core.conftest import finish, sums_config

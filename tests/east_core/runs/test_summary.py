@@ -58,7 +58,7 @@ def test_losses_come_from_the_training_log_where_there_is_one(run):
 def test_the_report_holds_every_curve_as_png_and_svg(run):
     first, last = (run.record(run.at.round_report(number)) for number in (0, 2))
     assert {file.path for file in first.files} == {"accuracy.png", "accuracy.svg"}
-    names = {"accuracy", "entropy", "kept", "loss"}
+    names = {"accuracy", "diversity", "entropy", "kept", "loss"}
     pictures = {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
     assert {file.path for file in last.files} == pictures | {"questions.png"}
     assert last.inputs.keys() >= {"round-02/weights", "round-01/checkpoint", "round-00/scores/sums"}

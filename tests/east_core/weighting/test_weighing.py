@@ -16,7 +16,8 @@ from east_core.weighting.strategies import (
     PerplexityWeighting,
     UniformWeighting,
 )
-from east_core.weighting.weighing import WeighedQuestion, WeighingRules, weigh_samples
+from east_core.weighting.weighed import WeighedQuestion
+from east_core.weighting.weighing import WeighingRules, weigh_samples
 
 
 def sampled(identity, answers, gold="1", finish="stop", logprobs=None):
@@ -194,3 +195,24 @@ def test_the_result_does_not_depend_on_the_sharding_or_the_workers(weigh, tmp_pa
         path.unlink()
     flat = [[row for shard in ROUND for row in shard]]
     assert weigh(EntropyWeighting(), flat)[1] == [rows]
+
+
+def test_how_varied_the_samples_were_is_told(weigh):
+    """pass@n, maj@n with ties by lot, different answers, and different right solutions."""
+
+    def said(identity, gold, *texts):
+        completions = tuple(Completion(text, "stop", 5) for text in texts)
+        return SampledQuestion(Question(identity, "?", gold), completions)
+
+    samples = [
+        said(
+            "won", "1", r"It is \boxed{1}.", "It  is\n\\boxed{1}.", r"So \boxed{1}.", r"\boxed{3}"
+        ),
+        said("tied", "2", r"\boxed{2}", r"\boxed{2}", r"\boxed{7}", r"\boxed{7}"),
+        said("lost", "3", r"\boxed{4}", r"\boxed{4}", "none", r"\boxed{3}"),
+    ]
+    statistics, _ = weigh(EntropyWeighting(), [samples])
+    assert statistics.pass_at_n == 1.0
+    assert statistics.majority_at_n == pytest.approx((1 + 0.5 + 0) / 3)
+    assert statistics.distinct_answers == pytest.approx(2.0)
+    assert statistics.distinct_solutions_share == pytest.approx((2 + 1 + 1) / (3 + 2 + 1))
