@@ -99,6 +99,22 @@ def load_arrivals(
             )
 
 
+def listing(path: str) -> list[tuple[str, ...]]:
+    """What tells whether files of a data set have come or changed: name, size, time, ETag of each.
+
+    Asked of the file system anew, whatever it remembers. Raises DataError where there is no file.
+    """
+    if path.startswith((HUB, BUILTIN)):
+        return [(path,)]
+    fsspec.core.url_to_fs(path)[0].invalidate_cache()
+    told = ("size", "mtime", "LastModified", "last_modified", "ETag", "etag")
+    return [
+        (file.path, *(str(about[name]) for name in told if about.get(name) is not None))
+        for file in _files(path)
+        for about in [file.fs.info(file.path)]
+    ]
+
+
 def _numbered_files(config: DatasetConfig) -> Iterator[tuple[str, Iterator[tuple[str, Row]]]]:
     """The files of a data set by a name that stays the same where the folder is moved."""
     if config.path.startswith((HUB, BUILTIN)):

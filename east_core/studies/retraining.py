@@ -32,7 +32,7 @@ def gather_arrivals(
     if begun := store.record(address):
         return begun
     known = dict(promotion.mark(entries))
-    if sum(1 for _ in itertools.islice(_arrivals(source, known), least)) < least:
+    if not has_arrivals(store, line, source, least):
         return None
 
     def build(folder: Path) -> dict[str, Any]:
@@ -49,6 +49,12 @@ def gather_arrivals(
     asked = source.model_dump(mode="json", exclude={"path", *source.later})
     stage = Stage(address, ARRIVALS, recipe={"source": asked, "mark": known})
     return materialize(store, stage, build)
+
+
+def has_arrivals(store: Store, line: str, source: DatasetConfig, least: int) -> bool:
+    """Whether at least so many questions are behind the mark of the line's last decision."""
+    known = promotion.mark(promotion.history(store, line))
+    return sum(1 for _ in itertools.islice(_arrivals(source, known), least)) == least
 
 
 def next_run(settings: RunConfig, store: Store, line: str, arrivals: ArtifactRecord) -> RunConfig:

@@ -13,7 +13,7 @@ from flows.commands.plan import plan
 from flows.commands.say import say
 from flows.commands.store import lineage, prune, runs, verify
 from flows.commands.studies import compare, report, sweep
-from flows.commands.ui import browse, champions, deploy, rollback, up
+from flows.commands.ui import browse, champions, deploy, notify, rollback, up, watch
 from flows.commands.weigh import weigh
 
 app = typer.Typer(
@@ -116,6 +116,8 @@ app.command()(weigh)
 app.command()(up)
 app.command()(browse)
 app.command()(deploy)
+app.command()(watch)
+app.command()(notify)
 app.command()(champions)
 app.command()(rollback)
 

@@ -1,4 +1,4 @@
-"""The commands around the UI and retraining: `east up`, `deploy`, `champions`, `rollback`."""
+"""The commands around the UI and retraining: `east up`, `deploy`, `watch`, `champions` ..."""
 
 import os
 from pathlib import Path
@@ -21,6 +21,9 @@ def up(
     port: Port = 4200,
     deployments: Deployments = None,
     store: Annotated[str, typer.Option(help="The store that is shown at /east.")] = ".east/store",
+    watch: Annotated[
+        float, typer.Option(min=0, help="Seconds between looks for new questions; 0: none.")
+    ] = 0,
 ) -> None:
     """Start Prefect's UI with a worker and all deployments, on loopback, until Ctrl-C.
 
@@ -29,7 +32,7 @@ def up(
     from flows.server.stack import DEPLOYMENTS, server_stack
 
     say("starting Prefect's server, a worker and the deployments (15 to 60 seconds) ...")
-    with server_stack(port, deployments or DEPLOYMENTS, store) as running:
+    with server_stack(port, deployments or DEPLOYMENTS, store, watch) as running:
         say(f"UI         {running.url}/deployments")
         say(f"runs       {running.url}/east/ ({store})")
         say("logs       .east/prefect/server.log and worker.log")
@@ -53,18 +56,59 @@ def browse(
     serve(store_url, host, port)
 
 
-def deploy(deployments: Deployments = None) -> None:
-    """Make the pool, the crash detection and the deployments on the server of PREFECT_API_URL.
+def watch(
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 60,
+) -> None:
+    """Start a retraining whenever enough new questions have come, until Ctrl-C.
 
-    For servers that others run; `east up` does it by itself. It may be repeated.
+    Looks at the questions of every retraining deployment, in folders and at URLs, and sends the
+    event on which the server's automation starts the run. For servers that others run, in the
+    folder of their workers; `east up --watch 60` does it by itself.
     """
+    from flows.commands.watch import watch_questions
+
+    _require_named_server()
+    watch_questions(every)
+
+
+def notify(
+    address: Annotated[
+        str,
+        typer.Argument(
+            envvar="EAST_NOTIFY", help="Where to: Slack's webhook, mailtos://..., json://HOST/PATH."
+        ),
+    ],
+) -> None:
+    """Tell people of promotions, failed runs, and runs that wait for an approval.
+
+    Any address of Apprise: https://hooks.slack.com/services/..., mailtos://USER:PASSWORD@HOST?to=...
+    The server keeps it encrypted, and sends. Put an address with a password into EAST_NOTIFY.
+    """
+    from flows.server.notifications import notify as install
+
+    _require_named_server()
+    for rule in install(address):
+        say(f"automation {rule}")
+
+
+def _require_named_server() -> None:
+    """Raises ConfigError where neither the environment nor this folder names a server."""
     from flows.server.connection import use_project_settings
-    from flows.server.setup import prepare_server
-    from flows.server.stack import DEPLOYMENTS, require_file
 
     use_project_settings()
     if "PREFECT_API_URL" not in os.environ:
         raise ConfigError("PREFECT_API_URL is not set; name the server, http://HOST:4200/api")
+
+
+def deploy(deployments: Deployments = None) -> None:
+    """Make the pool, the automations and the deployments on the server of PREFECT_API_URL.
+
+    For servers that others run; `east up` does it by itself. It may be repeated.
+    """
+    from flows.server.setup import prepare_server
+    from flows.server.stack import DEPLOYMENTS, require_file
+
+    _require_named_server()
     os.environ.setdefault("EAST_WORKDIR", str(Path.cwd()))  # where runs of the workers start
     prepare_server(require_file(deployments or DEPLOYMENTS))
     say(f"deployed on {os.environ['PREFECT_API_URL']}")

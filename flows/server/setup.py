@@ -1,4 +1,4 @@
-"""What a Prefect server needs for this project: pool, crash detection, deployments.
+"""What a Prefect server needs for this project: pool, automations, deployments.
 
 What a person has changed on the server stays.
 """
@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.server.arrivals import start_on_arrival
 from flows.server.connection import require_server
 from flows.server.deployments import deploy
 
@@ -34,6 +35,7 @@ def prepare_server(deployments: Path) -> None:
     require_server()
     ensure_pool()
     detect_crashes()
+    start_on_arrival()
     deploy(deployments)
 
 

@@ -69,9 +69,11 @@ class ServerStack:
 
 @contextlib.contextmanager
 def server_stack(
-    port: int, deployments: Path = DEPLOYMENTS, store: str = ".east/store"
+    port: int, deployments: Path = DEPLOYMENTS, store: str = ".east/store", watch: float = 0
 ) -> Iterator[ServerStack]:
     """Server, pool, limits, automations, deployments and worker; ended in order on leaving.
+
+    New questions are looked for every `watch` seconds, where that is not 0.
 
     Raises ConfigError where one is running in this folder, the port is taken or the file of
     deployments is missing, EngineError where the server does not start.
@@ -98,6 +100,8 @@ def server_stack(
         running = ServerStack(url, server, start_service("worker", _worker_command()))
         stack.callback(running.close)
         _wait_for_worker(running)
+        if watch:
+            stack.callback(end_service, start_service("watch", _watch_command(watch)))
         yield running
 
 
@@ -117,6 +121,11 @@ def end_flow_runs(worker_pid: int) -> None:
 def _worker_command() -> list[str]:
     name = f"worker on {socket.gethostname()}"
     return ["-m", "prefect", "worker", "start", "--pool", POOL, "--name", name]
+
+
+def _watch_command(every: float) -> list[str]:
+    east = "from flows.commands.main import main; main()"
+    return ["-c", east, "watch", "--every", str(every)]
 
 
 def _wait_for_worker(running: ServerStack) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from s3fs import S3FileSystem
 
 from east_core.errors import ArtifactConflict, ArtifactDamaged, StoreError
+from east_core.inputs.questions import listing
 from east_core.runs.overview import list_runs
 from east_core.runs.run import Run
 from east_core.store import ArtifactRecord, Stage, Store, materialize
@@ -186,6 +188,16 @@ def test_a_denied_request_is_not_repeated(faulty: Store, proxy: FaultyProxy) -> 
         faulty.record(ADDRESS)
     assert proxy.seen == 1
     assert os.environ["AWS_SECRET_ACCESS_KEY"] not in str(caught.value)
+
+
+def test_new_files_on_s3_are_seen_by_a_process_that_has_listed_them_before() -> None:
+    url, other = new_url(), S3FileSystem(skip_instance_cache=True)
+    other.pipe(f"{url}/questions/monday.jsonl", b"{}\n")
+    [before] = listing(f"{url}/questions")
+    other.pipe(f"{url}/questions/tuesday.jsonl", b"{}\n")
+    assert len(listing(f"{url}/questions")) == 2
+    other.pipe(f"{url}/questions/monday.jsonl", b"[]\n")  # of the same size
+    assert listing(f"{url}/questions")[0] != before
 
 
 def test_a_missing_bucket_is_no_missing_artifact() -> None:
