@@ -10,6 +10,7 @@ from east_core.errors import EastError
 from flows.commands.checkpoints import average, evaluate
 from flows.commands.options import AsJson, ConfigPath, Overrides, RunUrl
 from flows.commands.plan import plan
+from flows.commands.publish import publish
 from flows.commands.say import say
 from flows.commands.store import lineage, prune, runs, verify
 from flows.commands.studies import compare, report, sweep
@@ -110,6 +111,7 @@ app.command()(prune)
 app.command()(average)
 app.command()(evaluate)
 app.command()(report)
+app.command()(publish)
 app.command()(compare)
 app.command()(sweep)
 app.command()(weigh)
