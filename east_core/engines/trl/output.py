@@ -4,15 +4,14 @@ the probe by which an engine's weights are known.
 
 import json
 import shutil
-from collections.abc import Collection
 from typing import Any
 
 import torch
+from peft.tuners.lora import LoraLayer
 from torch import Tensor, distributed
 from torch.nn import Module
 from transformers import PreTrainedTokenizerBase
 
-from east_core.config import LoraRecipe
 from east_core.engines.probe import SENTENCE, Probe
 from east_core.engines.trl.job import RankJob
 from east_core.protocols import TRAINING_LOG
@@ -21,7 +20,7 @@ from east_core.store.manifest import LOGS
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".index.json")
 _OF_THE_MODEL = ("config.json", "README.md", ".gitattributes")
 _GENERATION = "generation_config.json"
-_ADAPTED = ".base_layer.weight"
+_ADAPTER = "default"  # peft's name of the only adapter
 
 
 def save_checkpoint(trainer: Any, tokenizer: PreTrainedTokenizerBase, job: RankJob) -> None:
@@ -35,7 +34,7 @@ def save_checkpoint(trainer: Any, tokenizer: PreTrainedTokenizerBase, job: RankJ
         return
     model = trainer.accelerator.unwrap_model(trainer.model)
     if job.recipe.lora is not None:
-        state, model = merge_lora(state, job.recipe.lora, model), model.get_base_model()
+        state, model = merge_lora(state, model), model.get_base_model()
     untied = {name: t for name, t in state.items() if name not in model.all_tied_weights_keys}
     model.save_pretrained(job.out, state_dict=untied)
     _keep_configs(job, _dtype_of(state))
@@ -85,29 +84,39 @@ def _probed(trainer: Any, tokenizer: PreTrainedTokenizerBase) -> Probe:
     return Probe(ids[0].tolist(), [round(value, 6) for value in chosen.tolist()])
 
 
-def merge_lora(state: dict[str, Tensor], lora: LoraRecipe, model: Module) -> dict[str, Tensor]:
-    """Full weights of the peft model `model`: W + alpha / r * B A for adapted layers, others as
-    they are in `state`.
+def merge_lora(state: dict[str, Tensor], model: Module) -> dict[str, Tensor]:
+    """Full weights of the peft model `model`: W + alpha / r * B A for what is adapted, the rest as
+    it is in `state`.
 
-    The product is taken in fp32 whatever the weights' precision (LoRA, arXiv:2106.09685, eq. 3);
-    transposed where the layer keeps W so (GPT-2's Conv1D).
+    The product is taken in fp32 whatever the weights' precision (LoRA, arXiv:2106.09685, eq. 3).
+    A mixture's experts are adapted as one tensor for all of them, one adapter around another.
     """
-    scale = lora.alpha / lora.rank
-    modules = model.named_modules()
-    transposed = {name for name, layer in modules if getattr(layer, "fan_in_fan_out", False)}
-    return {
-        name.removeprefix("base_model.model.").replace(".base_layer.", "."): (
-            _merged(state, name, scale, transposed) if name.endswith(_ADAPTED) else tensor
-        )
-        for name, tensor in state.items()
-        if ".lora_" not in name
-    }
+    merged = {_plain(name): tensor for name, tensor in state.items() if ".lora_" not in name}
+    for name, layer in model.named_modules():
+        if isinstance(layer, LoraLayer):
+            adapted = f"{_plain(name)}.{getattr(layer, 'parameter_name', 'weight')}"
+            weight = merged[adapted]
+            change = layer.scaling[_ADAPTER] * _change(state, name, layer)
+            merged[adapted] = (weight.float() + change).to(weight.dtype)
+    return merged
 
 
-def _merged(
-    state: dict[str, Tensor], name: str, scale: float, transposed: Collection[str]
-) -> Tensor:
-    stem, weight = name.removesuffix(_ADAPTED), state[name]
-    a, b = (state[f"{stem}.lora_{side}.default.weight"].float() for side in "AB")
-    change = (b @ a).T if stem in transposed else b @ a
-    return (weight.float() + scale * change).to(weight.dtype)
+def _plain(name: str) -> str:
+    """A name in the peft model as the model without adapters has it."""
+    return name.removeprefix("base_model.model.").replace(".base_layer", "")
+
+
+def _change(state: dict[str, Tensor], name: str, layer: Any) -> Tensor:
+    """B A of an adapted layer, in the shape of its weights."""
+    if layer.lora_embedding_A:
+        a, b = (state[f"{name}.lora_embedding_{side}.{_ADAPTER}"].float() for side in "AB")
+        return (b @ a).T
+    a, b = (state[f"{name}.lora_{side}.{_ADAPTER}.weight"].float() for side in "AB")
+    experts = getattr(layer, "num_experts", 1)
+    if experts == 1:
+        return (b @ a).T if layer.fan_in_fan_out else b @ a  # GPT-2's Conv1D keeps W transposed
+    a = a.reshape(experts, -1, a.shape[-1])
+    b = b.reshape(b.shape[0], -1, experts)
+    # peft's ParamWrapper.get_delta_weight, which reads parameters that ZeRO-3 has taken apart
+    order = "e o i" if layer._did_swap_in_out_features else "e i o"
+    return torch.einsum(f"o r e, e r i -> {order}", b, a)
