@@ -65,6 +65,11 @@ class Question:
     subject: str | None = None
 
 
+def set_of(question_id: str) -> str:
+    """The set that a mixture's question is of: its id is "SET/ID", in every table."""
+    return question_id.partition("/")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     """One response of the model to one question.

@@ -77,7 +77,7 @@ def retrain(form: RetrainForm) -> State[None]:
         arrivals = gather(settings, form.least_questions)
         if arrivals is None:
             least = f"fewer than {form.least_questions} new questions"
-            reason = f"{least} in {settings.questions.path}"
+            reason = f"{least} in {_places(settings)}"
             emit_too_few_questions(form.name, reason)
             return _ended("no new questions", reason)
         run = retraining.next_run(settings, store, form.name, arrivals)
@@ -106,8 +106,13 @@ def gather(settings: RunConfig, least: int) -> ArtifactRecord | None:
     """The questions of the line's next run, behind the mark of its last one."""
     record = retraining.gather_arrivals(current_store(), settings.name, settings.questions, least)
     count = 0 if record is None else record.facts["questions"]
-    get_run_logger().info("%s: %s new questions", settings.questions.path, count or "too few")
+    get_run_logger().info("%s: %s new questions", _places(settings), count or "too few")
     return record
+
+
+def _places(settings: RunConfig) -> str:
+    """Where new questions are looked for."""
+    return ", ".join(each.path for each in settings.questions.named.values())
 
 
 @plain_task("judge")

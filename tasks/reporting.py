@@ -173,7 +173,17 @@ def weights_page(run: Run, number: int) -> str:
     )
     shown = run_page(run.store, run.name)
     picture = image("weights", drawn, shown and f"{shown}/weights/{number}.svg")
-    return f"{picture}\n\n| | |\n|---|---|\n{facts}\n"
+    return f"{picture}\n\n{_sets_table(run, number)}| | |\n|---|---|\n{facts}\n"
+
+
+def _sets_table(run: Run, number: int) -> str:
+    """The sets of a mixture in a round; nothing where the questions are one set."""
+    (summary,) = (each for each in summarise(run.store, run.name) if each.round == number)
+    rows = [text.set_row(*named) for named in summary.sets.items()]
+    if not rows:
+        return ""
+    lines = (" | ".join(row) for row in (text.SET_COLUMNS, ["---"] * len(text.SET_COLUMNS), *rows))
+    return "".join(f"| {line} |\n" for line in lines) + "\n"
 
 
 def solutions_page(run: Run, number: int) -> str:

@@ -19,6 +19,7 @@ from east_core.errors import EngineError, TrainingDiverged
 from east_core.runs import (
     examples,
     prompts,
+    replay,
     retention,
     room,
     samples,
@@ -81,6 +82,7 @@ def prepare() -> None:
     _pin_date()
     start.freeze_benchmarks(current_run())
     start.freeze_questions(current_run())
+    replay.freeze_replay(current_run())
     _tell_overlaps()
     _tell_prompts_without_room()
 

@@ -14,7 +14,7 @@ from east_core.answers.equality import open_pairs
 from east_core.answers.extraction import AnswerPolicy
 from east_core.answers.form import Form
 from east_core.answers.grading import Grader
-from east_core.answers.gradings import MATH, Grading
+from east_core.answers.gradings import MATH, BaseGrading
 from east_core.answers.reading import response_of
 from east_core.answers.thinking import MARKS_ALONE, Thinking
 from east_core.records import AnswerCluster, AnswerClusters, SampledQuestion
@@ -39,7 +39,7 @@ def cluster(
     grader: Grader,
     policy: AnswerPolicy,
     thinking: Thinking = MARKS_ALONE,
-    grading: Grading = MATH,
+    grading: BaseGrading = MATH,
 ) -> AnswerClusters:
     """The answer clusters of one question; the one equal to the gold answer is correct."""
     return _clusters(_read(question, grader, policy, thinking, grading), grader)
@@ -50,19 +50,17 @@ def cluster_all(
     grader: Grader,
     policy: AnswerPolicy,
     thinking: Thinking = MARKS_ALONE,
-    grading: Grading = MATH,
+    grading: BaseGrading = MATH,
 ) -> Iterator[AnswerClusters]:
     """`cluster` for a stream of questions, in order; a few are in flight over the workers."""
 
     def jobs() -> Iterator[tuple[Callable[[], AnswerClusters], bool]]:
         for question in questions:
-            if grading.waits:
-                yield (
-                    functools.partial(cluster, question, grader, policy, thinking, grading),
-                    True,
-                )
+            own = grading.of(question.question.id)
+            if own.waits:
+                yield functools.partial(cluster, question, grader, policy, thinking, own), True
                 continue
-            reading = _read(question, grader, policy, thinking, grading)
+            reading = _read(question, grader, policy, thinking, own)
             yield functools.partial(_clusters, reading, grader), bool(open_pairs(reading.forms))
 
     return grader.in_order(jobs())
@@ -73,7 +71,7 @@ def _read(
     grader: Grader,
     policy: AnswerPolicy,
     thinking: Thinking,
-    grading: Grading,
+    grading: BaseGrading,
 ) -> _Reading:
     """Read every completion and give each distinct form a number; the gold form is number 0."""
     responses = [response_of(each, policy, thinking) for each in sampled.completions]

@@ -1,7 +1,7 @@
 """What of a completion its task's grading reads, and how strictly."""
 
 from east_core.answers.extraction import AnswerPolicy
-from east_core.answers.gradings import MATH, Grading
+from east_core.answers.gradings import MATH, BaseGrading
 from east_core.answers.gradings.base import Response
 from east_core.answers.thinking import MARKS_ALONE, Thinking, answering_part
 from east_core.records import Completion
@@ -24,7 +24,7 @@ def completion_answer(
     completion: Completion,
     policy: AnswerPolicy,
     thinking: Thinking = MARKS_ALONE,
-    grading: Grading = MATH,
+    grading: BaseGrading = MATH,
 ) -> str | None:
     """The answer of one completion, as a grading finds it that asks no process."""
     response = response_of(completion, policy, thinking)

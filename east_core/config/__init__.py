@@ -2,6 +2,8 @@
 
 from east_core.config.base import Frozen, Location
 from east_core.config.inputs import DatasetConfig, ModelConfig
+from east_core.config.mixture import QuestionMixture, QuestionSet, QuestionSource
+from east_core.config.replay import Replay
 from east_core.config.resources import Resources, Retention
 from east_core.config.run import RunConfig
 from east_core.config.sampling import (
@@ -33,6 +35,10 @@ __all__ = [
     "LoraRecipe",
     "ModelConfig",
     "PreferenceRecipe",
+    "QuestionMixture",
+    "QuestionSet",
+    "QuestionSource",
+    "Replay",
     "Resources",
     "Retention",
     "RunConfig",

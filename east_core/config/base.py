@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 from east_core.form_schema import for_forms
 from east_core.store.location import holds_password
+from east_core.weighting.base import BaseWeighting
 
 
 class Frozen(BaseModel):
@@ -55,7 +56,7 @@ class Frozen(BaseModel):
                 key: each.identity() if isinstance(each, Frozen) else plain[key]
                 for key, each in value.items()
             }
-        return value.identity() if isinstance(value, Frozen) else plain
+        return value.identity() if isinstance(value, Frozen | BaseWeighting) else plain
 
 
 def _without_credentials(url: str) -> str:

@@ -1,5 +1,6 @@
 """Settings of what a run starts from: the base model and the data sets."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -110,6 +111,15 @@ class DatasetConfig(Frozen):
                 "set allow_code_execution = true beside grading to have that"
             )
         return self
+
+    @property
+    def named(self) -> "Mapping[str, DatasetConfig]":
+        """The data sets by name, as a mixture has them: this one alone, without a name."""
+        return {"": self}
+
+    def reading(self) -> dict[str, Any]:
+        """How the rows are read, as it enters a recipe; their content counts, and no path does."""
+        return self.model_dump(mode="json", exclude={"path", *self.later})
 
     @property
     def has_answers(self) -> bool:

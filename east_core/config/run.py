@@ -5,12 +5,14 @@ the science enters fingerprints, so a run may be resumed on another machine. All
 frozen and refuse unknown keys. Adding a loss or a data set format is one class here.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from east_core.config.base import Frozen, Location
 from east_core.config.inputs import DatasetConfig, ModelConfig
+from east_core.config.mixture import QuestionMixture, Questions
+from east_core.config.replay import Replay
 from east_core.config.resources import Resources
 from east_core.config.sampling import EvaluationRecipe, SamplingRecipe
 from east_core.config.stopping import Stopping
@@ -27,6 +29,7 @@ class RunConfig(Frozen):
     """One self-training run: R rounds of sample, weigh, train and evaluate."""
 
     model_config = ConfigDict(title="Self-training run")
+    later: ClassVar[frozenset[str]] = frozenset({"replay"})
 
     name: str = Field(
         "self-training",
@@ -49,7 +52,10 @@ class RunConfig(Frozen):
         "benchmarks.",
     )
     model: ModelConfig = Field(ModelConfig(), description="The base model.")
-    questions: DatasetConfig = Field(DatasetConfig(), description="Training questions.")
+    questions: Questions = Field(
+        DatasetConfig(),
+        description="Training questions: a data set, or a mixture of those under questions.sets.",
+    )
     benchmarks: dict[str, DatasetConfig] = Field(
         {"word-problems": DatasetConfig(path="builtin:test.jsonl")},
         description="Test questions by benchmark name; every checkpoint is scored on each.",
@@ -64,6 +70,10 @@ class RunConfig(Frozen):
         "answers are used.",
     )
     training: Training = Field(SftRecipe(), description="Loss and optimisation.")
+    replay: Replay | None = Field(
+        None,
+        description="Earlier examples, or given solutions, among those of each round. None: none.",
+    )
     evaluation: EvaluationRecipe = Field(EvaluationRecipe(), description="How rounds are scored.")
     stopping: Stopping | None = Field(
         None,
@@ -101,6 +111,24 @@ class RunConfig(Frozen):
             raise ValueError(
                 f"start_from = 'best' trains on checkpoints that resources.retention = "
                 f"{self.resources.retention!r} deletes; use retention best-and-last or all"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sets_are_there(self) -> "RunConfig":
+        if self.weighting.normalize == "set" and not isinstance(self.questions, QuestionMixture):
+            raise ValueError(
+                "weighting.normalize 'set' is for a mixture, and the questions are one set; name "
+                "sets under questions.sets, or leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _solutions_fit_the_loss(self) -> "RunConfig":
+        if self.replay and self.replay.path is not None and self.training.loss != "sft":
+            raise ValueError(
+                f"replay.path has solutions, which loss {self.training.loss!r} can't learn from "
+                "(it needs wrong ones too); use loss 'sft', or leave the path out"
             )
         return self
 

@@ -73,7 +73,7 @@ def _problem(detail: dict[str, Any], model: type[BaseModel]) -> str:
     tag = _tag(path)
     location = ".".join(map(str, _written(path)))
     if detail["type"] == "extra_forbidden":
-        of_kind = f" of {tag!r}" if tag else ""
+        of_kind = f" of {tag!r}" if tag and tag != "data set" else ""
         return f"{location} is not a setting{of_kind}{_suggestion(model, path)}"
     message = detail["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]

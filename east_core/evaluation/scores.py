@@ -9,7 +9,7 @@ from typing import Any
 from east_core.answers.clustering import cluster_all
 from east_core.answers.extraction import AnswerPolicy
 from east_core.answers.grading import Grader
-from east_core.answers.gradings import MATH, Grading
+from east_core.answers.gradings import MATH, BaseGrading
 from east_core.answers.thinking import MARKS_ALONE, Thinking
 from east_core.errors import DataError
 from east_core.evaluation.estimates import Estimate, mean_estimate, proportion
@@ -40,7 +40,7 @@ def grade(
     grader: Grader,
     policy: AnswerPolicy,
     thinking: Thinking = MARKS_ALONE,
-    grading: Grading = MATH,
+    grading: BaseGrading = MATH,
 ) -> Iterator[Prediction]:
     """The first completion of each question with its extracted answer and its grade, in order.
 

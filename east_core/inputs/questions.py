@@ -232,7 +232,14 @@ def _rows(config: DatasetConfig) -> Iterator[tuple[str, Row]]:
     if config.path.startswith(HUB):
         yield from _hub_rows(config)
         return
-    path = config.path
+    yield from file_rows(config.path)
+
+
+def file_rows(path: str) -> Iterator[tuple[str, Row]]:
+    """The rows of the files that a path, folder, glob or URL stands for, with their places.
+
+    Raises DataError where there are none, or one can't be read.
+    """
     if path.startswith(BUILTIN):
         path = str(builtin_path(path.removeprefix(BUILTIN)))
     for file in _files(path):
@@ -265,7 +272,7 @@ def _files(path: str) -> list[fsspec.core.OpenFile]:
         raise DataError(f"{path}: can't be listed: {error}") from error
     tables = [name for name in names if name.endswith((".jsonl", ".parquet"))]
     if not tables or not all(filesystem.exists(name) for name in tables):
-        raise DataError(f"{path}: no .jsonl or .parquet file there; check questions.path")
+        raise DataError(f"{path}: no .jsonl or .parquet file there; check the path")
     return [fsspec.core.OpenFile(filesystem, name) for name in tables]
 
 

@@ -78,7 +78,8 @@ class Basis:
         """Examples that a round trains on."""
         recipe = self.config.training
         each = recipe.completions_per_question if isinstance(recipe, SftRecipe) else 1
-        return self.work.questions * self.work.kept * each
+        share = self.config.replay.share if self.config.replay else 0.0
+        return self.work.questions * self.work.kept * each / (1 - share)
 
     @property
     def trained_tokens(self) -> float:

@@ -16,6 +16,7 @@ from east_core.records import Prediction, Question
 from east_core.reports import figures
 from east_core.reports.curves import curves
 from east_core.reports.pages import page_environment
+from east_core.reports.text import SET_COLUMNS, set_row
 from east_core.runs.addresses import QUESTIONS_FILE, QUESTIONS_PICTURE, RunAddresses, is_shard
 from east_core.runs.extent import claimed_settings, rounds_asked
 from east_core.runs.predictions import read_predictions
@@ -100,6 +101,8 @@ def render(store: Store, run_name: str) -> str:
         pictures={**pictures, **_question_map(store, records)},
         benchmarks=[_benchmark(store, run_name, name, rounds) for name in _names(rounds)],
         drop_reasons=DROP_REASONS,
+        set_columns=SET_COLUMNS,
+        set_rows=[(each.round, *set_row(*named)) for each in rounds for named in each.sets.items()],
         stages=sorted({stage for summary in rounds for stage in summary.seconds}),
         lineage=[record for record in records if not is_shard(record.address)],
         shards=sum(is_shard(record.address) for record in records),

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from east_core.evaluation.estimates import Estimate
+from east_core.runs.summary import SetSummary
 
 # Facts of records whose names say too little; the others are told by their names.
 LABELS = {
@@ -26,8 +27,32 @@ LABELS = {
     "undecided": "undecided comparisons",
     "weight_quantiles": "weights by percentile",
 }
-# Facts that programs draw with, of no use to a reader.
-FOR_PROGRAMS = frozenset({"entropy_histogram", "histogram_bin_bits"})
+# Facts that programs draw with, of no use to a reader; and sets, which have a table of their own.
+FOR_PROGRAMS = frozenset({"entropy_histogram", "histogram_bin_bits", "sets"})
+SET_COLUMNS = (
+    "set",
+    "questions",
+    "accuracy",
+    "kept",
+    "mean entropy (bits)",
+    "mean weight",
+    "sum of weights",
+    "examples",
+)
+
+
+def set_row(name: str, of: SetSummary) -> tuple[str, ...]:
+    """One set of a mixture, under SET_COLUMNS."""
+    return (
+        name,
+        str(of.questions),
+        percent(of.accuracy),
+        str(of.kept),
+        number(of.mean_entropy_bits, ".3f"),
+        number(of.mean_weight, ".3f"),
+        number(of.total_weight, ".1f"),
+        number(of.examples),
+    )
 
 
 def labelled_facts(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

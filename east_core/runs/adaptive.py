@@ -31,7 +31,7 @@ from dataclasses import dataclass, replace
 from east_core.answers.clustering import cluster_all
 from east_core.answers.extraction import AnswerPolicy
 from east_core.answers.grading import Grader
-from east_core.answers.gradings import MATH, Grading
+from east_core.answers.gradings import MATH, BaseGrading
 from east_core.answers.thinking import MARKS_ALONE, Thinking
 from east_core.config import AdaptiveRecipe
 from east_core.protocols import GenerationSettings
@@ -104,7 +104,7 @@ class AdaptiveSampling:
     is_labelled: bool = True
     policy: AnswerPolicy = "boxed"
     thinking: Thinking = MARKS_ALONE
-    grading: Grading = MATH
+    grading: BaseGrading = MATH
 
     def sample(
         self, shards: Sequence[Sequence[Question]], settings: GenerationSettings

@@ -5,6 +5,7 @@
     {run}/stops/0003                   written when the run ended early after round 3
     {run}/questions                    the training questions, frozen at the run's start
     {run}/benchmarks/{name}            the test questions, likewise
+    {run}/replay                       the solutions that are replayed, where some are given
     {run}/template-date                today's date, where the chat template writes one
     {run}/base-model                   which files the base model consists of (not the weights)
     {run}/round-00/scores/{name}       the base model's scores
@@ -37,7 +38,7 @@ from east_core.store.manifest import LOGS
 
 # Kinds of artifacts: the last part of an address, and the name of the stage that makes it.
 CONFIG, ROUNDS, QUESTIONS, BENCHMARKS = "config", "rounds", "questions", "benchmarks"
-TEMPLATE_DATE = "template-date"
+TEMPLATE_DATE, REPLAY = "template-date", "replay"
 BASE_MODEL, SAMPLES, WEIGHTS, EXAMPLES = "base-model", "samples", "weights", "examples"
 CHECKPOINT, SCORES, REPORT = "checkpoint", "scores", "report"
 NOTHING_KEPT, AVERAGES = "nothing-kept", "averages"
@@ -63,6 +64,7 @@ _START = {
     TEMPLATE_DATE: False,
     CONFIG: False,
     QUESTIONS: False,
+    REPLAY: False,
     BASE_MODEL: False,
     BENCHMARKS: True,
     ROUNDS: True,
@@ -100,6 +102,11 @@ class RunAddresses:
     def questions(self) -> str:
         """The training questions."""
         return f"{self.run}/{QUESTIONS}"
+
+    @property
+    def replay(self) -> str:
+        """The solutions that are replayed, where some are given."""
+        return f"{self.run}/{REPLAY}"
 
     @property
     def template_date(self) -> str:
@@ -202,6 +209,11 @@ def shard_questions(shard: str) -> range:
     match = _SHARD.search(shard)
     assert match is not None, f"{shard} is no address of a shard"
     return range(int(match[1]), int(match[2]) + 1)
+
+
+def arrivals_file(name: str) -> str:
+    """The file of a line's new questions; of those of a mixture's set where it has a name."""
+    return f"{name}.parquet" if name else ARRIVALS_FILE
 
 
 def study_store(store: str, study: str) -> str:

@@ -18,10 +18,11 @@ neither ever holds more than one question.
 import itertools
 import math
 import random
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeAlias
 
+from east_core.answers.gradings import GradingOfSets
 from east_core.config import DpoRecipe, KtoRecipe, SftRecipe
 from east_core.protocols import Example, Recipe
 from east_core.records import (
@@ -31,6 +32,7 @@ from east_core.records import (
     PreferencePair,
     SampledQuestion,
     TrainingExample,
+    set_of,
 )
 from east_core.seeds import derive_seed
 from east_core.weighting.weighed import WeighedQuestion
@@ -40,12 +42,44 @@ BOXED = "\\boxed"
 
 
 @dataclass(frozen=True, slots=True)
+class SetExamples:
+    """The examples of one set of a mixture; `total_weight` is their sum before rescaling."""
+
+    examples: int = 0
+    total_weight: float = 0.0
+
+    @property
+    def weight_scale(self) -> float:
+        """The factor that brings the mean weight to 1 (1 where no weight is left)."""
+        return self.examples / self.total_weight if self.total_weight > 0 else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SetRules:
+    """What is asked of a mixture's sets.
+
+    `grading` knows which sets have boxes; `within` asks for weights of mean 1 in each set.
+    """
+
+    grading: GradingOfSets
+    within: bool = False
+
+    def identity(self) -> dict[str, Any]:
+        """What they add to a recipe."""
+        gradings = self.grading.sets.items()
+        return {
+            "normalize": "set" if self.within else "all",
+            "without_boxes": [name for name, each in gradings if not each.has_policies],
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class ExampleStatistics:
     """What became of a round's questions on their way to training examples.
 
     `questions` counts the kept ones. `without_correct` of them have no correct completion that may
     be a target, `without_wrong` none that is finished with a wrong answer. `total_weight`
-    is the examples' sum of weights before rescaling.
+    is the examples' sum of weights before rescaling. `sets` are those of a mixture, by name.
     """
 
     questions: int = 0
@@ -53,11 +87,17 @@ class ExampleStatistics:
     without_correct: int = 0
     without_wrong: int = 0
     total_weight: float = 0.0
+    sets: Mapping[str, SetExamples] = field(default_factory=dict)
 
     @property
     def weight_scale(self) -> float:
         """The factor that brings the examples' mean weight to 1 (1 where no weight is left)."""
-        return self.examples / self.total_weight if self.total_weight > 0 else 1.0
+        return SetExamples(self.examples, self.total_weight).weight_scale
+
+    def facts(self) -> dict[str, Any]:
+        """The statistics as an artifact's facts; without sets where there are none."""
+        plain = asdict(self)
+        return plain if self.sets else {name: plain[name] for name in plain if name != "sets"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +109,31 @@ class _Choices:
 
 
 def survey_examples(
-    pairs: Iterable[Weighed], recipe: Recipe, seed: int, round_number: int
+    pairs: Iterable[Weighed],
+    recipe: Recipe,
+    seed: int,
+    round_number: int,
+    sets: SetRules | None = None,
 ) -> ExampleStatistics:
     """First pass: count the examples that `build_examples` will yield, and sum their weights."""
     counts = {"questions": 0, "examples": 0, "without_correct": 0, "without_wrong": 0}
     weights: list[float] = []
+    by_set: dict[str, list[float]] = {name: [] for name in (sets.grading.sets if sets else ())}
     for sampled, weighed in _kept(pairs):
-        sides = _choices(sampled, weighed, recipe)
+        asked = _recipe_of(weighed.question_id, recipe, sets)
+        sides = _choices(sampled, weighed, asked)
         chosen = [
-            example.weight for example in _examples(sampled, weighed, recipe, seed, round_number)
+            example.weight for example in _examples(sampled, weighed, asked, seed, round_number)
         ]
         weights.append(math.fsum(chosen))
+        if sets:
+            by_set[set_of(weighed.question_id)] += chosen
         counts["questions"] += 1
         counts["examples"] += len(chosen)
         counts["without_correct"] += not sides.correct
         counts["without_wrong"] += not sides.wrong
-    return ExampleStatistics(**counts, total_weight=math.fsum(weights))
+    found = {name: SetExamples(len(each), math.fsum(each)) for name, each in by_set.items()}
+    return ExampleStatistics(**counts, total_weight=math.fsum(weights), sets=found)
 
 
 def build_examples(
@@ -93,6 +142,7 @@ def build_examples(
     seed: int,
     round_number: int,
     statistics: ExampleStatistics,
+    sets: SetRules | None = None,
 ) -> Iterator[Example]:
     """Second pass: yield the examples in the questions' order, weights of mean 1.
 
@@ -100,8 +150,18 @@ def build_examples(
     draw for a question depends on seed, round and question id alone, never on other questions.
     """
     for sampled, weighed in _kept(pairs):
-        for example in _examples(sampled, weighed, recipe, seed, round_number):
-            yield replace(example, weight=example.weight * statistics.weight_scale)
+        name = weighed.question_id
+        scaled = statistics.sets[set_of(name)] if sets and sets.within else statistics
+        asked = _recipe_of(name, recipe, sets)
+        for example in _examples(sampled, weighed, asked, seed, round_number):
+            yield replace(example, weight=example.weight * scaled.weight_scale)
+
+
+def _recipe_of(question_id: str, recipe: Recipe, sets: SetRules | None) -> Recipe:
+    """The recipe, without asking for a box where the question's set knows none."""
+    if sets is None or sets.grading.of(question_id).has_policies:
+        return recipe
+    return recipe.model_copy(update={"targets": "any"})
 
 
 def _kept(pairs: Iterable[Weighed]) -> Iterator[Weighed]:

@@ -1,16 +1,18 @@
 """The examples of a round: what is trained on."""
 
-import dataclasses
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from east_core.answers.gradings import GradingOfSets
 from east_core.config import Training
 from east_core.protocols import example_type
 from east_core.records import SampledQuestion
 from east_core.runs import addresses
 from east_core.runs.addresses import EXAMPLES_FILE
-from east_core.runs.example_choice import build_examples, survey_examples
+from east_core.runs.example_choice import SetRules, build_examples, survey_examples
+from east_core.runs.replay import Replayed, replayed_from
 from east_core.runs.run import Run
 from east_core.runs.samples import sample_files
 from east_core.runs.weights import weight_files
@@ -24,11 +26,16 @@ from east_core.weighting.weighed import WeighedQuestion
 
 
 def choose_examples(run: Run, number: int) -> ArtifactRecord:
-    """Choose what is trained on among the completions of the weighed questions."""
-    recipe = run.config.training
-    if not run.config.questions.grading.has_policies:
+    """Choose what is trained on among the completions of the weighed questions.
+
+    Replayed examples, where there are any, stand behind the round's own.
+    """
+    recipe, grading = run.config.training, run.config.questions.grading
+    within_sets = run.config.weighting.normalize == "set"
+    sets = SetRules(grading, within_sets) if isinstance(grading, GradingOfSets) else None
+    if not grading.has_policies:
         recipe = recipe.model_copy(update={"targets": "any"})  # a box says nothing there
-    samples = run.record(run.at.samples(number))
+    replay, samples = run.config.replay, run.record(run.at.samples(number))
     weights = run.record(run.at.weights(number))
 
     def pairs() -> Iterator[tuple[SampledQuestion, WeighedQuestion]]:
@@ -37,16 +44,27 @@ def choose_examples(run: Run, number: int) -> ArtifactRecord:
         return zip(sampled, weighed, strict=True)
 
     def build(folder: Path) -> dict[str, Any]:
-        survey = survey_examples(pairs(), recipe, run.config.seed, number)
-        rows = build_examples(pairs(), recipe, run.config.seed, number, survey)
-        write_table(folder / EXAMPLES_FILE, example_type(recipe), rows)
-        return dataclasses.asdict(survey)
+        survey = survey_examples(pairs(), recipe, run.config.seed, number, sets)
+        rows = build_examples(pairs(), recipe, run.config.seed, number, survey, sets)
+        if replay is None:
+            write_table(folder / EXAMPLES_FILE, example_type(recipe), rows)
+            return survey.facts()
+        again = Replayed(run, number, survey.examples, replay)
+        rows = itertools.chain(rows, again)
+        total = write_table(folder / EXAMPLES_FILE, example_type(recipe), rows)
+        drawn = {"examples": total, "replayed": again.count, "replay_pool": again.pool_size}
+        return {**survey.facts(), **drawn}
 
     stage = Stage(
         run.at.examples(number),
         addresses.EXAMPLES,
-        recipe={"training": example_choice(recipe), "seed": run.config.seed},
-        inputs={"samples": samples, "weights": weights},
+        recipe={
+            "training": example_choice(recipe),
+            "seed": run.config.seed,
+            **({} if sets is None else sets.identity()),
+            **({} if replay is None else {"replay": replay.identity()}),
+        },
+        inputs={"samples": samples, "weights": weights, **replayed_from(run, number)},
     )
     return materialize(run.store, stage, build)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from east_core.answers.gradings import MATH
 from east_core.answers.thinking import MARKS_ALONE, Thinking
-from east_core.config import DatasetConfig, SamplingRecipe
+from east_core.config import QuestionSource, SamplingRecipe
 from east_core.inputs import base_models
 from east_core.inputs.thinking import template_opens_thinking
 from east_core.runs.prompts import prompt_format
@@ -47,6 +47,6 @@ def reading_identity(run: Run) -> dict[str, Any]:
     return named | thinking_identity(run) | grading_identity(run.config.questions)
 
 
-def grading_identity(questions: DatasetConfig) -> dict[str, Any]:
+def grading_identity(questions: QuestionSource) -> dict[str, Any]:
     """What a data set's grading adds to a recipe; nothing where it is mathematics."""
     return {} if questions.grading == MATH else {"grading": questions.grading.identity()}

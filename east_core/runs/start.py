@@ -9,7 +9,8 @@ from typing import Any
 
 from east_core.config import DatasetConfig
 from east_core.inputs import base_models as base_model
-from east_core.inputs.decontamination import BenchmarkQuestions, Overlap, Screened, told
+from east_core.inputs.decontamination import BenchmarkQuestions, Overlap, told
+from east_core.inputs.mixtures import TrainingQuestions
 from east_core.inputs.questions import WithGold
 from east_core.records import Question
 from east_core.runs import addresses
@@ -67,7 +68,7 @@ def freeze_questions(run: Run) -> ArtifactRecord:
     found = run.record if config.decontaminate else run.store.record
     frozen = {name: found(run.at.benchmark(name)) for name in run.config.benchmarks}
     benchmarks = {name: record for name, record in frozen.items() if record}
-    stage = _stage(run.at.questions, config)
+    stage = Stage(run.at.questions, addresses.QUESTIONS, recipe=config.reading())
     if config.decontaminate:
         recipe = {**stage.recipe, "decontaminate": True}
         inputs = {f"benchmark {name}": record for name, record in benchmarks.items()}
@@ -82,17 +83,18 @@ def _copy_screened(
         name: read_table(run.store.fetch(record) / addresses.QUESTIONS_FILE, Question)
         for name, record in benchmarks.items()
     }
-    rows, leaves_out = WithGold(run.config.questions), run.config.questions.decontaminate
-    screened = Screened(rows, BenchmarkQuestions(tables), leaves_out)
-    facts = _write(folder, screened, rows)
-    if screened.found:
+    rows = TrainingQuestions(run.config.questions, BenchmarkQuestions(tables))
+    facts = _write(folder, rows, rows.without)
+    if rows.sizes:
+        facts["sets"] = {name: {"questions": n, "of": of} for name, (n, of) in rows.sizes.items()}
+    if rows.found:
         # a log: what is known of questions that are kept makes no other questions of them
-        found = [dataclasses.asdict(each) for each in screened.found]
+        found = [dataclasses.asdict(each) for each in rows.found]
         (folder / LOGS).mkdir()
         (folder / addresses.OVERLAPS_LOG).write_text(json.dumps(found, indent=2), "utf-8")
-    if not leaves_out:
+    if not run.config.questions.decontaminate:
         return facts
-    left_out = {each.question: [each.benchmark, each.copy_of] for each in screened.found}
+    left_out = {each.question: [each.benchmark, each.copy_of] for each in rows.found}
     return {**facts, "in_benchmark": left_out}
 
 
@@ -116,20 +118,16 @@ def freeze_benchmarks(run: Run) -> list[ArtifactRecord]:
 
 def _freeze_benchmark(run: Run, address: str, config: DatasetConfig) -> ArtifactRecord:
     config.grading.prepare()
-    return materialize(run.store, _stage(address, config), functools.partial(_copy, config))
-
-
-def _stage(address: str, config: DatasetConfig) -> Stage:
-    recipe = config.model_dump(mode="json", exclude={"path", *config.later})
-    return Stage(address, addresses.QUESTIONS, recipe=recipe)
+    stage = Stage(address, addresses.QUESTIONS, recipe=config.reading())
+    return materialize(run.store, stage, functools.partial(_copy, config))
 
 
 def _copy(config: DatasetConfig, folder: Path) -> dict[str, Any]:
     rows = WithGold(config)
-    return _write(folder, rows, rows)
+    return _write(folder, rows, rows.without)
 
 
-def _write(folder: Path, questions: Iterable[Question], rows: WithGold) -> dict[str, Any]:
+def _write(folder: Path, questions: Iterable[Question], without: list[str]) -> dict[str, Any]:
     """Write the questions; the facts are how many, those without an answer, and the longest."""
     longest = 0
 
@@ -140,7 +138,7 @@ def _write(folder: Path, questions: Iterable[Question], rows: WithGold) -> dict[
             yield question
 
     count = write_table(folder / addresses.QUESTIONS_FILE, Question, counted())
-    return {"questions": count, "without_gold_answer": rows.without, "longest_bytes": longest}
+    return {"questions": count, "without_gold_answer": without, "longest_bytes": longest}
 
 
 def register_base_model(run: Run) -> ArtifactRecord:

@@ -52,6 +52,22 @@ class Diversity:
 
 
 @dataclass(frozen=True)
+class SetSummary:
+    """One set of a mixture in a round; the mean entropy and the weights are of the kept.
+
+    `examples` are those trained on, None where they are not chosen yet.
+    """
+
+    questions: int
+    kept: int
+    accuracy: float
+    mean_entropy_bits: float | None
+    mean_weight: float | None
+    total_weight: float
+    examples: int | None
+
+
+@dataclass(frozen=True)
 class RoundSummary:
     """One round's numbers; round 0 is the base model, which is only scored.
 
@@ -64,6 +80,7 @@ class RoundSummary:
     `undecided` counts comparisons of answers that took too long. `diversity` is of the samples,
     which are the checkpoint's before; None where they are not weighed, or by an older version.
     `stopped` is why the run once ended after this round (`stopped_early`: whether it still does).
+    `sets` are a mixture's, by name; `replayed` of the examples are no own ones of the round.
     """
 
     round: int
@@ -87,6 +104,8 @@ class RoundSummary:
     undecided: int | None = None
     diversity: Diversity | None = None
     stopped: str | None = None
+    sets: Mapping[str, SetSummary] = field(default_factory=dict)
+    replayed: int | None = None
 
     @property
     def completions(self) -> str | None:
@@ -219,7 +238,22 @@ def _summary(number: int, records: Iterable[tuple[Part, ArtifactRecord]]) -> Rou
         losses=(training["first_loss"], training["last_loss"]) if training else None,
         diversity=_diversity(weights),
         stopped=facts.get(STOPS, {}).get("message"),
+        replayed=facts.get(EXAMPLES, {}).get("replayed"),
+        sets=_sets(weights.get("sets", {}), facts.get(EXAMPLES, {}).get("sets", {})),
     )
+
+
+def _sets(
+    weighed: Mapping[str, Mapping[str, Any]], chosen: Mapping[str, Mapping[str, Any]]
+) -> dict[str, SetSummary]:
+    """The sets of a mixture, in its order, from the facts of its weights and its examples."""
+    told = [spec.name for spec in fields(SetSummary) if spec.name != "examples"]
+    return {
+        name: SetSummary(
+            **{each: facts[each] for each in told}, examples=chosen.get(name, {}).get("examples")
+        )
+        for name, facts in weighed.items()
+    }
 
 
 def _diversity(weights: Mapping[str, Any]) -> Diversity | None:

@@ -1,6 +1,5 @@
 """The weights of a round: clusters, entropy and weight of every question."""
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,12 +41,13 @@ def weigh(run: Run, number: int, weigher: ShardWeigher = weigh_shards) -> Artifa
                 config.questions.grading,
             )
             statistics = weigh_samples(sample_files(run, samples), out, rules, grader, weigher)
-        return dataclasses.asdict(statistics)
+        return statistics.facts()
 
     stage = Stage(
         run.at.weights(number),
         addresses.WEIGHTS,
-        recipe=config.model_dump(mode="json", include={"weighting", "label_free"})
+        recipe=config.model_dump(mode="json", include={"label_free"})
+        | {"weighting": config.weighting.identity()}
         | reading_identity(run),
         inputs={"samples": samples},
         revision=2,  # which answers are equal

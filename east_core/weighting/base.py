@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from east_core.errors import ConfigError
 from east_core.form_schema import for_forms
+from east_core.records import set_of
 from east_core.weighting.scaling import scaling
 
 
@@ -46,6 +47,20 @@ class BaseWeighting(BaseModel):
         description="Leave out questions whose completions all give one answer, as EAST's "
         "released code does before weighting. Off: they stay, with the weight of H = 0.",
     )
+    normalize: Literal["all", "set"] = Field(
+        "all",
+        description="What weights have the mean 1 over, where the questions are a mixture: all "
+        "kept questions of the round, or those of each set (docs/mixtures.md).",
+    )
+
+    def identity(self) -> dict[str, Any]:
+        """The settings as they enter a recipe; `normalize`, which came later, where it is set."""
+        later = {"normalize"} if self.normalize == "all" else set()
+        return self.model_dump(mode="json", exclude=later)
+
+    def group_of(self, question_id: str) -> str:
+        """Which questions' weights have the mean 1 together: the round's (""), or a set's."""
+        return set_of(question_id) if self.normalize == "set" else ""
 
     def raw_weight(self, question: QuestionStatistics) -> float:
         """r_i, the weight before scaling to mean 1; at least 0 and finite."""

@@ -1,10 +1,11 @@
 """Weigh samples that are at hand, without files, store or workflow."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 from east_core.answers.extraction import AnswerPolicy
 from east_core.answers.grading import Grader
-from east_core.answers.gradings import MATH, Grading
+from east_core.answers.gradings import MATH, BaseGrading
 from east_core.records import SampledQuestion
 from east_core.weighting.strategies import LabelFree, Weighting
 from east_core.weighting.weighed import WeighedQuestion
@@ -17,7 +18,7 @@ def weigh(
     policy: AnswerPolicy = "lenient",
     label_free: LabelFree | None = None,
     processes: int = 2,
-    grading: Grading = MATH,
+    grading: BaseGrading = MATH,
 ) -> list[WeighedQuestion]:
     """The samples' questions in their order, each with its clusters and its weight.
 
@@ -30,4 +31,8 @@ def weigh(
     rules = WeighingRules(weighting, policy, label_free, grading=grading)
     with Grader(processes) as grader:
         rows = list(Weigher(rules, grader).weigh(samples))
-    return list(map(finish(weighting, [row.weight for row in rows if row.kept]), rows))
+    raw: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        if row.kept:
+            raw[weighting.group_of(row.question_id)].append(row.weight)
+    return list(map(finish(weighting, raw), rows))

@@ -3,16 +3,72 @@
 import dataclasses
 import math
 from array import array
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from east_core.answers.grading import Grader
+from east_core.records import set_of
+from east_core.weighting.base import BaseWeighting
 from east_core.weighting.nothing_kept import SampleCounts
 from east_core.weighting.weighed import WeighedQuestion
 
 HISTOGRAM_BIN_BITS = 0.5
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class SetStatistics:
+    """One set of a mixture in a round.
+
+    `accuracy` is the mean over all of its questions; the mean entropy and the weights (their mean
+    and their sum) are over the kept ones.
+    """
+
+    questions: int
+    kept: int
+    dropped: Mapping[str, int]
+    completions: int
+    accuracy: float
+    mean_entropy_bits: float | None
+    mean_weight: float | None
+    total_weight: float
+
+
+@dataclass
+class _SetTotals:
+    """What is counted of one set."""
+
+    questions: int = 0
+    kept: int = 0
+    completions: int = 0
+    accuracy: float = 0.0
+    entropy: float = 0.0
+    weight: float = 0.0
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def count(self, row: WeighedQuestion) -> None:
+        self.questions += 1
+        self.completions += row.sample_count
+        self.accuracy += row.accuracy
+        if row.drop_reason is None:
+            self.kept += 1
+            self.entropy += row.entropy_bits
+        else:
+            self.dropped[row.drop_reason] += 1
+
+    def statistics(self) -> SetStatistics:
+        return SetStatistics(
+            questions=self.questions,
+            kept=self.kept,
+            dropped=dict(self.dropped),
+            completions=self.completions,
+            accuracy=self.accuracy / max(1, self.questions),
+            mean_entropy_bits=self.entropy / self.kept if self.kept else None,
+            mean_weight=self.weight / self.kept if self.kept else None,
+            total_weight=self.weight,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +85,8 @@ class RoundStatistics:
     time or memory and so count as "different". `unboxed_share` is part of `no_answer_share`:
     answers outside of a box, where only a box counts; `unboxed_correct_share` is the part of it
     that is right. `effective_sample_size` is (sum w)^2 / sum w^2. `weight_quantiles` go by percent
-    ("p50").
+    ("p50"). `sets` are the sets of a mixture by name; there are none where the questions are one
+    set.
     """
 
     questions: int
@@ -52,13 +109,19 @@ class RoundStatistics:
     majority_at_n: float = 0.0
     distinct_answers: float = 0.0
     distinct_solutions_share: float = 0.0
+    sets: Mapping[str, SetStatistics] = field(default_factory=dict)
+
+    def facts(self) -> dict[str, Any]:
+        """The statistics as an artifact's facts; without sets where there are none."""
+        plain = dataclasses.asdict(self)
+        return plain if self.sets else {name: plain[name] for name in plain if name != "sets"}
 
 
 class RoundTotals:
     """Counts the questions of a round as they pass by, and the weights in the second pass."""
 
-    def __init__(self, grader: Grader) -> None:
-        self.raw = array("d")
+    def __init__(self, grader: Grader, weighting: BaseWeighting, sets: Sequence[str] = ()) -> None:
+        self.raw: dict[str, array[float]] = defaultdict(lambda: array("d"))
         self.dropped: Counter[str] = Counter()
         self.questions = 0
         self._grader, self._undecided_before = grader, grader.undecided
@@ -66,11 +129,13 @@ class RoundTotals:
         self._entropy = self._accuracy = self._votes = 0.0
         self._histogram: Counter[int] = Counter()
         self._weights = array("d")
+        self._weighting = weighting
+        self._sets = {name: _SetTotals() for name in sets}
 
     @property
     def kept(self) -> int:
         """The number of questions kept so far."""
-        return len(self.raw)
+        return sum(map(len, self.raw.values()))
 
     @property
     def counts(self) -> SampleCounts:
@@ -95,10 +160,12 @@ class RoundTotals:
             self._sums["answers"] += row.answers
             self._votes += row.vote
             if row.drop_reason is None:
-                self.raw.append(row.weight)
+                self.raw[self._weighting.group_of(row.question_id)].append(row.weight)
                 self._entropy += row.entropy_bits
             else:
                 self.dropped[row.drop_reason] += 1
+            if self._sets:
+                self._sets[set_of(row.question_id)].count(row)
             yield row
 
     def weighing(self, rows: Iterable[WeighedQuestion]) -> Iterator[WeighedQuestion]:
@@ -106,6 +173,8 @@ class RoundTotals:
         for row in rows:
             if row.kept:
                 self._weights.append(row.weight)
+                if self._sets:
+                    self._sets[set_of(row.question_id)].weight += row.weight
             yield row
 
     def statistics(self, label_free: bool) -> RoundStatistics:
@@ -132,6 +201,7 @@ class RoundTotals:
             majority_at_n=self._votes / questions,
             distinct_answers=self._sums["answers"] / questions,
             distinct_solutions_share=self._sums["distinct_correct"] / max(1, self._sums["correct"]),
+            sets={name: totals.statistics() for name, totals in self._sets.items()},
         )
 
     def _bins(self) -> tuple[int, ...]:

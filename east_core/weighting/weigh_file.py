@@ -109,7 +109,7 @@ def weigh_file(
     line = _line_builder(weighting, is_label_free)
     with Grader(processes) as grader, _scratch(out) as folder:
         totals, weigher = (
-            RoundTotals(grader),
+            RoundTotals(grader, weighting),
             Weigher(WeighingRules(weighting, policy, label_free, grading=grading), grader),
         )
         first_pass, finished = Path(folder, "first_pass"), Path(folder, out.name)

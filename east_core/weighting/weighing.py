@@ -2,22 +2,22 @@
 
 Two passes. The first clusters each question's completions, decides whether it is kept, and writes
 it without a weight; the second divides by the normaliser, which only the whole round knows.
-Questions stream through: what stays in memory is 8 bytes a kept question, for the normaliser.
+Questions stream through: what stays in memory is 16 bytes a kept question, for the normaliser.
 """
 
 import itertools
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from east_core.answers.clustering import cluster, cluster_all
 from east_core.answers.extraction import AnswerPolicy
 from east_core.answers.grading import Grader
-from east_core.answers.gradings import MATH, Grading
+from east_core.answers.gradings import MATH, BaseGrading, GradingOfSets
 from east_core.answers.thinking import MARKS_ALONE, Thinking
-from east_core.errors import NothingToLearn
+from east_core.errors import ConfigError, NothingToLearn
 from east_core.records import AnswerClusters, SampledQuestion
 from east_core.tables import read_table, write_table
 from east_core.weighting.nothing_kept import nothing_kept
@@ -40,7 +40,12 @@ class WeighingRules:
     policy: AnswerPolicy = "boxed"
     label_free: LabelFree | None = None
     thinking: Thinking = MARKS_ALONE
-    grading: Grading = MATH
+    grading: BaseGrading = MATH
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """The names of a mixture's sets; none where there is one set of questions."""
+        return tuple(self.grading.sets) if isinstance(self.grading, GradingOfSets) else ()
 
 
 # Weighs the questions of each shard (Weigher.weigh), here or elsewhere; yields them by shard.
@@ -71,7 +76,7 @@ def weigh_samples(
     does what takes time. Raises NothingToLearn where no question is kept, ConfigError where the
     weighting is undefined for those that are.
     """
-    totals = RoundTotals(grader)
+    totals = RoundTotals(grader, rules.weighting, rules.sets)
     names = [f"{index:05d}.parquet" for index in range(len(shards))]
     with tempfile.TemporaryDirectory(dir=out_dir, prefix=".unweighed-") as folder:
         for rows, name in zip(weigher(shards, rules, grader), names, strict=True):
@@ -120,13 +125,14 @@ class Weigher:
 
     def _with_unboxed(self, row: WeighedQuestion, sampled: SampledQuestion) -> WeighedQuestion:
         """Count the answers that a box would have made count."""
-        if self._policy != "boxed" or not row.no_answer or not self._grading.has_policies:
+        grading = self._grading.of(sampled.question.id)
+        if self._policy != "boxed" or not row.no_answer or not grading.has_policies:
             return row
         silent = (m for c in row.clusters if c.answer is None for m in c.members)
         looser = replace(sampled, completions=tuple(sampled.completions[m] for m in silent))
         if self._label_free is not None:
             looser = _without_gold(looser)
-        found = cluster(looser, self._grader, "lenient", self._thinking, self._grading).clusters
+        found = cluster(looser, self._grader, "lenient", self._thinking, grading).clusters
         named = sum(len(c.members) for c in found if c.answer is not None)
         right = sum(len(c.members) for c in found if c.is_correct)
         return replace(row, unboxed=named, unboxed_correct=right)
@@ -140,15 +146,29 @@ class Weigher:
 
 
 def finish(
-    weighting: Weighting, raw: Sequence[float]
+    weighting: Weighting, raw: Mapping[str, Sequence[float]]
 ) -> Callable[[WeighedQuestion], WeighedQuestion]:
     """The second pass: what gives each question, in their order, its weight.
 
-    `raw` are all raw weights. Raises ConfigError where weights of mean 1 are undefined.
+    `raw` are all raw weights, by what they are scaled within (`BaseWeighting.group_of`). Raises
+    ConfigError where weights of mean 1 are undefined.
     """
+    shares = {group: _weights_of(weighting, group, values) for group, values in raw.items()}
+
+    def weigh(row: WeighedQuestion) -> WeighedQuestion:
+        if not row.kept:
+            return row
+        return replace(row, weight=next(shares[weighting.group_of(row.question_id)]))
+
+    return weigh
+
+
+def _weights_of(weighting: Weighting, group: str, raw: Sequence[float]) -> Iterator[float]:
     dealt = weighting.of_round(raw)
-    scale, following = scaling(dealt, weighting.max_weight), iter(dealt)
-    return lambda row: replace(row, weight=scale(next(following))) if row.kept else row
+    try:
+        return map(scaling(dealt, weighting.max_weight), dealt)
+    except ConfigError as error:
+        raise ConfigError(f"set {group}: {error}" if group else str(error)) from None
 
 
 def _without_gold(sampled: SampledQuestion) -> SampledQuestion:

@@ -151,11 +151,13 @@ def _add_pages(app: FastAPI, store: Store, page: Callable[..., HTMLResponse]) ->
     def round_samples(
         request: Request, name: str, number: int, shown: str = "all", sort: str = "order",
         at: Annotated[int, Query(alias="page", ge=1)] = 1,
+        of_set: Annotated[str, Query(alias="set")] = "",
     ) -> HTMLResponse:  # fmt: skip
-        found = samples.samples_page(store, name, number, shown, sort, at)
+        found = samples.samples_page(store, name, number, shown, sort, at, of_set)
         return page(
             request, "samples.html", name=name, number=number, found=found,
-            asked={"shown": shown, "sort": sort}, filters=samples.FILTERS, sorts=samples.SORTS,
+            asked={"shown": shown, "sort": sort, "set": of_set},
+            filters=samples.FILTERS, sorts=samples.SORTS,
         )  # fmt: skip
 
     @app.get("/compare")

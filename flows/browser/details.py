@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from east_core.evaluation.estimates import PairedDifference, compare_predictions
+from east_core.reports.text import SET_COLUMNS, set_row
 from east_core.runs.addresses import (
     BASE_MODEL,
     CHECKPOINT,
@@ -78,6 +79,14 @@ class RunDetails:
     bytes_by_kind: Mapping[str, int]
     changed_at: str
     live: Live | None
+    set_columns: Sequence[str] = SET_COLUMNS
+
+    @property
+    def set_rows(self) -> Sequence[tuple[object, ...]]:
+        """A row for each round and set of a mixture."""
+        return [
+            (each.round, *set_row(*named)) for each in self.rounds for named in each.sets.items()
+        ]
 
 
 def run_details(store: Store, name: str) -> RunDetails:

@@ -69,12 +69,16 @@ class ShownQuestion:
 
 @dataclass(frozen=True)
 class SamplesPage:
-    """One page of a round's questions; `matching` of `total` pass the filter."""
+    """One page of a round's questions; `matching` of `total` pass the filter.
+
+    `sets` are the names of a mixture's sets.
+    """
 
     questions: Sequence[ShownQuestion]
     matching: int
     total: int
     page: int
+    sets: Sequence[str] = ()
 
     @property
     def pages(self) -> int:
@@ -83,18 +87,24 @@ class SamplesPage:
 
 
 def samples_page(
-    store: Store, run: str, number: int, shown: str, sort: str, page: int
+    store: Store, run: str, number: int, shown: str, sort: str, page: int, of_set: str = ""
 ) -> SamplesPage:
-    """A page of the questions of round `number`. Raises StoreError where it is not weighed."""
+    """A page of the questions of round `number`, of one set of a mixture where it is named.
+
+    Raises StoreError where the round is not weighed.
+    """
     table = _weighed(store, run, number)
     chosen = _filtered(store, run, number, table, shown)
+    if of_set:
+        chosen = chosen.filter(pc.starts_with(chosen["question_id"], f"{of_set}/"))
     if sort in _COLUMNS:
         chosen = chosen.sort_by([_COLUMNS[sort], ("position", "ascending")])
     page = min(max(1, page), max(1, -(-chosen.num_rows // PER_PAGE)))
     rows = chosen.slice((page - 1) * PER_PAGE, PER_PAGE).to_pylist()
     sampled = _sampled(store, run, number, [row["position"] for row in rows])
     questions = [_shown(row, sampled[row["position"]]) for row in rows]
-    return SamplesPage(questions, chosen.num_rows, table.num_rows, page)
+    sets = store.require(RunAddresses(run).weights(number)).facts.get("sets", {})
+    return SamplesPage(questions, chosen.num_rows, table.num_rows, page, list(sets))
 
 
 def _weighed(store: Store, run: str, number: int) -> Any:

@@ -4,20 +4,22 @@ import dataclasses
 import functools
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from east_core.answers.grading import Grader
 from east_core.answers.gradings import Grading
 from east_core.answers.gradings.base import GoldTrial
-from east_core.config import DatasetConfig, RunConfig, SamplingRecipe
+from east_core.config import DatasetConfig, Replay, RunConfig, SamplingRecipe
 from east_core.engines.devices import require_means
 from east_core.errors import ConfigError
 from east_core.inputs import base_models as base_model
 from east_core.inputs.context import context_needed
-from east_core.inputs.decontamination import BenchmarkQuestions, Screened, told
+from east_core.inputs.decontamination import BenchmarkQuestions, told
+from east_core.inputs.mixtures import TrainingQuestions
 from east_core.inputs.questions import WithGold
+from east_core.inputs.solutions import load_solutions
 from east_core.inputs.templates import asks_for_date, template_of
 from east_core.protocols import PromptFormat
 from east_core.records import Question
@@ -51,11 +53,17 @@ def check_run(config: RunConfig) -> Iterator[str]:
     if asks_for_date(template_of(folder, config.model.chat_template)):
         yield f"date       ok: the template writes today's date; prompts say {_date(config, store)}"
     with Grader(processes=config.resources.grader_processes) as grader:
-        yield f"questions  ok: {_check_questions(config.questions, grader)}"
+        for name, each in config.questions.named.items():
+            named = f"{name}: " if name else ""
+            yield f"questions  ok: {named}{_check_questions(each, grader)}"
         for name, benchmark in config.benchmarks.items():
             yield f"benchmark  ok: {name}: {_check_questions(benchmark, grader)}"
-    count, line = _check_overlaps(config)
+    count, line, sets = _check_overlaps(config)
     yield f"overlap    ok: {line}"
+    if sets is not None:
+        yield f"mixture    ok: {sets}"
+    if config.replay is not None:
+        yield f"replay     ok: {_replay(config.replay)}"
     yield f"context    ok: {_check_context(config, store, model)}"
     _check_sizes(config, count)
     yield f"sizes      ok: {count} questions x {config.sampling.samples_per_question} samples"
@@ -153,7 +161,7 @@ def _room(config: RunConfig, store: Store) -> int:
 
 def _prompts(config: RunConfig) -> Iterator[str]:
     """All questions that the run will sample, of training and benchmarks."""
-    for each in (config.questions, *config.benchmarks.values()):
+    for each in (*config.questions.named.values(), *config.benchmarks.values()):
         yield from (question.prompt for question in WithGold(each))
 
 
@@ -184,13 +192,32 @@ def _check_questions(config: DatasetConfig, grader: Grader) -> str:
     return "\n".join([line, *tried])
 
 
-def _check_overlaps(config: RunConfig) -> tuple[int, str]:
-    """The number of questions that are trained on, and which of them stand in a benchmark."""
+def _check_overlaps(config: RunConfig) -> tuple[int, str, str | None]:
+    """The number of questions that are trained on, those that stand in a benchmark, the sets."""
     benchmarks = {name: WithGold(each) for name, each in config.benchmarks.items()}
-    leaves_out = config.questions.decontaminate
-    screened = Screened(WithGold(config.questions), BenchmarkQuestions(benchmarks), leaves_out)
-    count = sum(1 for _ in screened)
-    return count, told(screened.found, leaves_out, LISTED)
+    rows = TrainingQuestions(config.questions, BenchmarkQuestions(benchmarks))
+    count = sum(1 for _ in rows)
+    line = told(rows.found, config.questions.decontaminate, LISTED)
+    return count, line, _mixture(rows.sizes) if rows.sizes else None
+
+
+def _replay(replay: Replay) -> str:
+    """What is replayed; raises DataError where solutions can't be read."""
+    each = f"{replay.share:.1%} of each round's examples"
+    if replay.path is None:
+        return f"{each}, from the second round on, are earlier rounds'"
+    count = sum(1 for _ in load_solutions(replay.path))
+    return f"{each} are of the {count} solutions in {replay.path}"
+
+
+def _mixture(sizes: Mapping[str, tuple[int, int]]) -> str:
+    """How many questions each set gives, of those that it has."""
+    total = sum(given for given, _ in sizes.values())
+    sets = (
+        f"{name} {given} of its {available} ({given / total:.1%})"
+        for name, (given, available) in sizes.items()
+    )
+    return f"{total} questions: {', '.join(sets)}"
 
 
 def _tried(grading: Grading, question: Question, grader: Grader) -> GoldTrial:

@@ -11,6 +11,7 @@ from rich.table import Table
 from east_core.config import RunConfig
 from east_core.errors import DataError
 from east_core.reports import text
+from east_core.reports.text import SET_COLUMNS
 from east_core.runs.addresses import ACCURACY_PICTURE, RunAddresses
 from east_core.runs.summary import RoundSummary, stopped_early, summarise
 from east_core.store import Store
@@ -20,6 +21,8 @@ console = Console()
 BAR_WIDTH = 6
 COLUMNS = ("round", "accuracy \\[interval]", "", "kept", "dropped", "bits")
 JustifyMethod = Literal["left", "right"]
+# A line has 80 columns.
+SHORT = {"mean entropy (bits)": "bits", "mean weight": "weight", "sum of weights": "sum"}
 
 
 def print_start(config: RunConfig) -> None:
@@ -74,6 +77,24 @@ def print_rounds(name: str, rounds: Sequence[RoundSummary]) -> None:
             console.print(f"round {summary.round:<4}{line}", markup=False)
     if (reason := stopped_early(rounds)) is not None:
         console.print(reason, markup=False, style="bold")
+    for summary in rounds:
+        if summary.replayed is not None:
+            told = f"{summary.replayed} of {summary.examples} examples replayed"
+            console.print(f"round {summary.round:<4}{told}", markup=False)
+    if any(summary.sets for summary in rounds):
+        console.print(_table_of_sets(rounds))
+
+
+def _table_of_sets(rounds: Sequence[RoundSummary]) -> Table:
+    """What each set of a mixture was in each round."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for column in ("round", *SET_COLUMNS):
+        is_text = column in ("round", "set")
+        table.add_column(SHORT.get(column, column), justify="left" if is_text else "right")
+    for summary in rounds:
+        for name, of in summary.sets.items():
+            table.add_row(str(summary.round), *text.set_row(name, of))
+    return table
 
 
 def _add_rows(table: Table, summary: RoundSummary, with_names: bool) -> None:

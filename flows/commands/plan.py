@@ -9,7 +9,7 @@ from flows.commands.options import AsJson, ConfigPath, Overrides
 from flows.commands.say import say
 
 if TYPE_CHECKING:
-    from east_core.config import DatasetConfig, RunConfig
+    from east_core.config import DatasetConfig, QuestionSource, RunConfig
     from east_core.engines.devices import Device
     from east_core.planning.basis import Basis
     from east_core.planning.model_shape import ModelShape
@@ -78,7 +78,7 @@ def plan(
     run = load_config(config, set_)
     assumed = Assumptions(_gpu(gpu), sampling_rate=sampling_rate, training_rate=training_rate)
     work = Workload(
-        questions=questions or _count(run.questions, "--questions"),
+        questions=questions or _training_questions(run.questions),
         test_questions=test_questions
         or sum(_count(each, "--test-questions") for each in run.benchmarks.values()),
         prompt_tokens=prompt_tokens,
@@ -116,8 +116,20 @@ def _shape(
     return shape_of_size(params, hidden, layers)
 
 
+def _training_questions(data: "QuestionSource") -> int:
+    """How many questions a round samples: of a mixture, as many as the shares allow."""
+    from east_core.config import QuestionMixture
+    from east_core.inputs.mixtures import set_sizes
+
+    if not isinstance(data, QuestionMixture):
+        return _count(data, "--questions")
+    available = {name: _count(each, "--questions") for name, each in data.sets.items()}
+    shares = {name: each.share for name, each in data.sets.items()}
+    return sum(set_sizes(available, shares, data.limit).values())
+
+
 def _count(data: "DatasetConfig", option: str) -> int:
-    """The number of questions in a local file; elsewhere it must be plan."""
+    """The number of questions in a local file; elsewhere it must be told."""
     from east_core.errors import ConfigError
     from east_core.inputs.questions import HUB, load_questions
 

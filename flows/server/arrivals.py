@@ -84,7 +84,8 @@ class Watcher:
         source = settings.questions
         with Store(settings.store) as store:
             entries = promotion.history(store, form.name)
-            files = listing(source.path)
+            paths = [each.path for each in source.named.values()]
+            files = [file for path in paths for file in listing(path)]
             state = (form.name, form.least_questions, len(entries), *files)
             settled = self.last.get(key) == state
             self.last[key] = state
@@ -94,7 +95,7 @@ class Watcher:
             self.judged[key] = state
         if not enough:
             return None
-        return form.name, {"questions": source.path, "files": len(files)}
+        return form.name, {"questions": ", ".join(paths), "files": len(files)}
 
 
 def _deployments() -> "list[DeploymentResponse]":

@@ -18,6 +18,8 @@ from east_core.config import (
     Frozen,
     KtoRecipe,
     ModelConfig,
+    QuestionMixture,
+    Replay,
     Resources,
     RunConfig,
     SamplingRecipe,
@@ -50,10 +52,11 @@ class RunForm(Frozen):
         description="Hub id, local folder or URL of the base model; builtin:seed_model is the "
         "demo's. Open Base model for a revision.",
     )
-    questions: str | DatasetConfig = Field(
+    questions: str | DatasetConfig | QuestionMixture = Field(
         "builtin:train.jsonl",
         description="JSONL or Parquet of training questions: file, folder, glob or URL, with "
-        "columns question and answer. Open Questions for GSM8K, MATH and other columns.",
+        "columns question and answer. Open Questions for GSM8K, MATH and other columns, Mixture "
+        "for several sets with shares.",
     )
     benchmarks: dict[str, str | DatasetConfig] = Field(
         {"word-problems": "builtin:test.jsonl"},
@@ -86,6 +89,11 @@ class RunForm(Frozen):
         None,
         title="Sampling",
         description="Temperature and more; replaces the two lengths above for sampling.",
+    )
+    replay: Replay | None = Field(
+        None,
+        title="Replay",
+        description="Earlier examples, or given solutions, among those of each round; None: none.",
     )
     evaluation: EvaluationRecipe | None = Field(
         None,
@@ -132,6 +140,8 @@ class RunForm(Frozen):
         )
         if self.stopping:
             settings["stopping"] = self.stopping.model_dump()
+        if self.replay:
+            settings["replay"] = self.replay.model_dump()
         if self.resources:
             settings["resources"] = self.resources.model_dump()
         return settings

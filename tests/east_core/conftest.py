@@ -12,6 +12,7 @@ from east_core.config import DatasetConfig, ModelConfig, RunConfig, SamplingReci
 from east_core.protocols import Sampler, Trainer
 from east_core.reports import round_report
 from east_core.runs import examples, samples, scores, start, training, weights
+from east_core.runs.replay import freeze_replay
 from east_core.runs.run import Run
 from east_core.testing.fakes import InstantTrainer, ScriptedSampler, write_model
 
@@ -60,6 +61,7 @@ def finish(run: Run, sampler: Sampler, trainer: Trainer) -> None:
     start.register_base_model(run)
     start.freeze_questions(run)
     start.freeze_benchmarks(run)
+    freeze_replay(run)
     for number in range(run.config.rounds + 1):
         if number:
             samples.sample(run, number, sampler)

@@ -64,6 +64,10 @@ class BaseGrading(BaseModel):
         """What decides which answers are equal, as it enters a recipe."""
         return self.model_dump(mode="json")
 
+    def of(self, question_id: str) -> "BaseGrading":  # noqa: ARG002
+        """The grading of one question: this one, unless it stands for those of several sets."""
+        return self
+
     def read(self, question: Question, responses: Sequence[Response], grader: Grader) -> Readings:  # noqa: ARG002
         """The answers of a question's responses, read beside its gold answer."""
         answers = tuple(

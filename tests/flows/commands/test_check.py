@@ -41,12 +41,12 @@ def test_the_context_that_is_told_is_the_one_that_the_run_asks_for(
 
 def test_the_questions_that_stand_in_a_benchmark_are_told_and_not_counted(tmp_path: Path) -> None:
     config = sums_config(tmp_path, rounds=1)
-    count, told = check._check_overlaps(config)
+    count, told, _ = check._check_overlaps(config)
     assert count == 40
     assert "questions.decontaminate = true leaves them out: 40 in sums (q0 = q0, " in told
     few = config.questions.model_copy(update={"limit": 10})
     clean = config.questions.model_copy(update={"decontaminate": True})
     changed = {"questions": clean, "benchmarks": {"few": few}}
-    count, told = check._check_overlaps(config.model_copy(update=changed))
+    count, told, _ = check._check_overlaps(config.model_copy(update=changed))
     assert count == 30
     assert "are left out: 10 in few" in told

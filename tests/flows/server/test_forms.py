@@ -94,6 +94,22 @@ def test_the_form_offers_every_grading_and_says_what_code_needs() -> None:
         RunForm.model_validate({"questions": {"path": "q.jsonl", "grading": {"kind": "code"}}})
 
 
+def test_the_form_takes_a_mixture_as_a_tab_of_the_questions() -> None:
+    offered = RunForm.model_json_schema()["properties"]["questions"]["anyOf"]
+    kinds = [part.get("$ref", part.get("type")) for part in offered]
+    assert kinds == ["string", "#/$defs/DatasetConfig", "#/$defs/QuestionMixture"]
+    sets = {
+        "sums": {"path": "s.jsonl", "share": 3},
+        "letters": {"path": "l.jsonl", "share": 1, "grading": {"kind": "choice"}},
+    }
+    config = RunForm.model_validate({"questions": {"sets": sets}}).run_config()
+    assert config.questions.sets["sums"].share == 3
+    assert config.questions.grading.of("letters/q1").kind == "choice"
+    assert RunConfig.model_validate_json(config.model_dump_json()) == config
+    with pytest.raises(ValidationError, match="greater than 0"):
+        RunForm.model_validate({"questions": {"sets": {"a": {"share": 0}}}})
+
+
 def test_opened_groups_replace_the_short_fields() -> None:
     form = RunForm.model_validate(
         {
