@@ -40,10 +40,16 @@ class DemoRun:
     outside: float
 
 
+def demo_environment(folder: Path) -> dict[str, str]:
+    """The environment of a user who has nothing but this folder."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(folder)}
+    environment.pop("OMP_NUM_THREADS", None)
+    return environment | {name: str(folder / name) for name in ("PREFECT_HOME", "EAST_DEVICE_LOCK")}
+
+
 def run_demo(folder: Path) -> DemoRun:
     """Run the demo in `folder`, with nothing there that an earlier run left."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(folder)}
-    environment |= {name: str(folder / name) for name in ("PREFECT_HOME", "EAST_DEVICE_LOCK")}
+    environment = demo_environment(folder)
     store = folder / "store"
     begun = time.perf_counter()
     command = [*EAST, "demo", "--store", str(store)]

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from benchmarks.pairs import ROOT
 from east_core.config import Resources
-from east_core.engines.vllm import sampler as vllm_sampler
+from east_core.engines.vllm.sampler import engine_environment
 
 Side: TypeAlias = "subprocess.Popen[str]"
 
@@ -18,7 +18,7 @@ Side: TypeAlias = "subprocess.Popen[str]"
 def side_environment(resources: Resources) -> dict[str, str]:
     """The environment that our engines get, with all cores' threads."""
     quiet = {"VLLM_LOGGING_LEVEL": "ERROR"}
-    return {**os.environ, **vllm_sampler._environment(0, resources), **quiet}
+    return {**os.environ, **engine_environment(0, 1, resources), **quiet}
 
 
 @contextlib.contextmanager

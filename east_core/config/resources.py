@@ -75,8 +75,10 @@ class Resources(Frozen):
         description="Experiment trackers that hear of every training step; each needs its package "
         "(pip install wandb) and its own environment variables (WANDB_API_KEY).",
     )
-    engines: int = Field(
-        1, ge=1, description="Data-parallel sampling engines (one for each group of GPUs)."
+    engines: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        "auto",
+        description="Data-parallel sampling engines (one for each group of GPUs). auto: one; on "
+        "CPUs two where there are cores and memory for them, which beat one with two threads.",
     )
     tensor_parallel: int = Field(1, ge=1, description="GPUs that share one sampling engine.")
     engine_memory: float = Field(

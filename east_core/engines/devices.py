@@ -6,12 +6,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+import psutil
+
 from east_core.config import Resources
 from east_core.engines.trl.deepspeed import deepspeed_config
 from east_core.errors import ConfigError, EngineError
 
 Device = Literal["cpu", "cuda"]
+AUTO_ENGINES = 2
 _ASK_SECONDS = 30.0
+_ENGINE_BYTES = 2**30  # what a CPU engine holds besides its weights and its KV cache
+_SHARE_OF_MEMORY = 0.7  # of what is free: training's ranks come beside the engines
 
 
 def device_of(resources: Resources) -> Device:
@@ -20,6 +25,21 @@ def device_of(resources: Resources) -> Device:
         return resources.device
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     return "cuda" if Path("/dev/nvidiactl").exists() and not hidden else "cpu"
+
+
+def engine_count(resources: Resources, model_bytes: int = 0) -> int:
+    """How many sampling engines a run has; on CPUs "auto" depends on what a model needs.
+
+    Two engines of one thread beat one of two by a third, and take the model's memory twice.
+    """
+    if resources.engines != "auto":
+        return resources.engines
+    if resources.ray is not None or device_of(resources) == "cuda":
+        return 1
+    needed = model_bytes + resources.kv_cache_gib * 2**30 + _ENGINE_BYTES
+    has_room = AUTO_ENGINES * needed < psutil.virtual_memory().available * _SHARE_OF_MEMORY
+    cores = len(os.sched_getaffinity(0))
+    return AUTO_ENGINES if cores >= AUTO_ENGINES and has_room else 1
 
 
 def require_means(resources: Resources) -> None:
@@ -56,11 +76,12 @@ def require_trackers(resources: Resources) -> None:
 
 
 def _require_gpus(resources: Resources) -> None:
-    wanted = max(resources.processes, resources.engines * resources.tensor_parallel)
+    engines = engine_count(resources)
+    wanted = max(resources.processes, engines * resources.tensor_parallel)
     if wanted > (here := visible_gpu_count()):
         raise ConfigError(
             f"resources.processes {resources.processes} and resources.engines "
-            f"{resources.engines} x tensor_parallel {resources.tensor_parallel} need {wanted} "
+            f"{engines} x tensor_parallel {resources.tensor_parallel} need {wanted} "
             f"GPUs, and {here} are visible here; lower them, name a cluster in resources.ray, or "
             "set resources.device to 'cpu'"
         )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from east_core.config import DpoRecipe, RunConfig, SftRecipe
-from east_core.engines.devices import Device
+from east_core.engines.devices import Device, engine_count
 from east_core.planning.assumptions import Assumptions, Workload
 from east_core.planning.figures import BF16, FP32
 from east_core.planning.model_shape import ModelShape
@@ -37,10 +37,15 @@ class Basis:
         return self.device == "cuda" and resources.sleeping_engines and resources.ray is None
 
     @property
+    def engines(self) -> int:
+        """Sampling engines."""
+        return engine_count(self.config.resources.model_copy(update={"device": self.device}))
+
+    @property
     def gpus(self) -> int:
         """GPUs that the run holds: the more of training's and of sampling's."""
         resources = self.config.resources
-        sampling = resources.engines * resources.tensor_parallel
+        sampling = self.engines * resources.tensor_parallel
         return max(resources.processes, sampling) if self.device == "cuda" else 0
 
     @property

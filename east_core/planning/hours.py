@@ -34,7 +34,7 @@ def hours(basis: Basis) -> Iterator[Estimate]:
 
 def _stages(basis: Basis, sampling: float, training: float) -> Iterator[Estimate]:
     """Seconds of a round's stages at those rates."""
-    assumed, engines = basis.assumed, basis.config.resources.engines
+    assumed, engines = basis.assumed, basis.engines
 
     def estimate(name: str, seconds: float, formula: str) -> Estimate:
         return Estimate("a round", name, seconds, "seconds", formula)

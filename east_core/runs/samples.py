@@ -169,7 +169,8 @@ def _sampled_shards(
             thinking=thinking_of(run),
             grading=run.config.questions.grading,
         )
-        while together := list(itertools.islice(shards, resources.engines)):
+        at_once = 1 if resources.engines == "auto" else resources.engines
+        while together := list(itertools.islice(shards, at_once)):
             yield from adaptive.sample(together, settings)
 
 

@@ -165,7 +165,7 @@ def _as_text(basis: "Basis", made: "Plan") -> str:
     title = (
         f"{basis.config.name}: {human(basis.shape.parameters, 'number')} parameters, {where}, "
         f"{resources.processes} ranks on {resources.nodes} nodes, ZeRO-{resources.zero_stage}, "
-        f"{resources.engines} engines x {resources.tensor_parallel}"
+        f"{basis.engines} engines x {resources.tensor_parallel}"
     )
     lines = [title]
     for section, estimates in groupby(made.estimates, key=lambda one: one.section):

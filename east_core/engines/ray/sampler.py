@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from east_core.config import Resources
+from east_core.engines.devices import engine_count
 from east_core.engines.probe import FILE as PROBE_FILE
 from east_core.engines.ray.cluster import ActorPool, actor, connect
 from east_core.engines.vllm.batching import ProgressCounter
@@ -125,7 +126,7 @@ class RaySampler:
         self._pool: ActorPool[Shard, list[SampledQuestion]] = ActorPool(
             self._start,
             lambda engine, shard: engine.sample.remote(*shard),
-            resources.engines,
+            engine_count(resources),
             resources.stage_timeout_hours,
         )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from east_core.answers.grading import Grader
 from east_core.config import Resources
+from east_core.engines.devices import engine_count
 from east_core.engines.ray.cluster import ActorPool, actor, connect
 from east_core.protocols import Sampler
 from east_core.records import SampledQuestion
@@ -57,7 +58,7 @@ class RayShardWeigher:
         pool: ActorPool[Path, WeighedShard] = ActorPool(
             self._start,
             lambda actor, shard: actor.weigh.remote(shard.read_bytes(), rules),
-            min(self.resources.engines, len(shards)),
+            min(engine_count(self.resources), len(shards)),
             self.resources.stage_timeout_hours,
         )
         try:

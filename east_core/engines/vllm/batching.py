@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from east_core.config import Resources
-from east_core.engines.devices import device_of
+from east_core.engines.devices import AUTO_ENGINES, device_of
 from east_core.engines.vllm.messages import GeneratedSamples, GenerationRequest
 from east_core.protocols import GenerationSettings, SamplingProgress
 from east_core.records import Question, SampledQuestion
@@ -83,7 +83,8 @@ class ProgressCounter:
 class BatchPolicy:
     """How questions reach an engine: `parts` batches a shard, or batches of at most `size`.
 
-    An engine is given its next batch when it has fewer than `room` questions left.
+    An engine is given its next batch when it has fewer than `room` questions left. A batch of
+    `parts` is sampled alone, so one engine or two make no difference to what comes out.
     """
 
     parts: int = 1
@@ -92,9 +93,10 @@ class BatchPolicy:
 
     @classmethod
     def of(cls, resources: Resources, samples_per_question: int) -> Self:
-        """On CPU each engine's part of a shard, alone; on a GPU two full batches at any time."""
+        """On CPU parts of a shard, each alone; on a GPU two full batches at any time."""
         if device_of(resources) == "cpu":
-            return cls(parts=resources.engines)
+            asked = 1 if resources.engines == "auto" else resources.engines
+            return cls(parts=max(AUTO_ENGINES, asked))
         size = math.ceil(resources.max_sequences / samples_per_question)
         return cls(size=size, room=2 * size)
 

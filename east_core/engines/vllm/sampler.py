@@ -20,10 +20,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self, TypeVar
 
 from east_core.config import Resources
-from east_core.engines.devices import device_of, memory_in_use, visible_gpus
+from east_core.engines.devices import device_of, engine_count, memory_in_use, visible_gpus
 from east_core.engines.probe import TOLERANCE_BF16, TOLERANCE_FP32
 from east_core.engines.processes import ChildProcess, message_in, repeating
 from east_core.engines.vllm.batching import (
@@ -204,18 +205,19 @@ class VllmSampler:
         return drift <= limit
 
     def _start(self, model: ModelSource) -> None:
-        for index in range(self._resources.engines):
-            engine = Engine(index, self._child(index, model))
+        count = engine_count(self._resources, weight_bytes(model.folder))
+        for index in range(count):
+            engine = Engine(index, self._child(index, count, model))
             self._engines.append(engine)
             threading.Thread(target=_read, args=(engine, self._inbox), daemon=True).start()
 
-    def _child(self, index: int, model: ModelSource) -> ChildProcess:
+    def _child(self, index: int, count: int, model: ModelSource) -> ChildProcess:
         options = EngineOptions.from_resources(
             self._resources, model.trust_remote_code, self._context, self._thinking
         )
         module = "east_core.engines.vllm.worker"
         argv = [sys.executable, "-m", module, json.dumps(dataclasses.asdict(options))]
-        return ChildProcess(argv, env=_environment(index, self._resources))
+        return ChildProcess(argv, env=engine_environment(index, count, self._resources))
 
     @property
     def _longest(self) -> float:
@@ -312,13 +314,18 @@ def _same_architecture(one: ModelSource, other: ModelSource) -> bool:
     return one.trust_remote_code == other.trust_remote_code and bool(texts[0] == texts[1])
 
 
-def _environment(index: int, resources: Resources) -> dict[str, str]:
-    """Environment of one engine's process."""
+def weight_bytes(folder: Path) -> int:
+    """Bytes that a checkpoint's weights take at most in an engine on a CPU, in fp32."""
+    return 2 * sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+
+def engine_environment(index: int, count: int, resources: Resources) -> dict[str, str]:
+    """Environment of one engine's process, of so many."""
     if device_of(resources) == "cuda":
         return {"CUDA_VISIBLE_DEVICES": visible_gpus(index, resources.tensor_parallel)}
     cores = len(os.sched_getaffinity(0))
     return {
-        "OMP_NUM_THREADS": str(max(1, cores // resources.engines)),
+        "OMP_NUM_THREADS": str(max(1, cores // count)),
         "OMP_WAIT_POLICY": "PASSIVE",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # two engines would both take the first core
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",

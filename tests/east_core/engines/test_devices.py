@@ -1,11 +1,15 @@
 """What there is to run on, and what is refused because it is not there."""
 
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from east_core.config import Resources
-from east_core.engines.devices import memory_in_use, require_means, visible_gpu_count
+from east_core.engines.devices import engine_count, memory_in_use, require_means, visible_gpu_count
+from east_core.engines.vllm.batching import BatchPolicy
 from east_core.errors import ConfigError, EngineError
 
 
@@ -56,6 +60,29 @@ def test_more_gpus_than_there_are_is_refused(
     require_means(Resources(device="cuda", processes=2, engines=2))
     require_means(Resources(device="cpu", **asked))
     require_means(Resources(device="cuda", ray="auto", **asked))
+
+
+@pytest.mark.parametrize(
+    ("cores", "model_bytes", "count"), [({0, 1}, 0, 2), ({0}, 0, 1), ({0, 1}, 2**50, 1)]
+)
+def test_a_cpu_has_two_engines_where_there_are_cores_and_memory(
+    monkeypatch: pytest.MonkeyPatch, cores: set[int], model_bytes: int, count: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: cores)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * 2**30))
+    assert engine_count(Resources(device="cpu"), model_bytes) == count
+    assert engine_count(Resources(device="cpu", engines=3), model_bytes) == 3
+
+
+def test_one_engine_is_started_elsewhere_unless_more_are_asked_for() -> None:
+    assert engine_count(Resources(device="cuda")) == 1
+    assert engine_count(Resources(device="cpu", ray="auto")) == 1
+
+
+def test_one_engine_or_two_sample_the_same_batches_on_a_cpu() -> None:
+    policies = [BatchPolicy.of(Resources(device="cpu", engines=n), 8) for n in ("auto", 1, 2)]
+    assert policies[0] == policies[1] == policies[2]
+    assert [len(batch) for batch in policies[0].slices(256)] == [128, 128]
 
 
 def test_prompts_in_chunks_are_refused_on_cpus() -> None:

@@ -162,7 +162,7 @@ def test_references_and_recomputation_cost_arithmetic() -> None:
 
 
 def test_hours_on_cpu_need_measured_rates() -> None:
-    unknown = basis(device="cpu")
+    unknown = basis(device="cpu", engines=1)
     assert not any(one.kind == "seconds" for one in make_plan(unknown).estimates)
     measured = replace(ASSUMED, sampling_rate=1000.0, training_rate=500.0)
     plan = make_plan(replace(unknown, assumed=measured))
@@ -205,7 +205,7 @@ def test_the_examples_of_big_models_fit_their_gpus(file: str, shape: ModelShape,
     made = Basis(config, shape, Workload(7500, 5000), ASSUMED, "cuda")
     assert make_plan(made).misfits == ()
     assert made.gpus == gpus
-    engines = config.resources.engines * config.resources.tensor_parallel
+    engines = made.engines * config.resources.tensor_parallel
     assert engines == config.resources.processes == gpus  # no GPU idles in either stage
     assert make_plan(made).value(ENGINE, "sequences at a time") >= 128
 
