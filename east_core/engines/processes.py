@@ -16,14 +16,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self, TypeVar
+from typing import IO, Self, TypeVar
 
 from east_core.engines.messages import Message, encode
+from east_core.engines.supervise import die_with_parent
 from east_core.errors import EngineError
 
 MESSAGE_PREFIX = "@east "
 Kind = TypeVar("Kind")
 LAST_LINES = 12
+_COPIES = "EAST_FORKED_COPIES"  # "commands:output ..." of each copy that a child is to make
 WAIT_SECONDS = 10.0  # between two signs of life of what takes long to start
 # Loaders of engines look things up on the hub and phone home unless told not to.
 QUIET_ENGINES = {
@@ -46,27 +48,77 @@ def message_in(line: str, read: Callable[[str], Kind]) -> Kind | None:
     return read(line[len(MESSAGE_PREFIX) :]) if line.startswith(MESSAGE_PREFIX) else None
 
 
-class ChildProcess:
+class Conversation:
+    """Messages to a process, and the lines that it says."""
+
+    def __init__(self, commands: IO[str], output: IO[str]) -> None:
+        self._commands, self._output = commands, output
+        self.last_lines: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
+
+    def send(self, message: Message) -> None:
+        """Write one message to the process's standard input.
+
+        Raises EngineError where the process is gone.
+        """
+        try:
+            self._commands.write(encode(message) + "\n")
+            self._commands.flush()
+        except (BrokenPipeError, ValueError) as error:
+            raise EngineError(f"the process is gone; {self.last_output()}") from error
+
+    def lines(self) -> Iterator[str]:
+        """The process's output, line by line, until it ends."""
+        for line in self._output:
+            text = line.rstrip("\n")
+            if not text.startswith(MESSAGE_PREFIX) and text.strip():
+                self.last_lines.append(text)
+            yield text
+
+    def last_output(self) -> str:
+        """The last log lines as one readable phrase."""
+        return "last output: " + (" | ".join(self.last_lines) or "(none)")
+
+    def ending(self) -> str:
+        """How the process ended, in words, once it has."""
+        return "ended"
+
+
+class ChildProcess(Conversation):
     """A supervised child process; a context manager that ends the child's whole tree.
 
     The tree also ends when this process dies in any way (see east_core.engines.supervise).
+    `forks` are so many copies that the child makes of itself with `fork_copies`; to each of them
+    there is a conversation in `copies`.
     """
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, argv: Sequence[str], env: Mapping[str, str] | None = None, forks: int = 0
+    ) -> None:
         watch, self._alive = os.pipe()
-        self.last_lines: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
+        pairs = [(os.pipe(), os.pipe()) for _ in range(forks)]
+        theirs = [(commands[0], output[1]) for commands, output in pairs]
+        inherited = [watch, *(descriptor for pair in theirs for descriptor in pair)]
+        supervised = [",".join(map(str, inherited)), "--", *argv]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "east_core.engines.supervise", str(watch), "--", *argv],
+            [sys.executable, "-m", "east_core.engines.supervise", *supervised],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            pass_fds=(watch,),
+            pass_fds=inherited,
             start_new_session=True,
-            env={**os.environ, **QUIET_ENGINES, **(env or {})},
+            env={**os.environ, **QUIET_ENGINES, _COPIES: _as_text(theirs), **(env or {})},
             text=True,
             errors="replace",
         )
-        os.close(watch)
+        for descriptor in inherited:
+            os.close(descriptor)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        super().__init__(self._process.stdin, self._process.stdout)
+        self.copies = [
+            Conversation(os.fdopen(commands[1], "w"), os.fdopen(output[0], errors="replace"))
+            for commands, output in pairs
+        ]
 
     def __enter__(self) -> Self:
         return self
@@ -79,30 +131,9 @@ class ChildProcess:
         """The supervisor's process id."""
         return self._process.pid
 
-    def send(self, message: Message) -> None:
-        """Write one message to the child's standard input.
-
-        Raises EngineError where the child is gone.
-        """
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(encode(message) + "\n")
-            self._process.stdin.flush()
-        except (BrokenPipeError, ValueError) as error:
-            raise EngineError(f"the process is gone; {self.last_output()}") from error
-
-    def lines(self) -> Iterator[str]:
-        """The child's output, line by line, until it ends."""
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            text = line.rstrip("\n")
-            if not text.startswith(MESSAGE_PREFIX) and text.strip():
-                self.last_lines.append(text)
-            yield text
-
-    def last_output(self) -> str:
-        """The child's last log lines as one readable phrase."""
-        return "last output: " + (" | ".join(self.last_lines) or "(none)")
+    def ending(self) -> str:
+        """How the child ended; waits for it."""
+        return f"ended with status {self.wait()}"
 
     def wait(self) -> int:
         """Wait for the child's end and return its exit status (128 + signal if killed)."""
@@ -114,9 +145,34 @@ class ChildProcess:
             os.close(self._alive)
             self._alive = -1
         self._process.wait()
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError):  # a broken pipe has nothing left to flush
-            self._process.stdin.close()
+        for each in (self, *self.copies):
+            with contextlib.suppress(OSError):  # a broken pipe has nothing left to flush
+                each._commands.close()
+
+
+def fork_copies() -> None:
+    """In a child: make the copies of this process that its parent talks to, each on its own pipes.
+
+    Returns in all of them. A copy ends with the process that it was forked from. Nothing may have
+    touched a device or started a thread before.
+    """
+    pairs = [tuple(map(int, pair.split(":"))) for pair in os.environ.pop(_COPIES, "").split()]
+    for number, (commands, output) in enumerate(pairs):
+        if os.fork() == 0:
+            die_with_parent()
+            os.dup2(commands, sys.stdin.fileno())
+            os.dup2(output, sys.stdout.fileno())
+            os.dup2(output, sys.stderr.fileno())
+            for pair in pairs[number:]:
+                for descriptor in pair:
+                    os.close(descriptor)
+            return
+        os.close(commands)
+        os.close(output)
+
+
+def _as_text(pairs: Sequence[tuple[int, int]]) -> str:
+    return " ".join(f"{commands}:{output}" for commands, output in pairs)
 
 
 @contextlib.contextmanager

@@ -1,10 +1,11 @@
 """A small process that owns an engine's whole process tree and ends it when its parent is gone.
 
-    python -m east_core.engines.supervise WATCH_FD -- COMMAND ...
+    python -m east_core.engines.supervise WATCH_FD[,FD...] -- COMMAND ...
 
 WATCH_FD is the read end of a pipe whose write end only the parent holds: end-of-file means that
 the parent closed it or died, even by SIGKILL. The supervisor is a subreaper, so grandchildren
-that started sessions of their own (torchrun's ranks) are still found and ended.
+that started sessions of their own (torchrun's ranks) are still found and ended. COMMAND inherits
+the other open files.
 """
 
 import ctypes
@@ -44,10 +45,16 @@ def end_descendants() -> None:
 
 def main() -> int:
     """Run the command, end its tree, and return its exit status."""
-    watch, command = int(sys.argv[1]), sys.argv[3:]
+    (watch, *inherited), command = map(int, sys.argv[1].split(",")), sys.argv[3:]
     if sys.platform == "linux":
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    child = subprocess.Popen(command, preexec_fn=die_with_parent)  # noqa: PLW1509 no threads yet
+    child = subprocess.Popen(
+        command,
+        preexec_fn=die_with_parent,  # noqa: PLW1509 no threads yet
+        pass_fds=inherited,
+    )
+    for descriptor in inherited:  # who reads them is to see the end of the command
+        os.close(descriptor)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(_end(child)))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us through the parent's end
     threading.Thread(target=_end_at_eof, args=(watch, child), daemon=True).start()

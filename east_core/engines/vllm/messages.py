@@ -6,8 +6,15 @@ from typing import TypeAlias
 import msgspec
 
 from east_core.engines.messages import Message, reader
+from east_core.engines.vllm.options import EngineOptions
 from east_core.protocols import GenerationSettings
 from east_core.records import Completion, TokenIds
+
+
+class Build(Message, frozen=True):
+    """How the engine is built that the next `Load` starts."""
+
+    options: EngineOptions
 
 
 class Load(Message, frozen=True):
@@ -70,7 +77,7 @@ class Asleep(Message, frozen=True):
     """The device's memory is free."""
 
 
-ToWorker: TypeAlias = Load | SetGeneration | GenerateBatch | Sleep
+ToWorker: TypeAlias = Build | Load | SetGeneration | GenerateBatch | Sleep
 FromWorker: TypeAlias = Loaded | GeneratedSamples | TokensGenerated | Asleep
 read_command: Callable[[str], ToWorker] = reader(ToWorker)
 read_worker_message: Callable[[str], FromWorker] = reader(FromWorker)

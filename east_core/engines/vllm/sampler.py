@@ -10,7 +10,6 @@ was sampled before it, so a run that was killed in between equals one that was n
 they please; there the next batches are always queued, and an engine never runs dry.
 """
 
-import dataclasses
 import json
 import logging
 import math
@@ -26,7 +25,7 @@ from typing import Self, TypeVar
 from east_core.config import Resources
 from east_core.engines.devices import device_of, engine_count, memory_in_use, visible_gpus
 from east_core.engines.probe import TOLERANCE_BF16, TOLERANCE_FP32
-from east_core.engines.processes import ChildProcess, message_in, repeating
+from east_core.engines.processes import ChildProcess, Conversation, message_in, repeating
 from east_core.engines.vllm.batching import (
     BatchPolicy,
     ProgressCounter,
@@ -36,6 +35,7 @@ from east_core.engines.vllm.batching import (
 )
 from east_core.engines.vllm.messages import (
     Asleep,
+    Build,
     FromWorker,
     GenerateBatch,
     GeneratedSamples,
@@ -58,6 +58,7 @@ BOOKKEEPING = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", 
 # The share of a GPU that a sleeping engine may keep from training: its context, its CUDA graphs.
 HELD_ASLEEP = 0.1
 SLEEP_SECONDS = 120.0
+_PROGRAM = (sys.executable, "-m", "east_core.engines.vllm.worker")
 log = logging.getLogger(__name__)
 Inbox = queue.SimpleQueue[tuple[int, FromWorker | EngineError]]
 Reply = TypeVar("Reply", Loaded, GeneratedSamples, Asleep)
@@ -68,7 +69,7 @@ class Engine:
     """One child process, and the number of questions that it has not answered yet."""
 
     index: int
-    child: ChildProcess
+    child: Conversation
     outstanding: int = 0
 
 
@@ -84,6 +85,8 @@ class VllmSampler:
         self._resources = resources
         self._on_progress = on_progress
         self._on_start = on_start  # called with the seconds that the engines have taken to start
+        self._processes: list[ChildProcess] = []
+        self._waiting: list[Conversation] = []  # to processes that have no engine yet
         self._engines: list[Engine] = []
         self._inbox: Inbox = queue.SimpleQueue()
         self._built: ModelSource | None = None  # what the engines were built for, or hold since
@@ -120,6 +123,14 @@ class VllmSampler:
             if not is_done:  # an engine with half-answered questions is of no use to the next call
                 self.close()
 
+    def warm_up(self) -> None:
+        """Begin to import vLLM in the engines' processes, and return at once.
+
+        They touch no device before `sample`.
+        """
+        if not self._processes:
+            self._waiting = self._start_processes(engine_count(self._resources))
+
     def release(self) -> None:
         """Free the device. On CPU an idle engine costs no time, so it stays for the next round."""
         if device_of(self._resources) == "cpu":
@@ -129,8 +140,7 @@ class VllmSampler:
 
     def close(self) -> None:
         """End every engine."""
-        for engine in self._engines:
-            engine.child.end()
+        self._end_processes()
         self._engines, self._inbox = [], queue.SimpleQueue()
         self._built = self._loaded = None
 
@@ -206,18 +216,39 @@ class VllmSampler:
 
     def _start(self, model: ModelSource) -> None:
         count = engine_count(self._resources, weight_bytes(model.folder))
-        for index in range(count):
-            engine = Engine(index, self._child(index, count, model))
-            self._engines.append(engine)
-            threading.Thread(target=_read, args=(engine, self._inbox), daemon=True).start()
-
-    def _child(self, index: int, count: int, model: ModelSource) -> ChildProcess:
         options = EngineOptions.from_resources(
             self._resources, model.trust_remote_code, self._context, self._thinking
         )
-        module = "east_core.engines.vllm.worker"
-        argv = [sys.executable, "-m", module, json.dumps(dataclasses.asdict(options))]
-        return ChildProcess(argv, env=engine_environment(index, count, self._resources))
+        for index, child in enumerate(self._talks(count)):
+            engine = Engine(index, child)
+            self._engines.append(engine)
+            threading.Thread(target=_read, args=(engine, self._inbox), daemon=True).start()
+            child.send(Build(options))
+
+    def _talks(self, count: int) -> list[Conversation]:
+        """The processes of so many engines: those that wait, or new ones."""
+        if len(self._waiting) != count:
+            self._end_processes()
+            self._waiting = self._start_processes(count)
+        talks, self._waiting = self._waiting, []
+        return talks
+
+    def _start_processes(self, count: int) -> list[Conversation]:
+        """Processes that import vLLM. On CPUs one does it for all: they are copies of it."""
+        if device_of(self._resources) == "cpu":
+            child = ChildProcess(_PROGRAM, engine_environment(0, count, self._resources), count - 1)
+            self._processes = [child]
+            return [child, *child.copies]
+        self._processes = [
+            ChildProcess(_PROGRAM, engine_environment(index, count, self._resources))
+            for index in range(count)
+        ]
+        return [*self._processes]
+
+    def _end_processes(self) -> None:
+        for process in self._processes:
+            process.end()
+        self._processes, self._waiting = [], []
 
     @property
     def _longest(self) -> float:
@@ -291,7 +322,7 @@ def _read(engine: Engine, inbox: Inbox) -> None:
     except EngineError as error:
         inbox.put((index, error))
         return
-    ended = f"sampling engine {index} ended with status {child.wait()}; {child.last_output()}"
+    ended = f"sampling engine {index} {child.ending()}; {child.last_output()}"
     inbox.put((index, EngineError(ended)))
 
 

@@ -1,13 +1,12 @@
 """The process around one vLLM engine: questions in on stdin, completions out on stdout.
 
-    python -m east_core.engines.vllm.worker '{"device": "cpu", ...}'
+    python -m east_core.engines.vllm.worker
 
 The messages are those of east_core.engines.vllm.messages. A batch's questions are all in the engine
 before it steps, so a question's n samples share its prompt's KV cache, and equal batches are
 scheduled equally.
 """
 
-import json
 import math
 import queue
 import sys
@@ -24,10 +23,11 @@ from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind
 
 from east_core.engines.probe import Probe
-from east_core.engines.processes import emit
+from east_core.engines.processes import emit, fork_copies
 from east_core.engines.vllm.completions import completions_of, special_marks
 from east_core.engines.vllm.messages import (
     Asleep,
+    Build,
     GenerateBatch,
     GeneratedSamples,
     GenerationRequest,
@@ -54,7 +54,7 @@ TELL_SECONDS = 1.0
 class Worker:
     """One engine with its tokenizer, and the questions that it is working on."""
 
-    options: EngineOptions
+    options: EngineOptions | None = None
     llm: LLM | None = None
     tokenizer: Any = None
     stop_ids: frozenset[int] = frozenset()
@@ -66,6 +66,7 @@ class Worker:
 
     def load(self, folder: str) -> None:
         """Serve the checkpoint in `folder`: by a new engine first, by its weights alone later."""
+        assert self.options is not None
         if self.llm is None:
             self.llm = LLM(model=folder, **self.options.llm_arguments())
         else:
@@ -208,6 +209,8 @@ def sampling_params(
 def handle(worker: Worker, message: ToWorker) -> None:
     """Carry out one message from the parent."""
     match message:
+        case Build(options):
+            worker.options = options
         case Load(folder):
             worker.load(folder)
         case Sleep():
@@ -227,7 +230,8 @@ def read_lines(inbox: "queue.SimpleQueue[str | None]") -> None:
 
 def main() -> None:
     """Serve until stdin ends."""
-    worker = Worker(EngineOptions(**json.loads(sys.argv[1])))
+    fork_copies()
+    worker = Worker()
     inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     threading.Thread(target=read_lines, args=(inbox,), daemon=True).start()
     while True:

@@ -74,6 +74,39 @@ def test_killing_the_parent_ends_the_whole_tree() -> None:
     assert wait_for(0)
 
 
+COPYING = """
+import sys
+from east_core.engines.processes import fork_copies
+print("imported", flush=True)
+fork_copies()
+for line in sys.stdin:
+    print(line, end="", flush=True)
+"""
+
+
+def test_copies_of_a_child_talk_on_pipes_of_their_own_and_end_with_it() -> None:
+    with ChildProcess([sys.executable, "-c", COPYING], forks=2) as child:
+        assert next(child.lines()) == "imported"
+        talks = [child, *child.copies]
+        for number, talk in enumerate(talks):
+            talk.send(Told(str(number)))
+        told = [reader(Told)(next(talk.lines())).answer for talk in talks]
+        assert told == ["0", "1", "2"]
+        first, *copies = [
+            process
+            for process in psutil.Process(child.pid).children(recursive=True)
+            if process.status() != psutil.STATUS_ZOMBIE
+        ]
+        assert len(copies) == 2
+        copies[0].kill()
+        assert list(child.copies[0].lines()) == []  # only its own conversation ends
+        child.copies[1].send(Told("still there"))
+        assert "still there" in next(child.copies[1].lines())
+        first.kill()
+        assert list(child.copies[1].lines()) == []
+        assert not copies[1].is_running() or copies[1].status() == psutil.STATUS_ZOMBIE
+
+
 def test_messages_reach_the_child() -> None:
     with ChildProcess(["cat"]) as child:
         child.send(Told("42"))
