@@ -69,9 +69,10 @@ def engines_for(config: RunConfig) -> Iterator[Engines]:
 
 @contextmanager
 def _local_engines(resources: Resources) -> Iterator[tuple[Sampler, ShardWeigher]]:
-    from east_core.engines.vllm.sampler import VllmSampler
+    from east_core.engines.vllm.early import sampler_for
 
-    with device_slot(), VllmSampler(resources, show_sampling, show_sampler_start) as sampler:
+    with device_slot(), sampler_for(resources) as sampler:
+        sampler.on_progress, sampler.on_start = show_sampling, show_sampler_start
         yield sampler, weigh_shards
 
 

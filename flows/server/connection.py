@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +46,11 @@ def use_project_settings() -> None:
 
 
 @contextlib.contextmanager
-def prefect_api() -> Iterator[None]:
+def prefect_api(meanwhile: Callable[[], None] = lambda: None) -> Iterator[None]:
     """A Prefect API to report to: the one of the user's settings, of an `east up` in this folder,
     or a server of our own for as long as this lasts, with the same history.
+
+    `meanwhile` is called while a server of our own starts.
 
     Raises EngineError or ConfigError where the server of the settings can't be used.
     """
@@ -62,7 +64,7 @@ def prefect_api() -> Iterator[None]:
         return
     from flows.server.own import own_server
 
-    with own_server() as url:
+    with own_server(meanwhile) as url:
         ours: dict[Any, object] = {
             settings.PREFECT_API_URL: f"{url}/api",
             # nobody hears them, and each flow's end would wait up to a second for their thread

@@ -9,7 +9,7 @@ import logging
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from flows.server.connection import (
@@ -62,8 +62,11 @@ class OwnServer:
 
 
 @contextlib.contextmanager
-def own_server() -> Iterator[str]:
-    """The address of a server without UI and schedules, on a free port of loopback."""
+def own_server(meanwhile: Callable[[], None] = lambda: None) -> Iterator[str]:
+    """The address of a server without UI and schedules, on a free port of loopback.
+
+    `meanwhile` is called while it starts.
+    """
     with socket.socket() as listening:
         listening.bind((HOST, 0))
         listening.listen(128)
@@ -72,6 +75,7 @@ def own_server() -> Iterator[str]:
         server.start()
         keeper = threading.Thread(target=server.look_after, name="own server", daemon=True)
         try:
+            meanwhile()
             wait_for_server(f"{url}/api/health", server.process)
             keeper.start()
             yield url

@@ -71,7 +71,7 @@ def test_tokens_are_told_before_the_first_question_is_answered(
 ) -> None:
     """One long batch: whole questions alone would be silent until its end."""
     told: list[SamplingProgress] = []
-    monkeypatch.setattr(sampler, "_on_progress", told.append)
+    monkeypatch.setattr(sampler, "on_progress", told.append)
     (sampled,) = sample(sampler, shards[0])
     tokens = sum(c.token_count for item in sampled for c in item.completions)
     assert told[0].questions == 0

@@ -82,9 +82,9 @@ class VllmSampler:
         on_progress: Callable[[SamplingProgress], None] = lambda _: None,
         on_start: Callable[[float], None] = lambda _: None,
     ) -> None:
-        self._resources = resources
-        self._on_progress = on_progress
-        self._on_start = on_start  # called with the seconds that the engines have taken to start
+        self.resources = resources
+        self.on_progress = on_progress
+        self.on_start = on_start  # called with the seconds that the engines have taken to start
         self._processes: list[ChildProcess] = []
         self._waiting: list[Conversation] = []  # to processes that have no engine yet
         self._engines: list[Engine] = []
@@ -115,8 +115,8 @@ class VllmSampler:
             self._serve(model)
             for engine in self._engines:
                 engine.child.send(SetGeneration(settings))
-            batching = BatchPolicy.of(self._resources, settings.samples_per_question)
-            progress = ProgressCounter(total, settings, self._on_progress)
+            batching = BatchPolicy.of(self.resources, settings.samples_per_question)
+            progress = ProgressCounter(total, settings, self.on_progress)
             yield from self._sample_all(shards, batching, progress)
             is_done = True
         finally:
@@ -129,13 +129,13 @@ class VllmSampler:
         They touch no device before `sample`.
         """
         if not self._processes:
-            self._waiting = self._start_processes(engine_count(self._resources))
+            self._waiting = self._start_processes(engine_count(self.resources))
 
     def release(self) -> None:
         """Free the device. On CPU an idle engine costs no time, so it stays for the next round."""
-        if device_of(self._resources) == "cpu":
+        if device_of(self.resources) == "cpu":
             return
-        if not (self._resources.sleeping_engines and self._sleep()):
+        if not (self.resources.sleeping_engines and self._sleep()):
             self.close()
 
     def close(self) -> None:
@@ -161,7 +161,7 @@ class VllmSampler:
         return held <= HELD_ASLEEP
 
     def _memory_held(self, engine: Engine) -> float:
-        return memory_in_use(visible_gpus(engine.index, self._resources.tensor_parallel))
+        return memory_in_use(visible_gpus(engine.index, self.resources.tensor_parallel))
 
     def _make_room(self, context: int | None) -> None:
         """End engines that have too little room: the next ones have enough for all that came."""
@@ -187,7 +187,7 @@ class VllmSampler:
         in_place = self._built is not None and _same_architecture(self._built, model)
         if not (in_place and self._load(model)):
             self.close()
-            with repeating(self._on_start):
+            with repeating(self.on_start):
                 self._start(model)
                 self._load(model)
         self._built = self._loaded = model
@@ -215,9 +215,9 @@ class VllmSampler:
         return drift <= limit
 
     def _start(self, model: ModelSource) -> None:
-        count = engine_count(self._resources, weight_bytes(model.folder))
+        count = engine_count(self.resources, weight_bytes(model.folder))
         options = EngineOptions.from_resources(
-            self._resources, model.trust_remote_code, self._context, self._thinking
+            self.resources, model.trust_remote_code, self._context, self._thinking
         )
         for index, child in enumerate(self._talks(count)):
             engine = Engine(index, child)
@@ -235,12 +235,12 @@ class VllmSampler:
 
     def _start_processes(self, count: int) -> list[Conversation]:
         """Processes that import vLLM. On CPUs one does it for all: they are copies of it."""
-        if device_of(self._resources) == "cpu":
-            child = ChildProcess(_PROGRAM, engine_environment(0, count, self._resources), count - 1)
+        if device_of(self.resources) == "cpu":
+            child = ChildProcess(_PROGRAM, engine_environment(0, count, self.resources), count - 1)
             self._processes = [child]
             return [child, *child.copies]
         self._processes = [
-            ChildProcess(_PROGRAM, engine_environment(index, count, self._resources))
+            ChildProcess(_PROGRAM, engine_environment(index, count, self.resources))
             for index in range(count)
         ]
         return [*self._processes]
@@ -253,7 +253,7 @@ class VllmSampler:
     @property
     def _longest(self) -> float:
         """The stage's time limit in seconds."""
-        return self._resources.stage_timeout_hours * 3600
+        return self.resources.stage_timeout_hours * 3600
 
     def _await(self, kind: type[Reply], seconds: float) -> Reply:
         """The next message of this kind; others are dropped. Raises as `_next_message` does."""
