@@ -65,7 +65,7 @@ def answers(sampler: VllmSampler, model: ModelSource) -> list[tuple[str, float]]
 
 
 def engine_of(sampler: VllmSampler) -> int:
-    return sampler._engines[0].child.pid
+    return sampler._processes[0].pid
 
 
 def test_loaded_in_place_or_at_the_start_makes_no_difference(

@@ -1,12 +1,15 @@
 """vLLM behind the sampler's interface: what a completion depends on, and what it does not."""
 
+import dataclasses
 from collections.abc import Iterator
 from itertools import pairwise
 
+import psutil
 import pytest
 
 from east_core.config import DatasetConfig, Resources
 from east_core.engines.vllm.sampler import VllmSampler
+from east_core.errors import EngineError
 from east_core.inputs.questions import WithGold, builtin_path
 from east_core.protocols import GenerationSettings, ModelSource, SamplingProgress
 from east_core.records import Question, SampledQuestion
@@ -21,7 +24,7 @@ SIZE = 12
 
 @pytest.fixture(scope="module")
 def sampler() -> Iterator[VllmSampler]:
-    resources = Resources(device="cpu", kv_cache_gib=0.25, max_sequences=16)
+    resources = Resources(device="cpu", engines=2, kv_cache_gib=0.25, max_sequences=16)
     with VllmSampler(resources) as opened:
         yield opened
 
@@ -43,6 +46,38 @@ def test_a_shard_comes_out_the_same_to_the_bit_whatever_was_sampled_before_it(
     whole = sample(sampler, *shards)
     assert sample(sampler, shards[2]) == whole[2:]
     assert sample(sampler, shards[1], shards[0]) == [whole[1], whole[0]]
+
+
+def test_one_engine_or_two_make_the_same_tokens(
+    sampler: VllmSampler, shards: list[list[Question]]
+) -> None:
+    """So "auto" may choose: the batches are the same, and threads round in the last bits alone."""
+    settings = dataclasses.replace(SETTINGS, logprobs=True)
+    with VllmSampler(sampler.resources.model_copy(update={"engines": 1})) as alone:
+        one, two = [
+            list(each.sample(MODEL, shards[:2], settings, 2 * SIZE)) for each in (alone, sampler)
+        ]
+    first, second = (
+        [completion for shard in each for item in shard for completion in item.completions]
+        for each in (one, two)
+    )
+    assert [completion.ids for completion in first] == [completion.ids for completion in second]
+    expected = pytest.approx([completion.mean_logprob for completion in first], abs=1e-6)
+    assert [completion.mean_logprob for completion in second] == expected
+
+
+def test_a_killed_copy_fails_the_stage_and_the_next_try_samples_the_same(
+    sampler: VllmSampler, shards: list[list[Question]]
+) -> None:
+    whole = sample(sampler, *shards)
+    assert len(sampler._engines) == 2
+    (process,) = sampler._processes
+    workers = psutil.Process(process.pid).children(recursive=True)
+    workers[-1].kill()
+    with pytest.raises(EngineError, match="engine 1 ended"):
+        sample(sampler, *shards)
+    assert not any(worker.is_running() for worker in workers)
+    assert sample(sampler, *shards) == whole
 
 
 def test_completions_keep_the_order_of_questions_and_differ_among_themselves(

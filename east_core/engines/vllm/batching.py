@@ -84,7 +84,7 @@ class BatchPolicy:
     """How questions reach an engine: `parts` batches a shard, or batches of at most `size`.
 
     An engine is given its next batch when it has fewer than `room` questions left. A batch of
-    `parts` is sampled alone, so one engine or two make no difference to what comes out.
+    `parts` is sampled alone, so one engine samples the same batches as two.
     """
 
     parts: int = 1
