@@ -29,7 +29,7 @@ ifeq ($(EXTRA)-$(UV_FIND_LINKS),cpu-)
 TORCH_BACKEND := --torch-backend=cpu
 endif
 
-.PHONY: help install demo test test-slow lint format docs coverage ui bench answers exactness faults requirements resolve clean
+.PHONY: help install demo test test-slow lint format docs coverage ui bench answers exactness faults families requirements resolve clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -85,6 +85,10 @@ exactness: install  ## Prove the training weights: docs/exactness.md (a quarter 
 
 faults: install  ## Disturb runs in every way: docs/reliability.md (goes on if stopped).
 	$(BIN)/python -m pytest -m faults --write-pages tests/integration/faults
+
+families: install  ## Try 18 families of models: docs/models.md (an hour and a half; -k in ONLY="[gemma-3").
+	$(BIN)/python -m pytest -m families --write-pages --timeout 900 $(if $(ONLY),-k "$(ONLY)") \
+		tests/integration/test_families.py
 
 requirements:  ## Resolve pyproject.toml into requirements/*.txt; known pins stay.
 	requirements/resolve

@@ -55,6 +55,7 @@ from .weighting.controls import (
     CorrectedEntropyWeighting,
     MarginWeighting,
     ShuffledWeighting,
+    UnfilteredWeighting,
 )
 from .weighting.in_memory import weigh
 from .weighting.round_statistics import RoundStatistics
@@ -120,6 +121,7 @@ __all__ = [
     "StoreError",
     "TrainingDiverged",
     "TrainingExample",
+    "UnfilteredWeighting",
     "UniformWeighting",
     "VarianceWeighting",
     "WeighedQuestion",

@@ -98,6 +98,11 @@ class RunConfig(Frozen):
             raise ValueError(
                 "the training questions have no answer_column; name it, or set label_free"
             )
+        if self.weighting.is_unfiltered and self.training.loss != "sft":
+            raise ValueError(
+                f"weighting {self.weighting.kind!r} looks at no answer, and loss "
+                f"{self.training.loss!r} needs right and wrong ones; use loss 'sft'"
+            )
         if isinstance(self.weighting, DifficultyWeighting) and self.training.loss != "sft":
             raise ValueError(
                 "weighting 'difficulty' chooses how many completions of a question are trained "

@@ -5,6 +5,8 @@ A training target is finished (finish reason "stop"), correct, and boxed unless 
 that has one. Truncated completions are never
 trained on, on either side: teaching an end after them would teach a lie.
 
+With the weighting `unfiltered` any finished completion counts as correct.
+
 SFT  one correct completion a question drawn by seed (EAST's way), or up to k different ones.
 DPO  one correct completion against one from the most common wrong cluster (EAST's released code).
 KTO  the same two completions as unpaired examples; either side may stand alone.
@@ -263,13 +265,14 @@ def _draw_distinct(
 
 def _choices(sampled: SampledQuestion, weighed: WeighedQuestion, recipe: Recipe) -> _Choices:
     correct = _correct(sampled, weighed)
-    if recipe.targets == "boxed":
+    if recipe.targets == "boxed" and not weighed.is_unfiltered:
         correct = [each for each in correct if BOXED in each.text]
     return _Choices(correct, wrong=_rejected(sampled, weighed))
 
 
 def _correct(sampled: SampledQuestion, weighed: WeighedQuestion) -> list[Completion]:
-    clusters = (cluster for cluster in weighed.clusters if cluster.is_correct)
+    anything = weighed.is_unfiltered
+    clusters = (cluster for cluster in weighed.clusters if anything or cluster.is_correct)
     return [each for cluster in clusters for each in _finished(sampled, cluster)]
 
 

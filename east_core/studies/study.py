@@ -16,13 +16,13 @@ from east_core.config import Frozen, RunConfig
 from east_core.config.toml_file import describe, parse_config, read_settings, with_overrides
 from east_core.errors import ConfigError
 from east_core.runs.addresses import study_store
+from east_core.weighting.strategies import weighting_kinds
 
 if TYPE_CHECKING:
     from east_core.runs.run import Run
     from east_core.store import ArtifactRecord
 
 Loss = Literal["sft", "dpo", "kto"]
-WITHOUT_EXPONENT = ("uniform", "difficulty")
 _VARIED = ("name", "store", "seed", "weighting", "training")
 
 
@@ -79,7 +79,7 @@ class StudyConfig(Frozen):
             Arm(loss, weighting, exponent)
             for loss in self.training
             for weighting in self.weightings
-            for exponent in ((None,) if weighting in WITHOUT_EXPONENT else self.exponents)
+            for exponent in (self.exponents if _has_exponent(weighting) else (None,))
         ]
         return sorted(arms, key=lambda arm: arm.name != self.baseline)
 
@@ -108,6 +108,11 @@ class StudyConfig(Frozen):
                 yield self.run_config(arm, seed)
 
 
+def _has_exponent(weighting: str) -> bool:
+    kind = weighting_kinds().get(weighting)  # a kind that is not known is told of by the run
+    return kind is None or "exponent" in kind.model_fields
+
+
 @dataclass(frozen=True)
 class Arm:
     """One way of training; `exponent` is None for weightings without one."""
@@ -119,7 +124,7 @@ class Arm:
     @property
     def name(self) -> str:
         """A name that a folder may have: "sft-entropy-1", "sft-entropy-minus-0p5"."""
-        parts = [self.loss, self.weighting]
+        parts = [self.loss, self.weighting.replace("_", "-")]
         if self.exponent is not None:
             sign = "minus-" if self.exponent < 0 else ""
             parts.append(f"{sign}{abs(self.exponent):g}".replace(".", "p"))

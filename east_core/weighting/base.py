@@ -35,6 +35,7 @@ class BaseWeighting(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=for_forms)
     needs_perplexity: ClassVar[bool] = False
+    is_unfiltered: ClassVar[bool] = False  # wrong completions are trained on like right ones
 
     max_weight: float | None = Field(
         None,

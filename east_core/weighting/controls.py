@@ -7,7 +7,7 @@ weights, or from leaving questions out. Each control takes one of these explanat
 import math
 import random
 from collections.abc import Sequence
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -102,3 +102,20 @@ class ShuffledWeighting(PowerWeighting):
     def of_round(self, raw: Sequence[float]) -> Sequence[float]:
         """The same weights in an order that depends on `draw` and their number alone."""
         return random.Random(self.draw).sample(raw, len(raw))  # noqa: S311 - a control, no secret
+
+
+class UnfilteredWeighting(BaseWeighting):
+    """w_i = 1 for every question, and any finished completion of it is trained on, right or wrong.
+
+    Simple self-distillation (SSD, arXiv:2604.01193): no answer is looked at. What this gains is the
+    doing of training on one's own samples at all, at their temperature, and not of their answers.
+    """
+
+    model_config = ConfigDict(title="Unfiltered (control)")
+
+    is_unfiltered: ClassVar[bool] = True
+    kind: Literal["unfiltered"] = "unfiltered"
+
+    def raw_weight(self, question: QuestionStatistics) -> float:  # noqa: ARG002
+        """r_i = 1."""
+        return 1.0

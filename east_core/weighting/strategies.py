@@ -11,7 +11,7 @@ compared with beyond the paper stands in east_core.weighting.controls. docs/weig
 each with its equation, its source and its edge cases.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,6 +23,7 @@ from east_core.weighting.controls import (
     CorrectedEntropyWeighting,
     MarginWeighting,
     ShuffledWeighting,
+    UnfilteredWeighting,
 )
 
 
@@ -149,9 +150,16 @@ Weighting = Annotated[
     | CorrectedEntropyWeighting
     | MarginWeighting
     | BalancedWeighting
-    | ShuffledWeighting,
+    | ShuffledWeighting
+    | UnfilteredWeighting,
     Field(discriminator="kind"),
 ]
+
+
+def weighting_kinds() -> dict[str, type[BaseWeighting]]:
+    """The strategies by their `kind`."""
+    kinds = get_args(get_args(Weighting)[0])
+    return {kind.model_fields["kind"].default: kind for kind in kinds}
 
 
 class LabelFree(BaseModel):

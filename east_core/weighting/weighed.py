@@ -27,6 +27,7 @@ class WeighedQuestion:
     `unboxed` of the `no_answer` completions name an answer outside of a box, where only a box
     counts; `unboxed_correct` of them name the right one (0 without a gold answer).
     `distinct_correct` counts the correct completions that are different texts, white space aside.
+    With `is_unfiltered` any finished completion may be trained on, right or wrong.
     `perplexity` is that of the correct completions, None without log-probabilities.
     """
 
@@ -48,6 +49,7 @@ class WeighedQuestion:
     unboxed: int = 0
     unboxed_correct: int = 0
     distinct_correct: int = 0
+    is_unfiltered: bool = False
 
     @property
     def correct(self) -> int:

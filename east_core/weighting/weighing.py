@@ -121,7 +121,8 @@ class Weigher:
             return replace(row, kept=False, drop_reason=reason)
         raw = self._weighting.raw_weight(row.statistics)
         count = self._weighting.example_count(row.statistics)
-        return replace(row, weight=raw, example_count=count)
+        unfiltered = self._weighting.is_unfiltered
+        return replace(row, weight=raw, example_count=count, is_unfiltered=unfiltered)
 
     def _with_unboxed(self, row: WeighedQuestion, sampled: SampledQuestion) -> WeighedQuestion:
         """Count the answers that a box would have made count."""
@@ -138,6 +139,8 @@ class Weigher:
         return replace(row, unboxed=named, unboxed_correct=right)
 
     def _drop_reason(self, row: WeighedQuestion) -> DropReason | None:
+        if self._weighting.is_unfiltered:
+            return None
         if row.accuracy == 0:
             return "all_wrong" if self._label_free is None else "no_majority"
         if len(row.clusters) == 1 and self._weighting.drop_unanimous:

@@ -1,7 +1,7 @@
 """What works with which family of models: the table of docs/models.md, a row a family.
 
-    pytest -m slow tests/integration/test_families.py -k "check"        what needs no engine
-    pytest -m slow tests/integration/test_families.py -k "gemma-2"      one family's whole row
+    pytest -m families tests/integration/test_families.py -k "check"        what needs no engine
+    pytest -m families tests/integration/test_families.py -k "gemma-2"      one family's whole row
 
 Each test fills its family's cells of the page with --write-pages; what was not run stays as it was,
 empty at first. Real config classes, tokenizers and templates; two layers of width 128, taught to
@@ -33,7 +33,7 @@ from tests.integration.family_bench import (
 )
 from tests.integration.teaching import form_of, taught
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.families
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 BEGIN, END = "<!-- families:begin -->", "<!-- families:end -->"
 COLUMNS = (

@@ -26,7 +26,12 @@ def weighed_question(question_id, completions, clusters, weight=1.0, kept=True, 
     question = Question(question_id, f"question {question_id}", "4")
     clusters = tuple(AnswerCluster(*cluster) for cluster in clusters)
     weighed = SimpleNamespace(
-        question_id=question_id, clusters=clusters, kept=kept, weight=weight, example_count=count
+        question_id=question_id,
+        clusters=clusters,
+        kept=kept,
+        weight=weight,
+        example_count=count,
+        is_unfiltered=False,
     )
     return SampledQuestion(question, tuple(completions)), weighed
 

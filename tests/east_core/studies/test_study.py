@@ -6,6 +6,7 @@ from east_core.config.toml_file import load_config
 from east_core.errors import ConfigError
 from east_core.inputs.questions import builtin_path
 from east_core.studies.study import Arm, load_studies, parse_study
+from east_core.weighting.strategies import weighting_kinds
 
 CONFIGS = Path(__file__).parents[3] / "infra" / "configs"
 MATRIX = {
@@ -45,6 +46,14 @@ def test_seeds_are_finished_one_after_another():
 def test_names_of_arms_are_names_of_runs():
     assert Arm("kto", "entropy", -0.25).run_name(7) == "kto-entropy-minus-0p25-seed-7"
     assert Arm("kto", "entropy", -0.25).label == "KTO, entropy, a = -0.25"
+
+
+@pytest.mark.parametrize("kind", weighting_kinds())
+def test_every_weighting_can_be_an_arm(kind: str) -> None:
+    study = parse_study(
+        {**MATRIX, "weightings": sorted({"uniform", kind}), "training": {"sft": {}}}
+    )
+    assert kind in {run.weighting.kind for run in study.runs()}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from east_core.weighting.controls import (
     CorrectedEntropyWeighting,
     MarginWeighting,
     ShuffledWeighting,
+    UnfilteredWeighting,
 )
 from east_core.weighting.scaling import NEGLIGIBLE, scaling
 from east_core.weighting.strategies import (
@@ -57,6 +58,7 @@ def test_the_exponent_sharpens_flattens_and_turns_the_order():
         (MarginWeighting(exponent=0.5), 0.5),
         (BalancedWeighting(), 1),
         (ShuffledWeighting(exponent=2), 4.0),
+        (UnfilteredWeighting(), 1),
     ],
     ids=lambda value: getattr(value, "kind", ""),
 )
