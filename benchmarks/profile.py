@@ -1,6 +1,6 @@
 """Where the demo's time goes: wall and CPU seconds of each stage, by process.
 
-    python -m benchmarks.profile
+    python -m benchmarks.profile [--json FILE]
 
 Runs `east demo` in an empty folder, looks at the CPU times of its processes five times a second,
 and assigns them to the stages by the times in the records. What is before, between and after the
@@ -22,12 +22,21 @@ from pathlib import Path
 import psutil
 
 from benchmarks.demo import EAST, demo_environment
+from benchmarks.pairs import write_result
 from east_core.runs.addresses import RunAddresses
 from east_core.store import ArtifactRecord, Store
 
 LOOK_SECONDS = 0.2
 PROCESSES = ("command", "server", "engines", "fork server", "ranks", "others")
 AROUND = "around"
+PAGE = """### Where a round's time goes
+
+One run of the demo, the three rounds added up, in seconds: wall time, and CPU time by process
+(load before: {load:.1f}). CPU time depends little on what else a machine does. "around" is what is
+before, between and after the stages: imports, Prefect's server, the run's own time.
+
+{table}
+"""
 
 
 @dataclass(frozen=True)
@@ -123,12 +132,17 @@ def _line(name: str, wall: float, cpu: Iterable[float]) -> str:
 
 def main() -> None:
     """Run the demo and print the table."""
-    argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--json", type=Path, help="write the page here")
+    options = parser.parse_args()
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="east-bench-") as folder:
         looks = watched(Path(folder))
         records = list(Store(str(Path(folder) / "store")).records("demo"))
-    print(f"load before: {os.getloadavg()[1]:.1f}")
-    print(table(looks, records))
+    page = PAGE.format(load=load, table=table(looks, records))
+    print(page)
+    if options.json:
+        write_result(options.json, [], page)
 
 
 if __name__ == "__main__":

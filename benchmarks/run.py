@@ -35,6 +35,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "store": ("benchmarks.store", "--gib", "0.5", "--repeats", "5", "--json", OUT),
     "stage": ("benchmarks.stage", "--json", OUT),
     "demo": ("benchmarks.demo", "--json", OUT),
+    "profile": ("benchmarks.profile", "--json", OUT),
     "rounds": ("benchmarks.rounds", "--json", OUT),
 }
 HEAD = """# Benchmarks

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("sampling", "training", "clustering", "store", "stage", "demo", "rounds")
+NAMES = ("sampling", "training", "clustering", "store", "stage", "demo", "profile", "rounds")
 FAKE = """
 import sys
 from pathlib import Path
