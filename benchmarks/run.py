@@ -49,6 +49,10 @@ paired runs (of five: a 94% interval of the median), or a 95% bootstrap interval
 questions. "Load before" is the machine's load average over the minute before; the benchmark before
 it is part of that. Far above the number of cores it says that other work ran at the same time: such
 rows show that the benchmark works, and want to be measured again on a quiet machine.
+
+Rows against "plain", SFTTrainer or the plain loop stand against the scripts in benchmarks/plain,
+which one would write from the libraries' manuals; rows against "bare" or "stock" give the other
+side our own options, so that the difference between the two tells what these cost.
 """
 Result = dict[str, Any]
 
