@@ -15,16 +15,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from east_core.answers.functions import Functions
     from east_core.records import Question
 
 GOLD = -1
 """The gold answer's number among a question's answers."""
 _WALL_FACTOR = 10.0
 _QUESTIONS_PER_CHILD = 500
+
+
+class Callables(Protocol):
+    """Grading functions, of a user's module or of our own; None where one is not there."""
+
+    key: Any
+    same: Any
+    accepts: Any
+
+    @property
+    def extract(self) -> Any:
+        """Finds the answer of a completion."""
+
 
 Step = tuple[str, tuple[int, ...]]
 Job = tuple["Question", list[str], bool]
@@ -35,7 +47,7 @@ Job = tuple["Question", list[str], bool]
 class Answers:
     """The answers to one question's texts, held in the child that extracted them."""
 
-    functions: "Functions"
+    functions: Callables
     question: "Question"
     texts: list[str]
     given: bool = False
@@ -75,7 +87,7 @@ class Answers:
 class Child:
     """A forked process that takes the steps of one question after another."""
 
-    def __init__(self, functions: "Functions", seconds: float, megabytes: int) -> None:
+    def __init__(self, functions: Callables, seconds: float, megabytes: int) -> None:
         self.questions = 0
         self._seconds = seconds
         self._steps, theirs = Pipe()
@@ -111,7 +123,7 @@ class Child:
         os.waitpid(self._pid, 0)
 
 
-def _serve_steps(steps: Connection, functions: "Functions", seconds: float, megabytes: int) -> None:
+def _serve_steps(steps: Connection, functions: Callables, seconds: float, megabytes: int) -> None:
     from east_core.answers.functions import told
 
     pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -139,7 +151,7 @@ class Session:
     A question has a budget of CPU time; `failures` are those of the present question.
     """
 
-    def __init__(self, functions: "Functions", limits: tuple[float, int]) -> None:
+    def __init__(self, functions: Callables, limits: tuple[float, int]) -> None:
         self.failures: list[str] = []
         self._functions, self._limits, self._left = functions, limits, 0.0
         self._child: Child | None = None
@@ -191,7 +203,7 @@ class Session:
 _CALLED = {"read": "extract or key", "same": "same", "accepts": "accepts"}
 
 
-def reply(session: Session, functions: "Functions", count: int, has_gold: bool) -> dict[str, Any]:
+def reply(session: Session, functions: Callables, count: int, has_gold: bool) -> dict[str, Any]:
     """The answers to a question's texts, each shown and with its class; the gold answer's class.
 
     Answers of one class are equal. One that can't be told apart is alone in its class, and equal
@@ -206,7 +218,7 @@ def reply(session: Session, functions: "Functions", count: int, has_gold: bool) 
     return {"answers": answers, "gold": "gold"}
 
 
-def rejected(session: Session, functions: "Functions", gold: str | None) -> str | None:
+def rejected(session: Session, functions: Callables, gold: str | None) -> str | None:
     """Which of the functions rejects the gold answer, and how; None where they accept it."""
     if functions.key is not None and gold is None:
         return session.failures[-1] if session.failures else "key(gold) returned None"
@@ -233,7 +245,7 @@ def _classes(
         yield shown, name
 
 
-def serve(parent: Connection, functions: "Functions", limits: tuple[float, int]) -> None:
+def serve(parent: Connection, functions: Callables, limits: tuple[float, int]) -> None:
     """Reply to jobs until the other end of the connection closes."""
     from east_core.records import Question
 

@@ -17,7 +17,7 @@ import json
 import math
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from east_core.answers.code.tests import NoTests, read_tests, tests_text
 from east_core.answers.extraction import AnswerPolicy, extract_answer
 from east_core.answers.grading import Grader
 from east_core.answers.gradings import MATH, Grading
+from east_core.answers.patterns import AnswerPattern
 from east_core.answers.thinking import MARKS_ALONE, answering_part
 from east_core.errors import DataError
 from east_core.records import Completion, FinishReason, Question, SampledQuestion
@@ -93,7 +94,8 @@ def weigh_file(
     """Weigh the questions of `source` (.jsonl or .parquet) into `out` (.jsonl or .parquet).
 
     `answer_regex` finds the answer of a response in place of the policy: the first group of its
-    last match, or all of it where there is none.
+    last match, or all of it where there is none. A response on which it takes seconds has no
+    answer, and is counted as undecided.
 
     Unlike a training round, a file in which no question is kept is a result, not an error.
     Raises DataError naming the line for malformed input, and for paths that can't be used;
@@ -105,13 +107,14 @@ def weigh_file(
     lines, column = _column_of(lines)
     if column == ANSWERS or answer_regex is not None:
         policy = "given"
-    columns = _Columns(column, is_label_free, grading, answer_regex)
     line = _line_builder(weighting, is_label_free)
     with Grader(processes) as grader, _scratch(out) as folder:
         totals, weigher = (
             RoundTotals(grader, weighting),
             Weigher(WeighingRules(weighting, policy, label_free, grading=grading), grader),
         )
+        pattern = None if answer_regex is None else AnswerPattern(answer_regex, grader)
+        columns = _Columns(column, is_label_free, grading, pattern)
         first_pass, finished = Path(folder, "first_pass"), Path(folder, out.name)
         questions = (_question(where, row, columns) for where, row in lines)
         write_table(first_pass, WeighedQuestion, totals.counting(weigher.weigh(questions)))
@@ -186,7 +189,7 @@ class _Columns:
     texts: str
     is_label_free: bool
     grading: Grading
-    answer_regex: re.Pattern[str] | None
+    pattern: AnswerPattern | None
 
     def gold(self, where: str, row: Mapping[str, Any]) -> str | None:
         """The gold answer, for programs their tests; None in label-free mode."""
@@ -195,19 +198,19 @@ class _Columns:
         read = _tests if self.grading.kind == "code" else _gold
         return read(where, row.get("gold"))
 
-    def text(self, text: str, reason: FinishReason) -> str:
-        """A response, or the answer that the regular expression finds in it."""
-        if self.answer_regex is None:
-            return text
-        read = answering_part(text, MARKS_ALONE)
-        if read is None or reason == "length":
-            return ""
-        found = None
-        for found in self.answer_regex.finditer(read):  # noqa: B007 - the last one
-            pass
-        if found is None:
-            return ""
-        return (found[1] if self.answer_regex.groups else found[0]) or ""
+    def read(
+        self, question_id: str, texts: Sequence[str], reasons: Sequence[FinishReason]
+    ) -> list[str]:
+        """A question's responses, or the answers that the regular expression finds in them."""
+        if self.pattern is None:
+            return [*texts]
+        read = [_read(text, reason) for text, reason in zip(texts, reasons, strict=True)]
+        return [answer or "" for answer in self.pattern.answers(question_id, read)]
+
+
+def _read(text: str, reason: FinishReason) -> str:
+    """What of a response may hold its answer; nothing of one that was cut off."""
+    return "" if reason == "length" else answering_part(text, MARKS_ALONE) or ""
 
 
 def _column_of(lines: Numbered) -> tuple[Numbered, str]:
@@ -228,7 +231,7 @@ def _question(where: str, row: Any, columns: _Columns) -> SampledQuestion:
         raise DataError(f"{where}: 'id' must be a text or a whole number; {_EXPECTED}")
     gold = columns.gold(where, row)
     question = Question(json.dumps(identity), str(row.get("question") or ""), gold)
-    return SampledQuestion(question, _completions(where, row, columns))
+    return SampledQuestion(question, _completions(where, question.id, row, columns))
 
 
 def _gold(where: str, gold: Any) -> str:
@@ -250,7 +253,9 @@ def _tests(where: str, gold: Any) -> str:
     return _printable(text or "")
 
 
-def _completions(where: str, row: Mapping[str, Any], columns: _Columns) -> tuple[Completion, ...]:
+def _completions(
+    where: str, question_id: str, row: Mapping[str, Any], columns: _Columns
+) -> tuple[Completion, ...]:
     name = columns.texts
     responses = row.get(name)
     if not isinstance(responses, list) or not responses:
@@ -261,13 +266,11 @@ def _completions(where: str, row: Mapping[str, Any], columns: _Columns) -> tuple
         raise DataError(f"{where}: every one of '{name}' must be a text; {_EXPECTED}")
     reasons = _column(where, row, "finish_reasons", len(responses), _is_finish_reason)
     logprobs = _column(where, row, "mean_logprobs", len(responses), _is_logprob)
+    reasons = [reason or "unknown" for reason in reasons]
+    texts = columns.read(question_id, [*map(_printable, responses)], reasons)
     return tuple(
-        Completion(
-            _printable(columns.text(text, reason or "unknown")),
-            reason or "unknown",
-            mean_logprob=logprob,
-        )
-        for text, reason, logprob in zip(responses, reasons, logprobs, strict=True)
+        Completion(text, reason, mean_logprob=logprob)
+        for text, reason, logprob in zip(texts, reasons, logprobs, strict=True)
     )
 
 

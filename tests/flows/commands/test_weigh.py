@@ -113,6 +113,25 @@ def test_a_regular_expression_finds_the_answers(east, tmp_path):
     assert counts(line)[0] == ("8", 2, True)
 
 
+def test_a_pattern_that_takes_forever_is_counted_and_the_others_are_read(east, tmp_path, caplog):
+    hostile = "x" * 50_000
+    rows = [
+        {"id": "hostile", "gold": "xy", "responses": ["xy", hostile, "xxy"]},
+        {"id": "plain", "gold": "xy", "responses": ["xy", "xy", "xxy"]},
+    ]
+    source, out = tmp_path / "samples.jsonl", tmp_path / "out.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = east(
+        "weigh", source, "--out", out, "--answer-regex", "(?:x*)*y|(?:x+x+)+y", "--grading", "exact"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "undecided   1 comparisons" in done.stdout
+    assert 'question "hostile": the regular expression takes too long' in caplog.text
+    first, second = map(json.loads, out.read_text().splitlines())
+    assert sorted(counts(first), key=str) == [("xxy", 1, False), ("xy", 1, True), (None, 1, False)]
+    assert counts(second) == [("xy", 2, True), ("xxy", 1, False)]
+
+
 def test_answers_that_were_extracted_before_are_taken_as_they_are(east, tmp_path):
     rows = [
         {
