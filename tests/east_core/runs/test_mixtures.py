@@ -27,6 +27,7 @@ from flows.browser.app import browser_app
 from flows.commands import check
 from flows.commands.console import console, print_rounds
 from flows.commands.plan import _training_questions
+from tasks.reporting import weights_page
 from tests.east_core.conftest import finish, sums_config
 
 GRADER = """
@@ -213,6 +214,7 @@ def test_sets_are_told_apart_wherever_a_round_is_told(
     client = TestClient(browser_app(run.store))
     for shown in (page, client.get("/run/sums").text):
         assert row in shown.replace("\n", "")
+    assert "| words | 12 | 75.0% | 12 | 0.811 |" in weights_page(run, 1)
     samples = client.get("/run/sums/samples/1?set=words").text
     assert "12 of 48 questions" in samples
     assert '<option value="words" selected>' in samples
