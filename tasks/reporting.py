@@ -29,6 +29,7 @@ from tasks.browser import run_page
 from tasks.context import current_run
 from tasks.run_page import image, show_rounds
 from tasks.stages import plain_task, stage_task
+from tasks.trackers import tell_trackers
 
 ROUND_COMPLETED = "east.round.completed"
 LONGEST_TEXT = 1200
@@ -58,8 +59,9 @@ def publish_round_report(number: int, round_time: RoundTime) -> ArtifactRecord:
     link, shown = f"{run.store.root}/{run.name}", run_page(run.store, run.name)
     title = f"{run.name}, round {number} of {run.config.rounds}: {_accuracy(rounds[-1])}"
     show_rounds(number, curve_page(run.name, rounds, pictures, link, shown), title)
-    if is_new:  # automations hear of a round once, however often the run is started
+    if is_new:  # automations and trackers hear of a round once, however often the run is started
         emit_round_completed(run.config, rounds[-1])
+        tell_trackers(run, rounds[-1])
     return record
 
 
@@ -120,7 +122,10 @@ def curve_page(
     )
     header = "| round | accuracy | kept | dropped | mean entropy (bits) |\n|---|---|---|---|---|"
     rows = "\n".join(map(_row, rounds))
-    places = f"Artifacts: `{link}`  \nReport: `east report {link}`"
+    places = (
+        f"Artifacts: `{link}`  \nReport: `east report {link}`  \n"
+        f"Training steps: `tensorboard --logdir {link}`"
+    )
     if until:
         behind = (f"[{kind}](/artifacts/key/{run}-{kind})" for kind in ("weights", "solutions"))
         places = f"Of each round: {', '.join(behind)}  \n{places}"

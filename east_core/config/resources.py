@@ -72,8 +72,8 @@ class Resources(Frozen):
     )
     trackers: tuple[Literal["wandb", "mlflow"], ...] = Field(
         (),
-        description="Experiment trackers that hear of every training step; each needs its package "
-        "(pip install wandb) and its own environment variables (WANDB_API_KEY).",
+        description="Experiment trackers that hear of every training step and every round; each "
+        "needs its package (pip install wandb) and its own environment variables (WANDB_API_KEY).",
     )
     engines: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         "auto",
