@@ -45,7 +45,7 @@ import json, sys
 from wandb.proto import wandb_internal_pb2 as pb
 BLOCK, rows, summary = 32768, [], {}
 def records(data):
-    # LevelDB's log format behind a header of 7 bytes: blocks of records, each with CRC, length, type
+    # LevelDB's log behind a header of 7 bytes: blocks of records with CRC, length and type
     at, whole = 7, b""
     while at + 7 <= len(data):
         if BLOCK - at % BLOCK < 7:
