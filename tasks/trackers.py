@@ -72,7 +72,7 @@ def _identity(run: Run) -> str:
 def _settings(run: Run) -> dict[str, Any]:
     return {
         "model": run.config.model.name,
-        "questions": run.config.questions.path,
+        "questions": run.config.questions.model_dump(mode="json", exclude_defaults=True),
         "rounds": run.config.rounds,
         "weighting": run.config.weighting.model_dump(mode="json"),
         "training": run.config.training.model_dump(mode="json"),

@@ -170,7 +170,7 @@ def _block(told: str) -> str:
 def _training(model: Published) -> str:
     settings = model.settings
     told = {
-        "questions": public_name(str(settings["questions"]["path"])),
+        "questions": _questions(settings["questions"]),
         "rounds": model.round,
         "completions a question": settings["sampling"]["samples_per_question"],
         "temperature": settings["sampling"]["temperature"],
@@ -184,6 +184,12 @@ def _training(model: Published) -> str:
     }
     rows = "\n".join(f"| {name} | {escape_markdown(str(value))} |" for name, value in told.items())
     return f"## Training\n\n| | |\n|---|---|\n{rows}\n"
+
+
+def _questions(settings: Mapping[str, Any]) -> str:
+    """The data set, or the sets of a mixture, without the places of this machine."""
+    sets = settings.get("sets", {"": settings})
+    return ", ".join(public_name(str(each.get("path", name))) for name, each in sets.items())
 
 
 def _lineage(model: Published) -> str:
