@@ -1,5 +1,6 @@
 """A real `east up` in a folder of its own: server, worker, deployments, processes to look at."""
 
+import base64
 import contextlib
 import json
 import os
@@ -10,9 +11,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psutil
@@ -31,11 +33,14 @@ class EastUp:
     url: str
     folder: Path
     process: "subprocess.Popen[bytes]"
+    login: str | None = None
 
     def api(self, path: str, body: object = None, method: str = "") -> Any:
         """Ask Prefect's API; POST where there is a body."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"content-type": "application/json"}
+        if self.login is not None:
+            headers["authorization"] = f"Basic {base64.b64encode(self.login.encode()).decode()}"
         request = urllib.request.Request(
             f"{self.url}/api/{path}", data, headers, method=method or ("POST" if data else "GET")
         )
@@ -114,17 +119,24 @@ def _with_folder(folder: Path) -> Iterator[psutil.Process]:
                 yield process
 
 
-def start_east_up(folder: Path, port: int | None = None, *options: str) -> EastUp:
+def start_east_up(
+    folder: Path,
+    port: int | None = None,
+    *options: str,
+    environment: Mapping[str, str] = MappingProxyType({}),
+    login: str | None = None,
+) -> EastUp:
     port = port or _free_port()
     env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     env |= {"PYTHONUNBUFFERED": "1", "PREFECT_HOME": str(folder / ".east" / "prefect")}
+    env |= environment
     log = folder / "up.log"
     with log.open("wb") as stream:
         process = subprocess.Popen(
             [Path(sys.executable).with_name("east"), "up", "--port", str(port), *options],
             cwd=folder, env=env, stdout=stream, stderr=stream,
         )  # fmt: skip
-    up = EastUp(f"http://127.0.0.1:{port}", folder, process)
+    up = EastUp(f"http://127.0.0.1:{port}", folder, process, login)
     up.wait_until(
         lambda: b"Ctrl-C" in log.read_bytes() or process.poll() is not None,
         START_SECONDS, "the start of east up",

@@ -1,6 +1,7 @@
 """An engine that loads another checkpoint in place answers as one that was started with it."""
 
 import dataclasses
+import json
 import logging
 import shutil
 from collections.abc import Callable
@@ -153,3 +154,38 @@ def test_an_engine_that_does_not_sleep_well_ends(
         assert not sampler._engines
     assert reason in caplog.text
     assert bool(caplog.records) == bool(reason)
+
+
+@pytest.mark.slow
+def test_a_mixtures_experts_are_those_of_the_checkpoint(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """vLLM packs experts for its CPU kernels at the start only; a reload must do so again."""
+    first, second = (mixture(tmp_path / name, seed) for seed, name in enumerate(("one", "two")))
+    with VllmSampler(RESOURCES) as sampler:
+        answers(sampler, first)
+        engine = engine_of(sampler)
+        in_place = answers(sampler, second)
+        assert engine_of(sampler) == engine, "the engine was started anew"
+    assert not caplog.records
+    with VllmSampler(RESOURCES) as sampler:
+        assert in_place == answers(sampler, second)
+
+
+def mixture(folder: Path, seed: int) -> ModelSource:
+    """A small mixture of experts with the built-in model's tokenizer."""
+    import torch
+    from transformers import AutoModelForCausalLM, Qwen3MoeConfig
+
+    shutil.copytree(builtin_path("seed_model"), folder)
+    known = json.loads((folder / "config.json").read_text())
+    same = {name: known[name] for name in ("vocab_size", "bos_token_id", "eos_token_id")}
+    config = Qwen3MoeConfig(
+        **same, hidden_size=64, intermediate_size=128, moe_intermediate_size=64, num_experts=4,
+        num_experts_per_tok=2, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        head_dim=32, max_position_embeddings=512, pad_token_id=known.get("pad_token_id"),
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    true_probe(folder).write(folder)
+    return ModelSource(folder, folder.name)

@@ -48,7 +48,9 @@ COLUMNS = (
     "reload in place",
 )
 # DeepSeek's tokenizer under transformers' Llama class: what east check is there to refuse.
-REFUSED = {"r1-distill-llama": "tokenizer_class to PreTrainedTokenizerFast"}
+REFUSED = dict.fromkeys(
+    ("r1-distill-llama", "r1-distill-qwen"), "tokenizer_class to PreTrainedTokenizerFast"
+)
 Fill = Callable[..., None]
 
 

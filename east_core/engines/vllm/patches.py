@@ -3,6 +3,7 @@
 | what | why | versions |
 |---|---|---|
 | `repack_output_layer` | a reload leaves a stale copy of a tied output layer on CPUs | 0.32 |
+| `repack_experts` | a reload leaves a mixture's experts unpacked on CPUs | 0.32 |
 | `request_noise`, a module | on CPUs each token of each request is a generator's call | 0.32 |
 | `tokens_by_request` | vLLM counts the tokens of unfinished requests only for its log | 0.32 |
 
@@ -26,6 +27,18 @@ def repack_output_layer(model: Any) -> None:
     for layer in model.modules():
         if hasattr(layer, "cpu_linear") and layer.weight.numel():
             dispatch_cpu_unquantized_gemm(layer, remove_weight=False)
+
+
+def repack_experts(model: Any) -> None:
+    """Pack a mixture's experts again as vLLM's CPU kernels want them.
+
+    vLLM packs them when it sets up their kernel, which a reload does not do again: the kernel would
+    read plain weights as packed ones.
+    """
+    for layer in model.modules():
+        kernel = getattr(getattr(layer, "quant_method", None), "moe_kernel", None)
+        if kernel is not None:
+            kernel.fused_experts.process_weights_after_loading(layer)
 
 
 def tokens_by_request(engine: Any) -> Iterator[tuple[str, str, int]]:

@@ -40,7 +40,7 @@ from east_core.engines.vllm.messages import (
     read_command,
 )
 from east_core.engines.vllm.options import EngineOptions
-from east_core.engines.vllm.patches import repack_output_layer, tokens_by_request
+from east_core.engines.vllm.patches import repack_experts, repack_output_layer, tokens_by_request
 from east_core.inputs.chat import prompt_token_ids
 from east_core.inputs.turns import stop_ids
 from east_core.protocols import GenerationSettings
@@ -73,6 +73,7 @@ class Worker:
             self._reload(self.llm, folder)
             if self.options.device == "cpu":
                 self.llm.apply_model(repack_output_layer)
+                self.llm.apply_model(repack_experts)
         self.tokenizer = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=self.options.trust_remote_code
         )
