@@ -1,5 +1,6 @@
 """What transformers says of a model folder, before an engine is started on it."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from east_core.inputs.chat import (
 from east_core.inputs.turns import ids_behind_answer, stop_ids
 from east_core.protocols import PromptFormat
 
+PLAIN_CLASS = "PreTrainedTokenizerFast"  # takes a tokenizer.json as it is
 # What a maker recommends in generation_config.json, and what it is where nothing is said there.
 SAMPLING_DEFAULTS = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}
 
@@ -109,8 +111,20 @@ def check_against_file(tokenizer: ChatTokenizer, folder: Path, where: str) -> No
         if tokenizer.encode(text, add_special_tokens=False) != theirs:
             raise DataError(
                 f"{where}: transformers tokenizes {text!r} otherwise than its tokenizer.json does; "
-                "set tokenizer_class to PreTrainedTokenizerFast in its tokenizer_config.json"
+                f"{_cure(tokenizer, folder)}"
             )
+
+
+def _cure(tokenizer: ChatTokenizer, folder: Path) -> str:
+    """What to change where transformers reads a tokenizer.json in its own way."""
+    settings = folder / "tokenizer_config.json"
+    named = json.loads(settings.read_text("utf-8")) if settings.is_file() else {}
+    if named.get("tokenizer_class") != PLAIN_CLASS:
+        return f"set tokenizer_class to {PLAIN_CLASS} in its tokenizer_config.json"
+    return (
+        f"it takes {type(tokenizer).__name__} for models of this type, whatever "
+        "tokenizer_config.json says: use a tokenizer.json of that kind"
+    )
 
 
 def _recommended(folder: Path) -> dict[str, float]:

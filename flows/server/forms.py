@@ -31,7 +31,12 @@ from east_core.form_schema import tabs
 from east_core.weighting.strategies import EntropyWeighting, Weighting
 
 NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
-TWO_WORDS = r"[a-z]+-[a-z]+"
+# Names that Prefect makes up: the server's (tidy-otter) and its UI's form's (chi6-bayliss-warp).
+_GREEK = (
+    "alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|xi|omicron|pi|rho|sigma|"
+    "tau|upsilon|phi|chi|psi|omega"
+)
+MADE_UP = rf"[a-z]+-[a-z]+|({_GREEK})\d*-[a-z]+-[a-z]+"
 Losses = Literal["sft", "dpo", "kto"]
 
 
@@ -158,7 +163,7 @@ def named_by_form() -> str:
     name = str(form["name"] if isinstance(form, Mapping) else form.name)
     given = str(flow_run.name or "")
     is_named = given == name or given.startswith(f"{name}: ")
-    if is_named or re.fullmatch(TWO_WORDS, given):
+    if is_named or re.fullmatch(MADE_UP, given):
         return given if is_named else name
     return f"{name}: {given}" if given else name
 

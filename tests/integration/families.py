@@ -234,7 +234,18 @@ FAMILIES: dict[str, Family] = {
         settings={"tie_word_embeddings": True},
         borrowed="GPT-2's",
     ),
-    "r1-distill-qwen": Family(config="Qwen2Config", **R1, borrowed="DeepSeek V3's"),
+    "r1-distill-qwen": Family(
+        config="Qwen2Config",
+        **{**R1, "tokenizer": "qwen3"},
+        special=(
+            "<｜begin▁of▁sentence｜>",
+            "<｜end▁of▁sentence｜>",
+            "<｜User｜>",
+            "<｜Assistant｜>",
+        ),
+        tokenizer_class="LlamaTokenizerFast",
+        borrowed="Qwen 3's",
+    ),
     "r1-distill-llama": Family(
         config="LlamaConfig",
         **R1,

@@ -18,7 +18,7 @@ import pytest
 from east_core.config import ModelConfig
 from east_core.engines.trl.training import TrlTrainer
 from east_core.errors import DataError
-from east_core.inputs.inspection import InspectedModel, inspect_model
+from east_core.inputs.inspection import PLAIN_CLASS, InspectedModel, inspect_model
 from east_core.inputs.templates import asks_for_date, template_of
 from east_core.planning.model_shape import shape_of
 from tests.integration.families import FAMILIES, tiny_model
@@ -48,9 +48,7 @@ COLUMNS = (
     "reload in place",
 )
 # DeepSeek's tokenizer under transformers' Llama class: what east check is there to refuse.
-REFUSED = dict.fromkeys(
-    ("r1-distill-llama", "r1-distill-qwen"), "tokenizer_class to PreTrainedTokenizerFast"
-)
+REFUSED = {"r1-distill-llama": "tokenizer_class to PreTrainedTokenizerFast"}
 Fill = Callable[..., None]
 
 
@@ -81,9 +79,6 @@ def folder(family: str, cured: Path) -> Path:
     """The model that speaks."""
     folder = shutil.copytree(cured, cured.with_name("model"))
     return taught(folder, FAMILIES[family], SYSTEM, QUESTIONS)
-
-
-PLAIN_CLASS = "PreTrainedTokenizerFast"
 
 
 @pytest.fixture(scope="module")

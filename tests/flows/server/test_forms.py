@@ -148,6 +148,9 @@ def test_every_bound_is_told_in_words() -> None:
     ("given", "name"),
     [
         ("tidy-otter", "demo"),
+        ("chi6-bayliss-warp", "demo"),
+        ("omicron-curie-nebula", "demo"),
+        ("my-first-try", "demo: my-first-try"),
         ("", "demo"),
         ("demo", "demo"),
         ("Tuesday's try", "demo: Tuesday's try"),
