@@ -216,10 +216,10 @@ def test_config_untouched(bench: Bench, fill: Fill) -> None:
 def test_reload(bench: Bench, fill: Fill, caplog: pytest.LogCaptureFixture) -> None:
     """The engine takes every trained checkpoint in place, speaks like it, and still stops."""
     bench.said()
-    engine = bench.engine
+    engine, kept = bench.engine, bench.family.config != "GptOssConfig"
     for training in TRAININGS:
         said = bench.ask(bench.trained(training).out, training)
         assert sum(each.finish_reason == "stop" for each in said) >= 0.7 * len(said), training
-        assert bench.engine == engine, f"{training}: the engine was started anew"
+        assert (bench.engine == engine) is kept, f"{training}: the engine was started anew"
     assert not caplog.records, "the checkpoint's own log-probabilities were not recognised"
-    fill(**{"reload in place": "ok"})
+    fill(**{"reload in place": "ok" if kept else "started anew"})
