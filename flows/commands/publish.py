@@ -8,7 +8,7 @@ from flows.commands.say import say
 
 
 def publish(
-    round_url: Annotated[str, typer.Argument(help="RUN_URL/round-03")],
+    round_url: Annotated[str, typer.Argument(help="A round: RUN_URL/round-03")],
     to: Annotated[str, typer.Option(help="hub:organisation/name, or a new folder.")],
     license_: Annotated[
         str, typer.Option("--license", help="The base model's licence, where its card has none.")

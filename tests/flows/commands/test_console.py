@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from east_core.config import RunConfig
+from east_core.engines.vllm import early
 from east_core.errors import ArtifactMismatch, EngineError
 from east_core.evaluation.estimates import Estimate
 from east_core.runs.summary import RoundSummary
@@ -34,7 +35,8 @@ def test_a_refused_name_does_not_show_the_rounds_of_the_run_that_has_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shown: list[str] = []
-    monkeypatch.setattr(launch, "prefect_api", contextlib.nullcontext)
+    monkeypatch.setattr(launch, "prefect_api", lambda **_: contextlib.nullcontext())
+    monkeypatch.setattr(early, "early_sampler", contextlib.nullcontext)
     monkeypatch.setattr(launch, "print_end", lambda config: shown.append(config.name))
 
     def raising(error: BaseException) -> Callable[[RunConfig], None]:

@@ -50,7 +50,7 @@ def test_builtin_and_local_questions_are_counted(east, demo):
 
 
 def test_hours_on_cpu_come_from_measured_rates(east, demo):
-    cpu = ("plan", demo, "--set", 'resources.device="cpu"')
+    cpu = ("plan", demo, "--set", 'resources.device="cpu"', "--set", "resources.engines=1")
     assert "--sampling-rate and --training-rate" in east(*cpu).stdout
     done = east(*cpu, "--sampling-rate", 1000, "--training-rate", 500)
     assert "sampled / (1 x 1,000 tokens/s)" in done.stdout

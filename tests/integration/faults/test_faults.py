@@ -30,6 +30,7 @@ ROWS = (*kills.ROWS, *store_faults.ROWS)
 SOMETIMES = {
     "round-01/samples/{shard}", "round-01/nothing-kept", "rounds/0005", "template-date",
     "report.html", "averages",
+    "stops/0003", "replay", "live.json",
 }  # fmt: skip
 GOOD = Result("flow-start", "killed", True, 4, [], [], "0.1.0")
 Baseline = Callable[[Engines], dict[str, str]]
