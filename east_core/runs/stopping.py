@@ -58,12 +58,12 @@ class _Measure:
 
 
 def after_scores(run: Run, number: int) -> list[Alarm]:
-    """What got worse on the benchmarks with checkpoint `number`, the surest first."""
+    """What got worse on the benchmarks with checkpoint `number` (1 or above), the surest first."""
     found = [
         _on_benchmark(run, number, benchmark, measure)
-        for benchmark in run.config.benchmarks if number
+        for benchmark in run.config.benchmarks
         for measure in _measures(run)
-    ]  # fmt: skip
+    ]
     return _significant(run, found)
 
 

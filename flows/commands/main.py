@@ -51,7 +51,7 @@ def demo(
     store: Annotated[str, typer.Option(help="Where the artifacts go.")] = ".east/store",
     set_: Overrides = [],  # noqa: B006 typer copies it
 ) -> None:
-    """Run three rounds on the built-in task and model: about five minutes on two CPU cores.
+    """Run three rounds on the built-in task and model: two to three minutes on two CPU cores.
 
     A small model with bad habits practises grade-school word problems and gets better.
     """
