@@ -29,7 +29,7 @@ ifeq ($(EXTRA)-$(UV_FIND_LINKS),cpu-)
 TORCH_BACKEND := --torch-backend=cpu
 endif
 
-.PHONY: help install demo test test-slow lint format docs coverage ui bench answers exactness faults families requirements resolve clean
+.PHONY: help install demo test test-slow lint format docs coverage ui bench check-gpu answers exactness faults families requirements resolve clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -76,6 +76,10 @@ format: install  ## Format the code.
 
 bench: install  ## Measure speed and memory as ratios: docs/benchmarks.md (about 25 minutes).
 	$(BIN)/python -m benchmarks.run
+
+check-gpu:  ## Try what only a GPU can show, in a quarter of an hour: check-gpu.md.
+	@$(MAKE) --no-print-directory install EXTRA=gpu
+	$(BIN)/python -m benchmarks.check_gpu
 
 answers: install  ## Grade 52,000 pairs of known truth: docs/answers.md.
 	$(BIN)/python -m benchmarks.answers --out docs/answers.md

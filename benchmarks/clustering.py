@@ -66,13 +66,8 @@ def spellings(gold: str) -> list[str]:
     """Ways in which models write the same answer."""
     forms = [gold, gold, gold, gold.replace(r"\frac", r"\dfrac"), f" {gold} "]
     if re.fullmatch(r"-?\d+", gold):
-        forms += [
-            f"{gold}.0",
-            rf"{gold}\text{{ units}}",
-            rf"\${gold}",
-            f"{int(gold):,}",
-            f"x = {gold}",
-        ]
+        forms += [f"{gold}.0", rf"{gold}\text{{ units}}", rf"\${gold}", f"{int(gold):,}"]
+        forms.append(f"x = {gold}")
     fraction = re.fullmatch(r"(-?)\\frac\{(\d+)\}\{(\d+)\}", gold)
     if fraction:
         sign, top, bottom = fraction.groups()

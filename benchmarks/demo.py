@@ -55,16 +55,11 @@ def run_demo(folder: Path) -> DemoRun:
     command = [*EAST, "demo", "--store", str(store)]
     subprocess.run(command, check=True, cwd=folder, env=environment, stdout=sys.stderr)
     wall = time.perf_counter() - begun
-    shown = subprocess.run(
-        [*EAST, "show", str(store / "demo"), "--json"],
-        check=True,
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-    )
+    command = [*EAST, "show", str(store / "demo"), "--json"]
+    shown = subprocess.check_output(command, cwd=folder, env=environment)
     records = Store(str(store)).records("demo")
     outside = sum(r.seconds for r in records if not r.address.startswith("demo/round-"))
-    return DemoRun(json.loads(shown.stdout)["rounds"], wall, outside)
+    return DemoRun(json.loads(shown)["rounds"], wall, outside)
 
 
 def rows_of(runs: Sequence[DemoRun]) -> list[BenchmarkRow]:

@@ -9,7 +9,9 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
+Measured = TypeVar("Measured")
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / ".east" / "bench"
 """Where finished benchmarks, and what was drawn for them, wait for the next run."""
@@ -31,11 +33,11 @@ class BenchmarkRow:
 
 
 def alternate(
-    ours: Callable[[], float], plain: Callable[[], float], runs: int
-) -> list[tuple[float, float]]:
+    ours: Callable[[], Measured], plain: Callable[[], Measured], runs: int
+) -> list[tuple[Measured, Measured]]:
     """Run both in turn, `runs` times; who goes first changes from pair to pair.
 
-    Each returns what it measured (seconds, or a rate); the pairs are (ours, plain).
+    Each returns what it measured (seconds, a rate ...); the pairs are (ours, plain).
     """
     pairs = []
     for index in range(runs):

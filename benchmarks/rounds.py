@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 
 from benchmarks.demo import run_demo
-from benchmarks.pairs import ROOT, BenchmarkRow, median_row, write_result
+from benchmarks.pairs import ROOT, BenchmarkRow, alternate, median_row, write_result
 from benchmarks.sides import side_environment
 from east_core.config import Resources
 from east_core.inputs.questions import builtin_path
@@ -58,7 +58,7 @@ def time_plain() -> Times:
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.plain.loop", *files, folder],
             cwd=ROOT,
-            env=side_environment(Resources(device="cpu", engines=1)),
+            env={**side_environment(Resources(device="cpu", engines=1)), "HOME": folder},
             stdout=subprocess.PIPE,
             text=True,
             check=True,
@@ -95,15 +95,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--json", type=Path, required=True, help="write rows and table here")
     options = parser.parse_args()
-    pairs = []
-    for index in range(options.runs):
-        if index % 2 == 0:
-            ours = time_demo()
-            pairs.append((ours, time_plain()))
-        else:
-            plain = time_plain()
-            pairs.append((time_demo(), plain))
-        print(pairs[-1], file=sys.stderr, flush=True)
+    pairs = alternate(time_demo, time_plain, options.runs)
     page = page_of(pairs)
     print(page, file=sys.stderr)
     write_result(options.json, rows_of(pairs), page)

@@ -68,10 +68,8 @@ def comparison_page(store: Store, run: RunConfig, decision: Decision) -> str:
         for name in sorted(before)
     )
     found = decision.difference
-    interval = text.point_bounds(found.low, found.high)
-    pooled = (
-        f"Difference: {text.points(found.value)} points {interval}, {text.chance(found.p_value)}"
-    )
+    size = f"{text.points(found.value)} points {text.point_bounds(found.low, found.high)}"
+    pooled = f"Difference: {size}, {text.chance(found.p_value)}"
     shown = run_page(store, run.name)
     where = f"[{run.name}]({shown})" if shown else f"`{store.root}/{run.name}`"
     return f"{where}\n\n{header}\n{rows}\n\n{pooled}\n\n{escape_markdown(decision.reason)}\n"

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from east_core.answers.grading import Grader
 from east_core.records import Question
@@ -32,11 +31,8 @@ class AnswerPattern:
         distinct = sorted(set(texts))
         settings = {"pattern": self.pattern.pattern, "flags": self.pattern.flags}
         settings |= {"path": [*filter(None, sys.path)]}
-        job: dict[str, Any] = {
-            "question": dataclasses.asdict(Question(question_id, "")),
-            "texts": distinct,
-        }
-        job |= {"given": False, "accepts": False}
+        asked = dataclasses.asdict(Question(question_id, ""))
+        job = {"question": asked, "texts": distinct, "given": False, "accepts": False}
         try:
             said = self.grader.ask(_PROGRAM, (json.dumps(settings),), job)
         except EOFError:

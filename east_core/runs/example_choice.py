@@ -198,12 +198,9 @@ def _sft_examples(
     count = max(recipe.completions_per_question, weighed.example_count)
     weight, drawn = weighed.weight, _draw_distinct(sides.correct, count, draw)
     share = weight / len(drawn) if drawn and recipe.weight_sharing == "share" else weight
-    question = sampled.question
+    head = (sampled.question.id, sampled.question.prompt)
     return [
-        TrainingExample(
-            question.id, question.prompt, each.text, share, sampled.prompt_ids, each.ids
-        )
-        for each in drawn
+        TrainingExample(*head, each.text, share, sampled.prompt_ids, each.ids) for each in drawn
     ]
 
 

@@ -85,10 +85,9 @@ def lineage_lines(lineage: Lineage) -> Iterator[str]:
         if address in shown or address not in lineage.records:
             continue
         shown.add(address)
-        below = f"{indent}   "
-        yield f"{below} {_settings(lineage.records[address])}"
+        yield f"{indent}    {_settings(lineage.records[address])}"
         inputs = reversed(lineage.links[address])
-        stack += [(below, link.address or link.name, link) for link in inputs]
+        stack += [(f"{indent}   ", link.address or link.name, link) for link in inputs]
     yield from _versions(lineage)
 
 

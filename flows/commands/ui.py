@@ -74,9 +74,7 @@ def watch(
 def notify(
     address: Annotated[
         str,
-        typer.Argument(
-            envvar="EAST_NOTIFY", help="Where to: Slack's webhook, mailtos://..., json://HOST/PATH."
-        ),
+        typer.Argument(envvar="EAST_NOTIFY", help="Slack's webhook, mailtos://..., json://HOST."),
     ],
 ) -> None:
     """Tell people of promotions, failed runs, and runs that wait for an approval.

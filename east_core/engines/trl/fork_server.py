@@ -13,6 +13,7 @@ torchrun, and `Ended` after it. Ends when stdin does.
 import contextlib
 import gc
 import importlib
+import importlib.util
 import multiprocessing
 import os
 import sys
@@ -31,16 +32,15 @@ from east_core.engines.trl.patches import import_muon
 # A rank that loses its peer fails within milliseconds of the peer's death: whoever is dead by
 # then is told together, and the one that a signal killed is the cause.
 SETTLE_SECONDS = 0.2
-# Some of them import the others only once they are used.
 _ENGINES = (
     "deepspeed",
-    "deepspeed.module_inject.auto_ep_layer",
     "peft",
-    "torch.profiler._cupti_monitor",
     "torch.utils.tensorboard",
     "transformers.models.llama.modeling_llama",
     "east_core.engines.trl.rank",
 )
+# What these import only once they are used; other versions may have it elsewhere.
+_LATER = ("deepspeed.module_inject.auto_ep_layer", "torch.profiler._cupti_monitor")
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def _import_engines() -> None:
 
     Each full collection would go through millions of objects, and copy their pages in each rank.
     """
-    for module in _ENGINES:
+    for module in (*_ENGINES, *filter(importlib.util.find_spec, _LATER)):
         importlib.import_module(module)
     import_muon()
     gc.collect()

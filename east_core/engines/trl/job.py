@@ -17,12 +17,12 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from east_core.config import DpoRecipe, KtoRecipe, Resources, SftRecipe, Training
+from east_core.config import Resources, Training
 from east_core.engines.devices import Device
 from east_core.engines.trl.deepspeed import deepspeed_config
 from east_core.errors import ConfigError
 from east_core.inputs.context import own_context
-from east_core.protocols import ModelSource, PromptFormat, TrainingJob
+from east_core.protocols import ModelSource, PromptFormat, Recipe, TrainingJob
 
 JOB_FILE = "job.json"
 MEMORY_KNOBS = (
@@ -101,9 +101,7 @@ def write_job(job: RankJob, path: Path) -> None:
 def read_job(path: Path) -> RankJob:
     """Read a job that `write_job` wrote."""
     plain: dict[str, Any] = json.loads(path.read_text())
-    recipe: SftRecipe | DpoRecipe | KtoRecipe = TypeAdapter(Training).validate_python(
-        plain["recipe"]
-    )
+    recipe: Recipe = TypeAdapter(Training).validate_python(plain["recipe"])
     plain |= {
         "model": _model(plain["model"]),
         "reference": plain["reference"] and _model(plain["reference"]),

@@ -40,7 +40,12 @@ from east_core.engines.vllm.messages import (
     read_command,
 )
 from east_core.engines.vllm.options import EngineOptions
-from east_core.engines.vllm.patches import repack_experts, repack_output_layer, tokens_by_request
+from east_core.engines.vllm.patches import (
+    inspect_models_here,
+    repack_experts,
+    repack_output_layer,
+    tokens_by_request,
+)
 from east_core.inputs.chat import prompt_token_ids
 from east_core.inputs.turns import stop_ids
 from east_core.protocols import GenerationSettings
@@ -68,6 +73,8 @@ class Worker:
         """Serve the checkpoint in `folder`: by a new engine first, by its weights alone later."""
         assert self.options is not None
         if self.llm is None:
+            if self.options.device == "cpu":
+                inspect_models_here()
             self.llm = LLM(model=folder, **self.options.llm_arguments())
         else:
             self._reload(self.llm, folder)

