@@ -14,7 +14,7 @@ from flows.commands.publish import publish
 from flows.commands.say import say
 from flows.commands.store import lineage, prune, runs, verify
 from flows.commands.studies import compare, report, sweep
-from flows.commands.ui import browse, champions, deploy, notify, rollback, up, watch
+from flows.commands.ui import browse, champions, deploy, notify, rollback, up, watch, worker
 from flows.commands.weigh import weigh
 
 app = typer.Typer(
@@ -119,6 +119,7 @@ app.command()(up)
 app.command()(browse)
 app.command()(deploy)
 app.command()(watch)
+app.command()(worker)
 app.command()(notify)
 app.command()(champions)
 app.command()(rollback)

@@ -1,6 +1,7 @@
-"""The commands around the UI and retraining: `east up`, `deploy`, `watch`, `champions` ..."""
+"""The commands around the UI and retraining: `east up`, `deploy`, `worker`, `champions` ..."""
 
 import os
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -110,6 +111,26 @@ def deploy(deployments: Deployments = None) -> None:
     os.environ.setdefault("EAST_WORKDIR", str(Path.cwd()))  # where runs of the workers start
     prepare_server(require_file(deployments or DEPLOYMENTS))
     say(f"deployed on {os.environ['PREFECT_API_URL']}")
+
+
+def worker(
+    pool: Annotated[str, typer.Option(help="The work pool that it serves.")] = "east",
+    name: Annotated[str | None, typer.Option(help="Its name in the UI; the host's name.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
+) -> None:
+    """Serve a work pool until SIGTERM or Ctrl-C, and give back then what was running.
+
+    Prefect's worker, for machines that are taken away (Slurm, spot markets): the run that it had
+    waits in the pool for the next worker, which goes on with it. Ends with status 75 then.
+    """
+    from flows.server.worker import GIVEN_BACK, serve_pool
+
+    _require_named_server()
+    given_back = serve_pool(pool, name or socket.gethostname(), limit)
+    for run in given_back:
+        say(f"given back  {run}: it waits for another worker")
+    if given_back:
+        raise typer.Exit(GIVEN_BACK)
 
 
 def rollback(line: LineUrl, reason: Reason = "rolled back by hand") -> None:

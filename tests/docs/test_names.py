@@ -111,11 +111,27 @@ def missing_in(path: Path) -> list[str]:
     return missing
 
 
+def stale_imports(source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        module = node.module if isinstance(node, ast.ImportFrom) and not node.level else None
+        parts = module.split(".") if module else [""]
+        if isinstance(node, ast.ImportFrom) and parts[0] in PACKAGES:
+            yield from (f"{module}.{n.name}" for n in node.names if not resolves([*parts, n.name]))
+
+
 def test_files_and_modules_that_are_named_exist() -> None:
     looked_at = [path for path in (*TEXTS, *SOURCES) if path != Path(__file__).resolve()]
     assert len(looked_at) > 200
     found = {str(path.relative_to(ROOT)): missing_in(path) for path in looked_at}
     assert not {path: names for path, names in found.items() if names}
+
+
+def test_names_that_are_imported_exist() -> None:
+    """Slow tests and their programs, too, which no default test and no type checker imports."""
+    looked_at = [path for path in SOURCES if path.name != "test_adding.py"]  # which makes modules
+    found = {str(path.relative_to(ROOT)): [*stale_imports(path.read_text())] for path in looked_at}
+    assert not {path: names for path, names in found.items() if names}
+    assert [*stale_imports("from tasks.engines import Engines, no_such_name")]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""The sbatch script under bash, with stand-ins for srun, ray and prefect that note their words."""
+"""The sbatch script under bash, with stand-ins for Slurm, Ray and `east` that note their words.
+
+tests/integration/test_slurm.py runs it in a real Slurm.
+"""
 
 import os
 import signal
@@ -8,12 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from flows.server.worker import GIVEN_BACK
+
 SCRIPT = Path(__file__).parents[2] / "infra" / "slurm" / "east-worker.sbatch"
-# Each stand-in writes down its arguments, and stays until it is told to end.
+# Each stand-in writes down its arguments; those that serve stay until they are told to end.
 STAND_IN = """#!/bin/bash
+trap 'echo "ended $(basename "$0")" >> %s; exit ${WORKER_STATUS:-0}' TERM
 echo "$(basename "$0") $* RAY=${RAY_ADDRESS:-} TOKEN=${RAY_AUTH_TOKEN:+set} KEY=${HF_TOKEN:-}" >> %s
-if [[ $1 == status ]]; then exit 0; fi
-trap 'echo "ended $(basename "$0")" >> %s; exit 0' TERM
+case "$(basename "$0") $1" in
+    squeue*) echo "${JOB_STATE:-RUNNING}"; exit 0 ;;
+    scontrol* | "ray status") exit 0 ;;
+esac
 while :; do sleep 0.05; done
 """
 
@@ -23,7 +31,7 @@ def allocation(tmp_path: Path) -> tuple[dict[str, str], Path]:
     """The environment of an allocation whose programs are stand-ins, and their notes."""
     heard, programs = tmp_path / "heard", tmp_path / ".venv" / "bin"
     programs.mkdir(parents=True)
-    for name in ("prefect", "ray", "srun"):
+    for name in ("east", "ray", "srun", "squeue", "scontrol"):
         (programs / name).write_text(STAND_IN % (heard, heard))
         (programs / name).chmod(0o755)
     environment = {
@@ -67,14 +75,31 @@ def test_a_worker_serves_until_slurm_ends_it_and_leaves_nothing(
 ) -> None:
     environment, heard = allocation
     running = start({**environment, "EAST_SECRETS": secrets_file(tmp_path, 0o600)})
-    told = wait_for(heard, "prefect worker start")
-    assert "--pool east --name slurm-17 --limit 1" in told
+    told = wait_for(heard, "east worker")
+    assert "--pool east --name slurm-17" in told
     assert "KEY=abc" in told
     assert "srun" not in told
     running.send_signal(signal.SIGTERM)
     assert running.wait(30) == 143
-    assert "ended prefect" in heard.read_text()
+    assert "ended east" in heard.read_text()
+    assert "scontrol" not in heard.read_text()
     assert not list((tmp_path / "disk").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("extra", "is_queued_again"),
+    [({}, True), ({"EAST_REQUEUE": "no"}, False), ({"JOB_STATE": "COMPLETING"}, False)],
+    ids=["time is up", "not wanted", "cancelled"],
+)
+def test_a_job_whose_run_was_cut_off_is_queued_again(
+    allocation: tuple[dict[str, str], Path], extra: dict[str, str], is_queued_again: bool
+) -> None:
+    environment, heard = allocation
+    running = start({**environment, "WORKER_STATUS": str(GIVEN_BACK), **extra})
+    wait_for(heard, "east worker")
+    running.send_signal(signal.SIGTERM)
+    running.wait(30)
+    assert ("scontrol requeue 17" in heard.read_text()) == is_queued_again
 
 
 def test_several_nodes_are_one_ray_cluster_behind_a_token(
@@ -82,7 +107,7 @@ def test_several_nodes_are_one_ray_cluster_behind_a_token(
 ) -> None:
     environment, heard = allocation
     running = start({**environment, "SLURM_NNODES": "4"})
-    told = wait_for(heard, "prefect worker start", "--head --block", "--exclude=node-1")
+    told = wait_for(heard, "east worker", "--head --block", "--exclude=node-1")
     running.send_signal(signal.SIGTERM)
     assert running.wait(30) == 143
     sruns = (line for line in told.splitlines() if line.startswith("srun"))
@@ -93,7 +118,7 @@ def test_several_nodes_are_one_ray_cluster_behind_a_token(
     assert "--nodelist=node-1" in head
     assert "--exclude=node-1" in others
     assert head.count("TOKEN=set") == others.count("TOKEN=set") == 1
-    [worker] = (line for line in told.splitlines() if line.startswith("prefect"))
+    [worker] = (line for line in told.splitlines() if line.startswith("east"))
     assert ":6379" in worker
     assert heard.read_text().count("ended srun") == 2
 

@@ -7,8 +7,8 @@ Everything else is the real thing: stages, records, store, Prefect, the command 
 
 from east_core.testing.fakes import InstantTrainer, ScriptedSampler
 from flows.commands.main import main
-from tasks.engines import Engines, place
+from tasks.engines import Engines, use_engines
 
 if __name__ == "__main__":
-    with place(Engines(ScriptedSampler(), InstantTrainer())):
+    with use_engines(Engines(ScriptedSampler(), InstantTrainer())):
         main()
