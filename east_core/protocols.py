@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
-from east_core.config import DpoRecipe, KtoRecipe, Resources, SftRecipe
+from east_core.config import DpoRecipe, HarnessTask, KtoRecipe, Resources, SftRecipe
 from east_core.records import (
     LabelledExample,
+    Prediction,
     PreferencePair,
     Question,
     SampledQuestion,
@@ -263,5 +264,52 @@ class Trainer(Protocol):
 
         Raises TrainingDiverged for a NaN or infinite loss, EngineError when a process fails,
         NothingToLearn for fewer examples than one global batch.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class HarnessJob:
+    """A checkpoint that is to be scored on a task: `metric` is METRIC,FILTER."""
+
+    task: HarnessTask
+    metric: str
+    model: ModelSource
+    prompt: PromptFormat
+    resources: Resources
+    max_context: int | None = None
+
+
+@dataclass(frozen=True)
+class HarnessResult:
+    """What a harness asked, and what became of it, in the order of the task's documents.
+
+    A question's id is made of the task's name, the document's number and its hash. `task` is what
+    the task is (plain JSON: the harness's version, the task's own, and all of its settings but
+    places); `setup` is how it was run (generator, its version, examples a question).
+    """
+
+    metric: str
+    questions: Sequence[Question]
+    predictions: Sequence[Prediction]
+    task: Mapping[str, Any]
+    setup: Mapping[str, Any]
+
+
+class Harness(Protocol):
+    """Somebody else's benchmarks: asks and grades in processes of its own."""
+
+    def survey(self, task: HarnessTask) -> HarnessResult:
+        """The task without a model: its questions as they are asked without examples, its metric.
+
+        Predictions are a stand-in's and mean nothing. Raises ConfigError where the harness, the
+        task, its data or its metric can't be had.
+        """
+        ...
+
+    def score(self, job: HarnessJob) -> HarnessResult:
+        """Ask a checkpoint. The device must be free.
+
+        Raises EngineError where the harness fails, DataError for results that can't be believed.
         """
         ...

@@ -5,7 +5,14 @@ from collections.abc import Sequence
 from prefect import flow
 from pydantic import ConfigDict, Field
 
-from east_core.config import DatasetConfig, EvaluationRecipe, Frozen, Resources, RunConfig
+from east_core.config import (
+    DatasetConfig,
+    EvaluationRecipe,
+    Frozen,
+    HarnessTask,
+    Resources,
+    RunConfig,
+)
 from east_core.config.toml_file import parse_config
 from east_core.errors import StoreError
 from east_core.runs.addresses import AVERAGES, RunAddresses, checkpoint_address, part_of
@@ -40,9 +47,10 @@ class EvaluationForm(Frozen):
         description="Hub id, local folder or URL; or a round of a run in the store, as "
         "run:demo/round-02, or an average that `east average` made, as run:demo/averages/NAME.",
     )
-    benchmarks: dict[str, str | DatasetConfig] = Field(
+    benchmarks: dict[str, str | DatasetConfig | HarnessTask] = Field(
         {"word-problems": "builtin:test.jsonl"},
-        description="Test questions by name, as JSON: a path, or an object with Questions' fields.",
+        description="Test questions by name, as JSON: a path, an object with Questions' fields, or "
+        'a task of lm-evaluation-harness as {"task": "gsm8k"} (docs/evaluation.md).',
     )
     evaluation: EvaluationRecipe = Field(EvaluationRecipe(), description="How it is scored.")
     resources: Resources | None = Field(

@@ -6,11 +6,12 @@ The sampler stays up over all rounds of a run, so it belongs to the run's flow a
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from east_core.config import Resources, RunConfig
 from east_core.engines.devices import require_means
-from east_core.protocols import Sampler, Trainer
+from east_core.engines.lm_eval.harness import LmEval
+from east_core.protocols import Harness, Sampler, Trainer
 from east_core.weighting.weighing import ShardWeigher, weigh_shards
 from tasks.devices import device_slot, end_with_worker
 from tasks.progress import (
@@ -24,11 +25,12 @@ from tasks.progress import (
 
 @dataclass(frozen=True)
 class Engines:
-    """What samples, what weighs and what trains for this process."""
+    """What samples, weighs and trains for this process, and asks other people's benchmarks."""
 
     sampler: Sampler
     trainer: Trainer
     weigher: ShardWeigher = weigh_shards
+    harness: Harness = field(default_factory=lambda: LmEval(log_engine))
 
 
 _current: ContextVar[Engines | None] = ContextVar("engines", default=None)
@@ -97,6 +99,12 @@ def use_engines(engines: Engines) -> Iterator[Engines]:
         yield engines
     finally:
         _current.reset(token)
+
+
+def current_harness() -> Harness:
+    """What asks other people's benchmarks; it needs no device, so it is there without engines."""
+    placed = _current.get()
+    return LmEval(log_engine) if placed is None else placed.harness
 
 
 def current_engines() -> Engines:

@@ -18,6 +18,7 @@ from prefect.tasks import exponential_backoff
 from east_core.errors import EngineError, TrainingDiverged
 from east_core.runs import (
     examples,
+    harness_tasks,
     prompts,
     replay,
     retention,
@@ -32,7 +33,7 @@ from east_core.runs import (
 from east_core.runs.run import Run
 from east_core.store import ArtifactRecord
 from tasks.context import current_run
-from tasks.engines import current_engines
+from tasks.engines import current_engines, current_harness
 from tasks.progress import log_record
 
 RETRIES = 2
@@ -80,11 +81,17 @@ def prepare() -> None:
     start.claim(current_run())
     start.register_base_model(current_run())
     _pin_date()
-    start.freeze_benchmarks(current_run())
+    _freeze_benchmarks()
     start.freeze_questions(current_run())
     replay.freeze_replay(current_run())
     _tell_overlaps()
     _tell_prompts_without_room()
+
+
+def _freeze_benchmarks() -> None:
+    start.freeze_benchmarks(current_run())
+    for record in harness_tasks.freeze_tasks(current_run(), current_harness()):
+        log_record(record)
 
 
 def _tell_overlaps() -> None:
@@ -108,7 +115,7 @@ def prepare_evaluation() -> None:
     start.claim(current_run())
     start.register_base_model(current_run())
     _pin_date()
-    start.freeze_benchmarks(current_run())
+    _freeze_benchmarks()
     _tell_prompts_without_room()
 
 
@@ -146,7 +153,11 @@ def train(number: int) -> ArtifactRecord:
 @stage_task("score {benchmark}")
 def score(number: int, benchmark: str) -> ArtifactRecord:
     """Score the round's checkpoint on one benchmark."""
-    return scores.score(current_run(), number, benchmark, current_engines().sampler)
+    run, engines = current_run(), current_engines()
+    if benchmark in harness_tasks.harness_tasks(run):
+        harness, sampler = engines.harness, engines.sampler
+        return harness_tasks.score_task(run, number, benchmark, harness, sampler)
+    return scores.score(run, number, benchmark, engines.sampler)
 
 
 @plain_task("watch scores", "round {number}: watch scores")

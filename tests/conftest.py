@@ -2,6 +2,8 @@
 
 import os
 import shlex
+import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -60,3 +62,17 @@ def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
         return asked
 
     return place
+
+
+@pytest.fixture
+def stand_in_lm_eval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Python whose lm_eval is tests/lm_eval_stand_in.py; returns where its calls are noted."""
+    package, calls = tmp_path / "stand-in" / "lm_eval", tmp_path / "calls.jsonl"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    shutil.copy(ROOT / "tests" / "lm_eval_stand_in.py", package / "__main__.py")
+    paths = [str(package.parent), str(ROOT), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+    monkeypatch.setenv("EAST_LM_EVAL_PYTHON", sys.executable)
+    monkeypatch.setenv("STAND_IN_CALLS", str(calls))
+    return calls

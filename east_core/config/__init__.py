@@ -1,6 +1,7 @@
 """The settings of a run: what a TOML file or a form says, checked before anything starts."""
 
 from east_core.config.base import Frozen, Location
+from east_core.config.benchmarks import Benchmark, HarnessTask
 from east_core.config.inputs import DatasetConfig, ModelConfig
 from east_core.config.mixture import QuestionMixture, QuestionSet, QuestionSource
 from east_core.config.replay import Replay
@@ -26,10 +27,12 @@ from east_core.config.training import (
 __all__ = [
     "SYSTEM_PROMPT",
     "AdaptiveRecipe",
+    "Benchmark",
     "DatasetConfig",
     "DpoRecipe",
     "EvaluationRecipe",
     "Frozen",
+    "HarnessTask",
     "KtoRecipe",
     "Location",
     "LoraRecipe",

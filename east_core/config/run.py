@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from east_core.config.base import Frozen, Location
+from east_core.config.benchmarks import Benchmarks, HarnessTask
 from east_core.config.inputs import DatasetConfig, ModelConfig
 from east_core.config.mixture import QuestionMixture, Questions
 from east_core.config.replay import Replay
@@ -56,9 +57,10 @@ class RunConfig(Frozen):
         DatasetConfig(),
         description="Training questions: a data set, or a mixture of those under questions.sets.",
     )
-    benchmarks: dict[str, DatasetConfig] = Field(
+    benchmarks: Benchmarks = Field(
         {"word-problems": DatasetConfig(path="builtin:test.jsonl")},
-        description="Test questions by benchmark name; every checkpoint is scored on each.",
+        description="Test questions by benchmark name, or tasks of lm-evaluation-harness (`task`); "
+        "every checkpoint is scored on each.",
     )
     sampling: SamplingRecipe = Field(SamplingRecipe(), description="How completions are drawn.")
     weighting: Weighting = Field(
@@ -144,6 +146,9 @@ class RunConfig(Frozen):
         for name, benchmark in self.benchmarks.items():
             if not name.replace("-", "").replace("_", "").isalnum():
                 raise ValueError(f"benchmark name {name!r} must be letters, digits, '-' and '_'")
+            if isinstance(benchmark, HarnessTask):
+                self._harness_fits(name)
+                continue
             if not benchmark.has_answers:
                 raise ValueError(f"benchmark {name!r} needs gold answers: set its answer_column")
             if benchmark.decontaminate:
@@ -152,6 +157,19 @@ class RunConfig(Frozen):
                     "decontaminate under questions"
                 )
         return self
+
+    def _harness_fits(self, name: str) -> None:
+        """Refuse what lm-evaluation-harness is not started with."""
+        if self.resources.ray is not None:
+            raise ValueError(
+                f"benchmark {name!r} is a task of lm-evaluation-harness, which runs on this "
+                "machine and on no Ray cluster; leave the benchmark out, or resources.ray"
+            )
+        if self.model.trust_remote_code:
+            raise ValueError(
+                f"benchmark {name!r} is a task of lm-evaluation-harness, which is started without "
+                "trust in remote code: a model that brings its own can't be scored on it"
+            )
 
     @property
     def accumulation_steps(self) -> int:

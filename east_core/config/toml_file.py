@@ -73,7 +73,7 @@ def _problem(detail: dict[str, Any], model: type[BaseModel]) -> str:
     tag = _tag(path)
     location = ".".join(map(str, _written(path)))
     if detail["type"] == "extra_forbidden":
-        of_kind = f" of {tag!r}" if tag and tag != "data set" else ""
+        of_kind = f" of {tag!r}" if tag and tag not in _UNNAMED else ""
         return f"{location} is not a setting{of_kind}{_suggestion(model, path)}"
     message = detail["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
@@ -82,17 +82,24 @@ def _problem(detail: dict[str, Any], model: type[BaseModel]) -> str:
     return f"{location}: {message}{shown}" if location else message
 
 
-_UNIONS = {name for name, field in RunConfig.model_fields.items() if field.discriminator}
+# Where the tag of a union's member stands in a location: behind the setting, or behind a name.
+_TAGGED = {name: 1 for name, field in RunConfig.model_fields.items() if field.discriminator}
+_TAGGED |= {"benchmarks": 2}
+_UNNAMED = ("data set", "questions")  # kinds that a user does not name
 
 
 def _tag(path: Sequence[str | int]) -> str | int | None:
     """The kind that a location of pydantic's goes through, where it is in a tagged union."""
-    return path[1] if len(path) > 1 and path[0] in _UNIONS else None
+    at = _TAGGED.get(str(path[0]), len(path)) if path else 0
+    return path[at] if len(path) > at else None
 
 
 def _written(path: Sequence[str | int]) -> list[str | int]:
     """A location as users write it: pydantic adds the tag of the union's member."""
-    return [path[0], *path[2:]] if _tag(path) else list(path)
+    if not _tag(path):
+        return list(path)
+    at = _TAGGED[str(path[0])]
+    return [*path[:at], *path[at + 1 :]]
 
 
 def _suggestion(model: type[BaseModel], path: Sequence[str | int]) -> str:

@@ -48,6 +48,7 @@ COMPARISON, ARRIVALS, HISTORY = "comparison", "arrivals", "history"
 # Files of artifacts.
 CONFIG_FILE, MODEL_FILES, MODEL_SOURCE = "config.json", "files.json", f"{LOGS}source.json"
 QUESTIONS_FILE, SAMPLES_FILE = "questions.parquet", "samples.parquet"
+TASK_FILE = "task.json"
 SHARDS_FILE, WEIGHTS_FOLDER, EXAMPLES_FILE = "shards.json", "weights", "examples.parquet"
 PREDICTIONS_FILE, VOTES_FILE = "predictions.parquet", "votes.parquet"
 ACCURACY_PICTURE, QUESTIONS_PICTURE = "accuracy.png", "questions.png"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from east_core.config import RunConfig
+from east_core.config import DatasetConfig, RunConfig
 from east_core.errors import ConfigError
 from east_core.inputs import base_models as base_model
 from east_core.inputs.context import bytes_around, context_bound, own_context
@@ -109,8 +109,10 @@ def _folder(run: Run) -> Path:
 
 
 def _question_sets(run: Run) -> list[ArtifactRecord]:
-    """The frozen questions, of training and benchmarks."""
-    sets = [run.at.questions, *(run.at.benchmark(name) for name in run.config.benchmarks)]
+    """The frozen questions that our engines answer, of training and benchmarks."""
+    named = run.config.benchmarks.items()
+    ours = [name for name, each in named if isinstance(each, DatasetConfig)]
+    sets = [run.at.questions, *map(run.at.benchmark, ours)]
     records = [run.store.record(each) for each in sets]
     return [record for record in records if record]
 

@@ -1,4 +1,4 @@
-"""The scores of a checkpoint on a benchmark."""
+"""The scores of a checkpoint on a benchmark of our own: questions that our engines answer."""
 
 import dataclasses
 import functools
@@ -9,12 +9,14 @@ from typing import Any
 
 from east_core.answers.clustering import cluster_all
 from east_core.answers.grading import Grader
+from east_core.config import DatasetConfig
 from east_core.evaluation.scores import ScoreTotals, grade, scores_as_facts
 from east_core.protocols import GenerationSettings, Sampler
 from east_core.records import AnswerClusters, Completion, Prediction, Question, SampledQuestion
 from east_core.runs import addresses
 from east_core.runs.addresses import PREDICTIONS_FILE, QUESTIONS_FILE, SAMPLES_FILE, VOTES_FILE
 from east_core.runs.earlier import earlier_with_same_outcome, scores_outcome
+from east_core.runs.harness_tasks import harness_tasks, task_scoring_stage
 from east_core.runs.prompts import engine_recipe, prompt_format
 from east_core.runs.reading import (
     grading_identity,
@@ -80,7 +82,7 @@ def _graded(
     """Grade the completions into `folder`, and return the scores as facts."""
     evaluation = run.config.evaluation
     totals, policy, thinking = ScoreTotals(), evaluation.answer_policy, thinking_of(run)
-    grading = run.config.benchmarks[benchmark].grading
+    grading = _questions(run, benchmark).grading
     with Grader(processes=run.config.resources.grader_processes) as grader:
         rows = totals.counting(grade(greedy, grader, policy, thinking, grading))
         write_table(folder / PREDICTIONS_FILE, Prediction, rows)
@@ -96,7 +98,9 @@ def _graded(
 
 
 def scoring_stage(run: Run, number: int, benchmark: str) -> Stage:
-    """What identifies the scores of checkpoint `number` on a benchmark."""
+    """What identifies the scores of checkpoint `number` on a benchmark, of whatever kind."""
+    if benchmark in harness_tasks(run):
+        return task_scoring_stage(run, number, benchmark)
     greedy, extra = _scoring_settings(run, number, benchmark)
     return Stage(
         run.at.scores(number, benchmark),
@@ -107,7 +111,7 @@ def scoring_stage(run: Run, number: int, benchmark: str) -> Stage:
             "stop": list(greedy.stop),
             "samples_seed": None if extra is None else extra.seed,
             **thinking_identity(run),
-            **grading_identity(run.config.benchmarks[benchmark]),
+            **grading_identity(_questions(run, benchmark)),
             **_used(greedy, "stop_token_ids", "max_context", "prompt", *THINKING),
             **engine_recipe(run),
         },
@@ -117,6 +121,13 @@ def scoring_stage(run: Run, number: int, benchmark: str) -> Stage:
         },
         revision=3,  # which answers are equal
     )
+
+
+def _questions(run: Run, benchmark: str) -> DatasetConfig:
+    """The settings of a benchmark of our own."""
+    questions = run.config.benchmarks[benchmark]
+    assert isinstance(questions, DatasetConfig)
+    return questions
 
 
 def _used(settings: GenerationSettings, *names: str) -> dict[str, Any]:

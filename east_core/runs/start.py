@@ -109,10 +109,11 @@ def overlaps_told(run: Run) -> str | None:
 
 
 def freeze_benchmarks(run: Run) -> list[ArtifactRecord]:
-    """Copy the test questions of every benchmark into the run, likewise."""
+    """Copy the test questions of every benchmark of our own into the run, likewise."""
     return [
         _freeze_benchmark(run, run.at.benchmark(name), benchmark)
         for name, benchmark in run.config.benchmarks.items()
+        if isinstance(benchmark, DatasetConfig)
     ]
 
 

@@ -3,7 +3,7 @@
 Each round is held against the earlier round that did best, by paired tests on the same questions:
 
     accuracy, answered     greedy completions of each benchmark: right; with an answer at all
-    pass@n                 extra samples of each benchmark, where there are some
+    pass@n                 extra samples of each benchmark, where it has some
     pass@n in training     the round's own samples of the training questions, before it is trained
 
 The significance is divided by the number of pairs of rounds and of tests that a run can compare,
@@ -20,6 +20,7 @@ from east_core.records import AnswerClusters
 from east_core.runs import addresses
 from east_core.runs.addresses import VOTES_FILE
 from east_core.runs.best import best_round, scored_before
+from east_core.runs.harness_tasks import harness_tasks
 from east_core.runs.predictions import read_predictions
 from east_core.runs.run import Run
 from east_core.runs.weights import weight_files
@@ -62,7 +63,7 @@ def after_scores(run: Run, number: int) -> list[Alarm]:
     found = [
         _on_benchmark(run, number, benchmark, measure)
         for benchmark in run.config.benchmarks
-        for measure in _measures(run)
+        for measure in _measures(run, benchmark)
     ]
     return _significant(run, found)
 
@@ -103,7 +104,7 @@ def record_stop(run: Run, number: int, reason: str) -> ArtifactRecord:
 
 def _significant(run: Run, found: list[Alarm]) -> list[Alarm]:
     rule = run.config.stopping or Stopping()
-    checks = 1 + len(run.config.benchmarks) * len(_measures(run))
+    checks = 1 + sum(len(_measures(run, benchmark)) for benchmark in run.config.benchmarks)
     level = rule.significance / comparisons(run.config.rounds, checks)
     alarms = [alarm for alarm in found if alarm.decline.p_value <= level]
     return sorted(alarms, key=lambda alarm: alarm.decline.p_value)
@@ -122,7 +123,7 @@ def _highest(shares: Mapping[int, float]) -> int | None:
     return max(shares, key=lambda past: (shares[past], -past), default=None)
 
 
-def _measures(run: Run) -> list[_Measure]:
+def _measures(run: Run, benchmark: str) -> list[_Measure]:
     greedy = [
         _Measure("accuracy", lambda facts: float(facts["accuracy"]["value"]), _right),
         _Measure(
@@ -131,7 +132,7 @@ def _measures(run: Run) -> list[_Measure]:
             _answered,
         ),
     ]
-    if not run.config.evaluation.samples_per_question:
+    if not run.config.evaluation.samples_per_question or benchmark in harness_tasks(run):
         return greedy
     n = str(run.config.evaluation.samples_per_question)
     sampled = _Measure(

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from east_core.answers.gradings import Grading
 from east_core.answers.gradings.base import GoldTrial
 from east_core.config import DatasetConfig, Replay, RunConfig, SamplingRecipe
 from east_core.engines.devices import require_means
+from east_core.engines.lm_eval.harness import LmEval
 from east_core.errors import ConfigError
 from east_core.inputs import base_models as base_model
 from east_core.inputs.context import context_needed
@@ -21,8 +22,9 @@ from east_core.inputs.mixtures import TrainingQuestions
 from east_core.inputs.questions import WithGold
 from east_core.inputs.solutions import load_solutions
 from east_core.inputs.templates import asks_for_date, template_of
-from east_core.protocols import PromptFormat
+from east_core.protocols import HarnessResult, PromptFormat
 from east_core.records import Question
+from east_core.runs.harness_tasks import harness_tasks
 from east_core.runs.prompts import prompt_format, today
 from east_core.runs.room import longest_answer, room_for
 from east_core.runs.run import Run
@@ -56,9 +58,13 @@ def check_run(config: RunConfig) -> Iterator[str]:
         for name, each in config.questions.named.items():
             named = f"{name}: " if name else ""
             yield f"questions  ok: {named}{_check_questions(each, grader)}"
-        for name, benchmark in config.benchmarks.items():
+        for name, benchmark in _own_benchmarks(config).items():
             yield f"benchmark  ok: {name}: {_check_questions(benchmark, grader)}"
-    count, line, sets = _check_overlaps(config)
+    surveyed = {}
+    for name, task in harness_tasks(Run(config, store)).items():
+        surveyed[name] = LmEval(on_line=lambda _: None).survey(task)
+        yield f"benchmark  ok: {name}: {_surveyed(task.task, surveyed[name])}"
+    count, line, sets = _check_overlaps(config, surveyed)
     yield f"overlap    ok: {line}"
     if sets is not None:
         yield f"mixture    ok: {sets}"
@@ -161,7 +167,7 @@ def _room(config: RunConfig, store: Store) -> int:
 
 def _prompts(config: RunConfig) -> Iterator[str]:
     """All questions that the run will sample, of training and benchmarks."""
-    for each in (*config.questions.named.values(), *config.benchmarks.values()):
+    for each in (*config.questions.named.values(), *_own_benchmarks(config).values()):
         yield from (question.prompt for question in WithGold(each))
 
 
@@ -192,9 +198,27 @@ def _check_questions(config: DatasetConfig, grader: Grader) -> str:
     return "\n".join([line, *tried])
 
 
-def _check_overlaps(config: RunConfig) -> tuple[int, str, str | None]:
+def _own_benchmarks(config: RunConfig) -> dict[str, DatasetConfig]:
+    """The benchmarks that our engines answer."""
+    named = config.benchmarks.items()
+    return {name: each for name, each in named if isinstance(each, DatasetConfig)}
+
+
+def _surveyed(task: str, found: HarnessResult) -> str:
+    """What a task of lm-evaluation-harness asks, and which of its outcomes counts."""
+    of_harness = f"lm_eval {found.task['lm_eval']}, task {task} {found.task['version']}"
+    return f"{of_harness}: {len(found.questions)} questions, right by {found.metric}"
+
+
+def _check_overlaps(
+    config: RunConfig,
+    surveyed: Mapping[str, HarnessResult] = {},
+) -> tuple[int, str, str | None]:
     """The number of questions that are trained on, those that stand in a benchmark, the sets."""
-    benchmarks = {name: WithGold(each) for name, each in config.benchmarks.items()}
+    benchmarks: dict[str, Iterable[Question]] = {
+        **{name: WithGold(each) for name, each in _own_benchmarks(config).items()},
+        **{name: found.questions for name, found in surveyed.items()},
+    }
     rows = TrainingQuestions(config.questions, BenchmarkQuestions(benchmarks))
     count = sum(1 for _ in rows)
     line = told(rows.found, config.questions.decontaminate, LISTED)

@@ -9,7 +9,7 @@ from flows.commands.options import AsJson, ConfigPath, Overrides
 from flows.commands.say import say
 
 if TYPE_CHECKING:
-    from east_core.config import DatasetConfig, QuestionSource, RunConfig
+    from east_core.config import Benchmark, DatasetConfig, QuestionSource, RunConfig
     from east_core.engines.devices import Device
     from east_core.planning.basis import Basis
     from east_core.planning.model_shape import ModelShape
@@ -80,7 +80,7 @@ def plan(
     work = Workload(
         questions=questions or _training_questions(run.questions),
         test_questions=test_questions
-        or sum(_count(each, "--test-questions") for each in run.benchmarks.values()),
+        or sum(_test_questions(name, each) for name, each in run.benchmarks.items()),
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens or min(300, run.sampling.max_tokens),
         kept=kept,
@@ -126,6 +126,21 @@ def _training_questions(data: "QuestionSource") -> int:
     available = {name: _count(each, "--questions") for name, each in data.sets.items()}
     shares = {name: each.share for name, each in data.sets.items()}
     return sum(set_sizes(available, shares, data.limit).values())
+
+
+def _test_questions(name: str, benchmark: "Benchmark") -> int:
+    """How many questions a benchmark has; of a harness's task the limit, where there is one."""
+    from east_core.config import HarnessTask
+    from east_core.errors import ConfigError
+
+    if not isinstance(benchmark, HarnessTask):
+        return _count(benchmark, "--test-questions")
+    if benchmark.limit is None:
+        raise ConfigError(
+            f"benchmark {name}: the questions of lm_eval's task {benchmark.task} are not counted "
+            "for a plan (east check tells); give those of all benchmarks with --test-questions"
+        )
+    return benchmark.limit
 
 
 def _count(data: "DatasetConfig", option: str) -> int:

@@ -16,6 +16,7 @@ from east_core.config import (
     DpoRecipe,
     EvaluationRecipe,
     Frozen,
+    HarnessTask,
     KtoRecipe,
     ModelConfig,
     QuestionMixture,
@@ -63,9 +64,10 @@ class RunForm(Frozen):
         "columns question and answer. Open Questions for GSM8K, MATH and other columns, Mixture "
         "for several sets with shares.",
     )
-    benchmarks: dict[str, str | DatasetConfig] = Field(
+    benchmarks: dict[str, str | DatasetConfig | HarnessTask] = Field(
         {"word-problems": "builtin:test.jsonl"},
-        description="Test questions by name, as JSON: a path, or an object with Questions' fields.",
+        description="Test questions by name, as JSON: a path, an object with Questions' fields, or "
+        'a task of lm-evaluation-harness as {"task": "gsm8k"} (docs/evaluation.md).',
     )
     weighting: Weighting = Field(
         EntropyWeighting(),

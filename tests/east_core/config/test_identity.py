@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from east_core.config import DatasetConfig, RunConfig, SamplingRecipe
+from east_core.config import DatasetConfig, HarnessTask, RunConfig, SamplingRecipe
 from east_core.protocols import GenerationSettings, PromptFormat
 
 BEFORE = {
@@ -61,3 +61,26 @@ def test_decontamination_counts_once_it_is_asked_for() -> None:
 def test_a_benchmark_is_not_decontaminated() -> None:
     with pytest.raises(ValidationError, match="set decontaminate under questions"):
         RunConfig(benchmarks={"sums": DatasetConfig(decontaminate=True)})
+
+
+def test_a_harness_task_is_what_it_asks_and_not_where_or_how_fast() -> None:
+    task = HarnessTask(task="gsm8k")
+    elsewhere = HarnessTask(task="gsm8k", include_path="tasks", backend="vllm", batch_size=4)
+    assert elsewhere.asked() == task.asked()
+    others = [
+        {"metric": "exact_match"},
+        {"num_fewshot": 0},
+        {"limit": 5},
+        {"apply_chat_template": False},
+        {"system_prompt": "Reason."},
+        {"max_tokens": 512},
+        {"seed": 0},
+    ]
+    told = [HarnessTask.model_validate({"task": "gsm8k", **other}).asked() for other in others]
+    assert all(one != task.asked() for one in told)
+
+
+def test_settings_are_read_again_as_they_were() -> None:
+    task = HarnessTask(task="arc_easy", metric="acc_norm,none", batch_size=8)
+    run = RunConfig(benchmarks={"ours": DatasetConfig(), "theirs": task})
+    assert RunConfig.model_validate_json(run.model_dump_json()) == run

@@ -86,6 +86,25 @@ def test_overrides_win_and_are_typed() -> None:
         ({"benchmarks": {}}, "benchmarks is empty"),
         ({"benchmarks": {"a/b": {}}}, "benchmark name 'a/b' must be"),
         (
+            {"benchmarks": {"b": {"task": "t", "metrc": "acc"}}},
+            r"benchmarks\.b\.metrc is not a setting of 'harness task'; did you mean .*b\.metric\?",
+        ),
+        (
+            {"benchmarks": {"b": {"task": "t", "path": "q"}}},
+            r"benchmarks\.b\.path is not a setting of 'harness task'",
+        ),
+        ({"benchmarks": {"b": {"task": "../t"}}}, r"benchmarks\.b\.task: string should match"),
+        ({"benchmarks": {"b": {"task": "t,u"}}}, r"benchmarks\.b\.task: string should match"),
+        ({"benchmarks": {"b": {"limit": 0}}}, r"benchmarks\.b\.limit: input should be greater"),
+        (
+            {"benchmarks": {"b": {"task": "t"}}, "model": {"trust_remote_code": True}},
+            "benchmark 'b' is a task of lm-evaluation-harness, which is started without trust",
+        ),
+        (
+            {"benchmarks": {"b": {"task": "t"}}, "resources": {"ray": "auto", "device": "cuda"}},
+            "benchmark 'b' is a task of lm-evaluation-harness, which runs on this machine",
+        ),
+        (
             {"weighting": {"kind": "difficulty"}, "training": {"loss": "kto"}},
             "weighting 'difficulty' chooses how many completions",
         ),

@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from east_core.config import HarnessTask
+from east_core.errors import ConfigError
 from east_core.runs import start
 from east_core.runs.room import needed_context
 from east_core.runs.run import Run
@@ -50,3 +52,20 @@ def test_the_questions_that_stand_in_a_benchmark_are_told_and_not_counted(tmp_pa
     count, told, _ = check._check_overlaps(config.model_copy(update=changed))
     assert count == 30
     assert "are left out: 10 in few" in told
+
+
+def test_a_task_of_the_harness_is_surveyed_and_held_against_the_training_questions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stand_in_lm_eval: Path
+) -> None:
+    model = SimpleNamespace(facts=FACTS, prompt_lengths=_bytes_of)
+    monkeypatch.setattr(check, "_inspected", lambda *_: model)
+    monkeypatch.setattr("flows.commands.check.base_model.check_model_folder", lambda *_: None)
+    config = sums_config(tmp_path, benchmarks={"theirs": HarnessTask(task="sums", limit=30)})
+    told = list(check.check_run(config))
+    of_task = "lm_eval 0.4.12, task sums 3.0: 30 questions, right by exact_match,strict-match"
+    assert f"benchmark  ok: theirs: {of_task}" in told
+    assert any(line.startswith("overlap ") and "30 in theirs" in line for line in told)
+    assert len(stand_in_lm_eval.read_text().splitlines()) == 1
+    unknown = {"benchmarks": {"theirs": HarnessTask(task="summs")}}
+    with pytest.raises(ConfigError, match=r"failed on task summs .*ValueError: Tasks not found"):
+        list(check.check_run(config.model_copy(update=unknown)))

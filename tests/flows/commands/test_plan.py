@@ -49,6 +49,15 @@ def test_builtin_and_local_questions_are_counted(east, demo):
     assert "500 test questions" in done.stdout
 
 
+def test_the_questions_of_a_harness_task_are_its_limit_or_must_be_told(east, demo):
+    task = ("plan", demo, "--set", "benchmarks.theirs.task=gsm8k")
+    assert "100 test questions" in east(*task, "--set", "benchmarks.theirs.limit=100").stdout
+    assert "700 test questions" in east(*task, "--test-questions", 700).stdout
+    refused = east(*task)
+    assert refused.returncode == 2
+    assert "lm_eval's task gsm8k are not counted for a plan" in refused.stderr
+
+
 def test_hours_on_cpu_come_from_measured_rates(east, demo):
     cpu = ("plan", demo, "--set", 'resources.device="cpu"', "--set", "resources.engines=1")
     assert "--sampling-rate and --training-rate" in east(*cpu).stdout

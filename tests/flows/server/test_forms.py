@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from east_core.answers.gradings import Grading
-from east_core.config import RunConfig
+from east_core.config import HarnessTask, RunConfig
 from east_core.config.toml_file import load_config
 from east_core.errors import ConfigError
 from east_core.inputs.questions import builtin_path
@@ -108,6 +108,22 @@ def test_the_form_takes_a_mixture_as_a_tab_of_the_questions() -> None:
     assert RunConfig.model_validate_json(config.model_dump_json()) == config
     with pytest.raises(ValidationError, match="greater than 0"):
         RunForm.model_validate({"questions": {"sets": {"a": {"share": 0}}}})
+
+
+def test_the_form_takes_a_task_of_the_harness_as_a_benchmark() -> None:
+    schema = RunForm.model_json_schema()
+    offered = schema["properties"]["benchmarks"]["additionalProperties"]["anyOf"]
+    kinds = [part.get("$ref", part.get("type")) for part in offered]
+    assert kinds == ["string", "#/$defs/DatasetConfig", "#/$defs/HarnessTask"]
+    assert all("description" in f for f in schema["$defs"]["HarnessTask"]["properties"].values())
+    task = {"task": "gsm8k", "metric": "exact_match,strict-match", "limit": 200}
+    given = {"ours": "q.jsonl", "columns": {"path": "r.jsonl"}, "theirs": task}
+    benchmarks = RunForm.model_validate({"benchmarks": given}).run_config().benchmarks
+    kinds = [type(each).__name__ for each in benchmarks.values()]
+    assert kinds == ["DatasetConfig", "DatasetConfig", "HarnessTask"]
+    assert benchmarks["theirs"] == HarnessTask.model_validate(task)
+    with pytest.raises(ValidationError, match="String should match"):
+        RunForm.model_validate({"benchmarks": {"theirs": {"task": "a,b"}}})
 
 
 def test_opened_groups_replace_the_short_fields() -> None:

@@ -1,0 +1,1 @@
+"""Benchmarks of lm-evaluation-harness (EleutherAI), run as a child process."""
