@@ -44,6 +44,7 @@ $(STAMP): requirements/$(EXTRA).txt pyproject.toml
 	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet $(TORCH_BACKEND) \
 		--override requirements/overrides-$(EXTRA).txt -r requirements/$(EXTRA).txt
 	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps -e .
+	@$(BIN)/python -m flows.server.template >/dev/null
 	@touch $@
 
 demo: install  ## Run three rounds of self-training on the built-in task.

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request, Response
 
+from flows.server.template import begin_with_template
+
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
@@ -40,6 +42,7 @@ def create_embedded_app() -> FastAPI:
     """The API alone, for the one run that started it: no UI, no schedules, no late runs."""
     from prefect.server.api.server import create_app as prefect_app
 
+    begin_with_template()
     lock_sqlite_early()
     return prefect_app(ephemeral=True, final=True)
 
@@ -48,6 +51,7 @@ def create_app() -> FastAPI:
     """Prefect's application (API and both UIs) with the content security policy on every page."""
     from prefect.server.api.server import create_app as prefect_app
 
+    begin_with_template()
     lock_sqlite_early()
     app = prefect_app(final=True)
 

@@ -15,7 +15,7 @@ RUN set -- && for extra in $EXTRAS; do set -- "$@" --extra "$extra"; done \
     --constraint requirements/cpu.txt --override requirements/overrides-cpu.txt
 COPY . .
 # Editable: infra/prefect.yaml is found beside the packages.
-RUN uv pip install --no-deps --editable .
+RUN uv pip install --no-deps --editable . && /opt/venv/bin/python -m flows.server.template
 
 FROM python:3.11.14-slim-bookworm
 ARG CODE_VERSION=unknown
