@@ -30,11 +30,8 @@ def begin_with_template() -> None:
 
     database = PREFECT_HOME.value() / "prefect.db"
     url = str(PREFECT_API_DATABASE_CONNECTION_URL.value())
-    if (
-        url != f"sqlite+aiosqlite:///{database}"
-        or database.exists()
-        or not template_path().is_file()
-    ):
+    is_new = url == f"sqlite+aiosqlite:///{database}" and not database.exists()
+    if not is_new or not template_path().is_file():
         return
     database.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=database.parent) as folder:
