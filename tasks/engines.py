@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from east_core.config import Resources, RunConfig
+from east_core.config import HarnessTask, Resources, RunConfig
 from east_core.engines.devices import require_means
+from east_core.engines.lm_eval.environment import harness_python
 from east_core.engines.lm_eval.harness import LmEval
 from east_core.protocols import Harness, Sampler, Trainer
 from east_core.weighting.weighing import ShardWeigher, weigh_shards
@@ -40,6 +41,8 @@ def require_engines(config: RunConfig) -> None:
     """Refuse, before a run claims its name, what can't run here. Raises ConfigError."""
     if _current.get() is None:
         require_means(config.resources)
+        if any(isinstance(each, HarnessTask) for each in config.benchmarks.values()):
+            harness_python()
 
 
 @contextmanager

@@ -1,9 +1,11 @@
 """Runs with a task of lm-evaluation-harness as a benchmark: a stand-in's, with scripted engines."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 
 from east_core.config import HarnessTask, RunConfig
 from east_core.errors import ConfigError
@@ -11,9 +13,10 @@ from east_core.reports.html import render
 from east_core.runs.run import Run
 from east_core.runs.summary import summarise
 from east_core.testing.fakes import InstantTrainer, ScriptedSampler
+from flows.browser.app import browser_app
 from flows.evaluate import EvaluationForm, evaluate
 from flows.self_training import self_training
-from tasks.engines import Engines, use_engines
+from tasks.engines import Engines, require_engines, use_engines
 from tests import lm_eval_stand_in
 from tests.flows.test_self_training import config
 
@@ -31,9 +34,11 @@ def test_each_checkpoint_is_scored_and_reported_as_on_any_benchmark(
     tmp_path: Path, stand_in_lm_eval: Path
 ) -> None:
     settings = with_task(tmp_path)
+    other = settings.model_copy(update={"name": "other", "seed": 1})
     with use_engines(Engines(ScriptedSampler(), InstantTrainer())):
         self_training(settings)
         self_training(settings)
+        self_training(other)
     run = Run.open(settings)
     shares = [summary.accuracy["theirs"].value for summary in summarise(run.store, run.name)]
     right = [
@@ -48,7 +53,13 @@ def test_each_checkpoint_is_scored_and_reported_as_on_any_benchmark(
     ]
     page = render(run.store, run.name)
     assert any(f"It is {number + 1}." in page for number in gained)
-    assert len(stand_in_lm_eval.read_text().splitlines()) == 3  # one survey, two checkpoints
+    browser = TestClient(browser_app(run.store))
+    assert "theirs" in browser.get(f"/run/{run.name}").text
+    compared = browser.get("/compare", params={"run": [run.name, "other"]})
+    assert compared.status_code == 200
+    assert "theirs" in compared.text
+    asked = [json.loads(line)["model"] for line in stand_in_lm_eval.read_text().splitlines()]
+    assert asked == ["dummy", "hf", "hf"] * 2  # a run that goes on asks nothing again
 
 
 def test_a_checkpoint_is_evaluated_on_a_task(tmp_path: Path) -> None:
@@ -76,3 +87,12 @@ def test_a_task_that_is_not_there_ends_the_run_before_it_samples(tmp_path: Path)
     ):
         self_training(with_task(tmp_path, task="summs"))
     assert sampler.sampled == []
+
+
+def test_a_run_that_goes_on_where_the_harness_is_not_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = with_task(tmp_path)
+    monkeypatch.setenv("EAST_LM_EVAL_PYTHON", "/nowhere/python")
+    with pytest.raises(ConfigError, match="EAST_LM_EVAL_PYTHON=/nowhere/python is no Python"):
+        require_engines(settings)

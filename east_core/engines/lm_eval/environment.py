@@ -27,7 +27,9 @@ def harness_python() -> str:
     python = str(Path(os.environ.get(PYTHON) or sys.executable).expanduser())
     if "lm_eval" not in packages(python):
         where = f"{PYTHON}={python}" if os.environ.get(PYTHON) else "this environment"
-        raise ConfigError(f"lm-evaluation-harness is not in {where}: {INSTALL}")
+        raise ConfigError(
+            f"a benchmark is a task of lm-evaluation-harness, which is not in {where}: {INSTALL}"
+        )
     return python
 
 

@@ -226,7 +226,9 @@ def test_without_the_harness_the_way_to_install_it_is_told(
     with pytest.raises(ConfigError, match=r"no Python that can be started .*pip install .lm_eval"):
         quiet().survey(HarnessTask(task="sums"))
     monkeypatch.setattr("east_core.engines.lm_eval.environment.packages", lambda _: [])
-    with pytest.raises(ConfigError, match="lm-evaluation-harness is not in EAST_LM_EVAL_PYTHON"):
+    with pytest.raises(
+        ConfigError, match="lm-evaluation-harness, which is not in EAST_LM_EVAL_PYTHON"
+    ):
         quiet().survey(HarnessTask(task="sums"))
 
 
