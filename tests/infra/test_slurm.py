@@ -114,7 +114,7 @@ def test_several_nodes_are_one_ray_cluster_behind_a_token(
     head, others = sorted(sruns, key=lambda line: "--head" not in line)
     assert "ray start --head --block" in head
     assert "--dashboard-host=127.0.0.1" in head
-    assert "--nodes=3" in others
+    assert "--nodes=3 --ntasks=3" in others
     assert "--nodelist=node-1" in head
     assert "--exclude=node-1" in others
     assert head.count("TOKEN=set") == others.count("TOKEN=set") == 1

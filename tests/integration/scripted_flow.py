@@ -1,4 +1,4 @@
-"""The flow of self-training with scripted engines, as a deployment that a worker of a pool runs.
+"""Flows of tests as deployments that a worker of a pool runs: self-training with scripted engines.
 
 EAST_SHARD_SECONDS in its environment is how long each shard takes to sample: time enough for a test
 to come in between.
@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
+from east_core.engines.ray.cluster import cluster_facts
 from east_core.protocols import GenerationSettings, ModelSource
 from east_core.records import Question, SampledQuestion
 from east_core.testing.fakes import InstantTrainer, ScriptedSampler
@@ -27,6 +29,10 @@ deployments:
   - name: scripted
     version: "{{ $EAST_VERSION }}"
     entrypoint: tests.integration.scripted_flow.scripted_form
+    work_pool: {name: east}
+  - name: ray-nodes
+    version: "{{ $EAST_VERSION }}"
+    entrypoint: tests.integration.scripted_flow.ray_nodes
     work_pool: {name: east}
 """
 
@@ -52,3 +58,9 @@ def scripted_form(form: RunForm) -> State[None]:
     """Self-training as the UI starts it, with scripted engines."""
     with use_engines(Engines(SlowSampler(), InstantTrainer())):
         return self_training_form.fn(form)
+
+
+@flow(name="ray-nodes")
+def ray_nodes() -> State[None]:
+    """What the Ray cluster around the worker has, as the message of the run's end."""
+    return Completed(message=cluster_facts("auto"))

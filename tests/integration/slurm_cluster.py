@@ -45,7 +45,6 @@ MpiDefault=none
 GresTypes=gpu
 SlurmdParameters=config_overrides
 ReturnToService=2
-KillWait=10
 """
 NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cores} "
 HAS = "RealMemory={megabytes} Gres=gpu:{gpus}\n"

@@ -6,6 +6,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +66,17 @@ class Site:
     bench: Bench
     slurm: Slurm
 
+    @property
+    def disk(self) -> Path:
+        """The nodes' local disk, in a short place: Ray's sockets are there."""
+        return self.slurm.folder / "disk"
+
     def submit(self, *options: str) -> str:
         """sbatch the script as it is; the id of the job."""
         return self.slurm.ask(
             "sbatch", "--parsable", *options, str(SCRIPT), cwd=self.folder,
             EAST_HOME=str(self.folder), PREFECT_API_URL=self.bench.prefect_url,
-            TMPDIR=str(self.folder / "disk"), PYTHONPATH=str(ROOT),
+            TMPDIR=str(self.disk), PYTHONPATH=str(ROOT),
             EAST_SHARD_SECONDS=str(SHARD_SECONDS),
         )  # fmt: skip
 
@@ -78,12 +84,15 @@ class Site:
         return CONFIG.format(name=name, folder=self.folder, questions=questions, store=store)
 
     def start(self, name: str, questions: int) -> str:
-        """Ask for a run, as the UI does; its id."""
+        """Ask for a run of self-training, as the UI does; its id."""
+        form = tomllib.loads(self.settings(name, questions))
+        return self.start_deployment("scripted", {"form": form})
+
+    def start_deployment(self, name: str, parameters: dict[str, Any]) -> str:
         deployments = self.bench.api("deployments/filter", {})
-        (scripted,) = [found["id"] for found in deployments if found["name"] == "scripted"]
-        form = {"parameters": {"form": tomllib.loads(self.settings(name, questions))}}
-        body = form | {"state": {"type": "SCHEDULED"}}
-        return str(self.bench.api(f"deployments/{scripted}/create_flow_run", body)["id"])
+        (asked,) = [found["id"] for found in deployments if found["name"] == name]
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        return str(self.bench.api(f"deployments/{asked}/create_flow_run", body)["id"])
 
     def run(self, run: str) -> dict[str, Any]:
         return dict(self.bench.api(f"flow_runs/{run}"))
@@ -114,12 +123,11 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
     (folder / ".venv").symlink_to(sys.prefix)
-    (folder / "disk").mkdir()
     write_model(folder / "model")
     (folder / "questions.jsonl").write_text(sums(MANY))
     (folder / "test.jsonl").write_text(sums(SCORED))
     (folder / "prefect.yaml").write_text(DEPLOYMENTS)
-    with Bench(folder / "bench") as bench, slurm_cluster() as slurm:
+    with Bench(folder / "bench") as bench, slurm_cluster(nodes=2) as slurm:
         environment = bench.environment() | {
             "PREFECT_API_URL": bench.prefect_url, "EAST_WORKDIR": str(folder),
         }  # fmt: skip
@@ -128,7 +136,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             [sys.executable, *deploy, "--deployments", str(folder / "prefect.yaml")],
             cwd=folder, env=environment, check=True,
         )  # fmt: skip
-        yield Site(folder, bench, slurm)
+        site = Site(folder, bench, slurm)
+        site.disk.mkdir()
+        yield site
 
 
 def below_the_job(job: str) -> list[psutil.Process]:
@@ -158,7 +168,7 @@ def undisturbed(site: Site, name: str, questions: int) -> dict[str, str]:
 def require_nothing_left(site: Site, job: str) -> None:
     """No process of the job lives, and its local disk is as it was."""
     wait_for(lambda: not below_the_job(job), "the end of the job's processes", 60)
-    assert list((site.folder / "disk").iterdir()) == []
+    assert [path for path in site.disk.iterdir() if path.name != "ray"] == []  # Ray's own logs
 
 
 def is_sampling(site: Site, name: str) -> bool:
@@ -198,4 +208,16 @@ def test_a_job_that_is_cancelled_gives_its_run_back_and_is_not_queued_again(site
     wait_for(lambda: site.slurm.state(job) == "CANCELLED", "the job's end", 60)
     assert site.state(run) == "AwaitingRetry", site.log(job)
     assert "waits in the pool for a job that you submit" in site.log(job)
+    require_nothing_left(site, job)
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: the extra ray")
+def test_several_nodes_are_one_ray_cluster(site: Site) -> None:
+    """Of one machine, so with one address; srun, the token and the end are as they always are."""
+    run = site.start_deployment("ray-nodes", {})
+    job = site.submit("--time=30", "--nodes=2")
+    wait_for(lambda: site.state(run) in ENDS, "the flow's end", JOB_SECONDS)
+    assert "2 nodes" in site.run(run)["state"]["message"], site.log(job)
+    site.slurm.ask("scancel", job)
+    wait_for(lambda: site.slurm.state(job) == "CANCELLED", "the job's end", 60)
     require_nothing_left(site, job)
