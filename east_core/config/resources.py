@@ -50,7 +50,8 @@ class Resources(Frozen):
     )
     group_by_length: bool = Field(
         True,
-        description="Sort each global batch by length, so that micro-batches hold less padding. "
+        description="Sort each global batch by length, so that micro-batches hold less padding; "
+        "joined rows are dealt out so that each has as many tokens. "
         "The batches themselves stay, and with them what is learned.",
     )
     packing: Literal["auto", "on", "off"] = Field(

@@ -70,7 +70,7 @@ from east_core.engines.trl.messages import (
     TrainingStep,
 )
 from east_core.engines.trl.output import save_checkpoint
-from east_core.engines.trl.packing import rows_for
+from east_core.engines.trl.packing import padded_rows, rows_for
 from east_core.engines.trl.patches import import_muon, use_plain_collectives
 from east_core.engines.trl.trainers import (
     GlobalBatchSampler,
@@ -210,6 +210,8 @@ def build_trainer(job: RankJob, tokenizer: PreTrainedTokenizerBase, data: Traini
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     model = with_router(job, load_model(job, job.model.folder))
     rows = rows_for(job, model)
+    if rows is not padded_rows:
+        sampler.micro_batches = recipe.global_batch_size // job.resources.micro_batch_size
     options: dict[str, Any] = {
         "model": model,
         "rows": rows,

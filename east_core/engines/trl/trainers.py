@@ -15,6 +15,7 @@ What is changed, and why:
   the model in memory, which under ZeRO-3 is an empty shard).
 """
 
+import heapq
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -58,10 +59,14 @@ class GlobalBatchSampler(Sampler[int]):
     accelerate's seedable sampler, so the order is the stock trainers'. `seed` None keeps the
     rows' own order, which TRL's KTO needs for its pairs within a micro-batch.
 
-    With `lengths` (tokens of every row, the filler last) each global batch is sorted, longest
-    first: micro-batches then hold rows of like length and less padding, a step still sees the same
-    rows, and what does not fit into memory fails at the first micro-batch.
+    With `lengths` (tokens of every row, the filler last) rows move between the micro-batches of a
+    step, and never between steps. Padded rows are sorted, longest first: micro-batches then hold
+    rows of like length, and what does not fit into memory fails at the first. Where rows are joined
+    without padding (`micro_batches`: how many a step has, on all ranks), each micro-batch gets as
+    many rows and about as many tokens: ranks wait for the one with the most.
     """
+
+    micro_batches: int | None = None
 
     def __init__(
         self,
@@ -96,7 +101,27 @@ class GlobalBatchSampler(Sampler[int]):
     def _grouped(self, order: list[int], lengths: Sequence[int]) -> list[int]:
         starts = range(0, len(order), self.batch_size)
         batches = (order[start : start + self.batch_size] for start in starts)
-        return [row for batch in batches for row in sorted(batch, key=lambda row: -lengths[row])]
+        ranked = (sorted(batch, key=lambda row: -lengths[row]) for batch in batches)
+        if self.micro_batches is not None:
+            ranked = (balanced(batch, lengths, self.micro_batches) for batch in ranked)
+        return [row for batch in ranked for row in batch]
+
+
+def balanced(rows: Sequence[int], lengths: Sequence[int], parts: int) -> list[int]:
+    """Rows, given longest first, in `parts` runs of as many rows and about as many tokens.
+
+    Each goes to the part with the fewest tokens that has room (longest processing time first,
+    Graham 1969).
+    """
+    room = len(rows) // parts
+    dealt: list[list[int]] = [[] for _ in range(parts)]
+    open_parts = [(0, part) for part in range(parts)]
+    for row in rows:
+        tokens, part = heapq.heappop(open_parts)
+        dealt[part].append(row)
+        if len(dealt[part]) < room:
+            heapq.heappush(open_parts, (tokens + lengths[row], part))
+    return [row for part in dealt for row in part]
 
 
 @dataclass(frozen=True)

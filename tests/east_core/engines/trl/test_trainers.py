@@ -2,6 +2,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 from trl.trainer.utils import add_fused_lm_head
 
@@ -15,14 +17,15 @@ from east_core.engines.trl.trainers import (
     WeightedKTOTrainer,
     WeightedSFTTrainer,
     _Weighted,
+    balanced,
     refuse_packing,
 )
 from east_core.errors import ConfigError
 
 
-def batches(sampler):
+def batches(sampler, size=None):
     rows = list(sampler)
-    size = sampler.batch_size
+    size = size or sampler.batch_size
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
@@ -69,6 +72,26 @@ def test_grouping_by_length_sorts_within_a_step_and_moves_nothing_between_steps(
     for batch in batches(grouped):
         told = [lengths[row] for row in batch]
         assert told == sorted(told, reverse=True)
+
+
+@given(st.lists(st.integers(1, 500), min_size=1, max_size=40), st.integers(1, 4), st.integers(1, 5))
+def test_joined_rows_are_dealt_out_evenly_and_none_is_lost(told, parts, rows):
+    lengths = [*told, 2]
+    size, examples = parts * rows, len(told)
+    plain, dealt = (
+        GlobalBatchSampler(examples, size, epochs=1.0, seed=5, lengths=lengths) for _ in range(2)
+    )
+    dealt.micro_batches = parts
+    for before, after in zip(batches(plain, size), batches(dealt, size), strict=True):
+        assert sorted(before) == sorted(after)
+        tokens = [sum(lengths[row] for row in part) for part in batches(after, rows)]
+        assert max(tokens) - min(tokens) <= max(lengths[row] for row in after)
+
+
+def test_two_ranks_get_as_many_tokens():
+    """Sorted, the first would have 36 of 48."""
+    lengths = [12, 10, 8, 6, 5, 4, 2, 1]
+    assert balanced(range(8), lengths, parts=2) == [0, 3, 4, 7, 1, 2, 5, 6]
 
 
 def test_the_collator_keeps_weights_beside_the_rows():
