@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from east_core.answers.grading import Grader
 from east_core.answers.gradings import Grading
 from east_core.answers.gradings.base import GoldTrial
-from east_core.config import DatasetConfig, Replay, RunConfig, SamplingRecipe
-from east_core.engines.devices import require_means
+from east_core.config import DatasetConfig, Replay, Resources, RunConfig, SamplingRecipe
+from east_core.engines.devices import device_of, require_means
 from east_core.engines.lm_eval.harness import LmEval
 from east_core.errors import ConfigError
 from east_core.inputs import base_models as base_model
@@ -42,6 +42,8 @@ def check_run(config: RunConfig) -> Iterator[str]:
     """One line for each thing that was verified; the first that fails raises its EastError."""
     require_means(config.resources)
     yield f"settings   ok: run {config.name!r}, {config.rounds} rounds, {_batch(config)}"
+    if _shards_nothing(config.resources):
+        yield "ranks      ok: one, with nothing to shard: resources.zero_stage = 0 is faster"
     if config.resources.ray is not None:
         from east_core.engines.ray.cluster import cluster_facts
 
@@ -81,6 +83,13 @@ def _batch(config: RunConfig) -> str:
         f"batch {config.training.global_batch_size} = {resources.processes} processes x "
         f"{resources.micro_batch_size} x {config.accumulation_steps} accumulated"
     )
+
+
+def _shards_nothing(resources: Resources) -> bool:
+    """Whether ZeRO costs a lone GPU its time for nothing: 1.6 times, docs/training.md."""
+    needed = resources.offload != "none" or resources.deepspeed_config is not None
+    is_alone = resources.processes == 1 and resources.zero_stage > 0
+    return is_alone and not needed and device_of(resources) == "cuda"
 
 
 def _inspected(config: RunConfig, store: Store, folder: Path) -> "InspectedModel":

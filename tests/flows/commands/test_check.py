@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from east_core.config import HarnessTask
+from east_core.config import HarnessTask, Resources
 from east_core.errors import ConfigError
 from east_core.runs import start
 from east_core.runs.room import needed_context
@@ -69,3 +69,20 @@ def test_a_task_of_the_harness_is_surveyed_and_held_against_the_training_questio
     unknown = {"benchmarks": {"theirs": HarnessTask(task="summs")}}
     with pytest.raises(ConfigError, match=r"failed on task summs .*ValueError: Tasks not found"):
         list(check.check_run(config.model_copy(update=unknown)))
+
+
+@pytest.mark.parametrize(
+    ("device", "settings", "is_told"),
+    [
+        ("cuda", {}, True),
+        ("cpu", {}, False),
+        ("cuda", {"zero_stage": 0}, False),
+        ("cuda", {"processes": 2}, False),
+        ("cuda", {"offload": "optimizer"}, False),
+    ],
+)
+def test_a_lone_gpu_is_told_that_there_is_nothing_to_shard(
+    monkeypatch: pytest.MonkeyPatch, device: str, settings: dict[str, object], is_told: bool
+) -> None:
+    monkeypatch.setattr(check, "device_of", lambda _: device)
+    assert check._shards_nothing(Resources.model_validate(settings)) == is_told
