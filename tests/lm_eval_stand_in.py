@@ -30,6 +30,8 @@ def main() -> None:
         raise SystemExit(f"ValueError: Tasks not found: {arguments.tasks}")
     if failure == "crash":
         raise SystemExit("torch.OutOfMemoryError: CUDA out of memory")
+    if failure == "loud":
+        raise SystemExit("Error: " + "x" * 10**6)
     if failure == "hang":
         time.sleep(600)
     if failure == "silence":

@@ -24,7 +24,7 @@ from east_core.protocols import HarnessJob, HarnessResult, ModelSource, PromptFo
 from east_core.records import Prediction, Question
 
 SURVEY_SECONDS = 3600.0  # a data set may have to be downloaded
-LAST_LINES = 3
+LAST_LINES, LONGEST = 3, 300  # of its output, in an error: lines, and characters of each
 
 
 class LmEval:
@@ -71,7 +71,7 @@ class LmEval:
 
         def on_line(line: str) -> None:
             if line[:1].strip():  # what is indented are the lines of code of a traceback
-                last.append(line.strip())
+                last.append(line.strip()[:LONGEST])
             self._on_line(line)
 
         with ChildProcess(command, ENVIRONMENT) as child:

@@ -199,6 +199,7 @@ def test_results_that_can_t_be_believed_are_refused(written: Written, text: str)
         ("many", "", "task many is 2 tasks, each of which is a benchmark of its own: one, two"),
         ("summs", "", "failed on task summs .*ValueError: Tasks not found: summs"),
         ("sums", "crash", "failed on task sums .*: torch.OutOfMemoryError: CUDA out of memory"),
+        ("sums", "loud", "failed on task sums .*Error: xxx"),
         ("sums", "silence", "left 0 files results_.*output: Could not save results"),
     ],
 )
@@ -210,8 +211,10 @@ def test_check_refuses_what_could_not_be_scored(
     message: str,
 ) -> None:
     monkeypatch.setenv("STAND_IN", failure)
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as refused:
         quiet().survey(HarnessTask(task=task))
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 1_200
 
 
 def test_a_folder_of_tasks_that_is_not_there_is_told(stand_in_lm_eval: Path) -> None:
