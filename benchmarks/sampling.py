@@ -27,25 +27,30 @@ import msgspec
 
 from benchmarks.pairs import BenchmarkRow, alternate, median_row, write_result
 from benchmarks.sides import measured, other_side
-from east_core.config import DatasetConfig, Resources, RunConfig, SamplingRecipe
+from east_core.config import DatasetConfig, ModelConfig, Resources, RunConfig, SamplingRecipe
 from east_core.engines.vllm import sampler as vllm_sampler
 from east_core.engines.vllm.options import EngineOptions
+from east_core.inputs.base_models import locate_model
 from east_core.inputs.questions import WithGold, builtin_path
 from east_core.protocols import GenerationSettings
 from east_core.runs import samples, start
 from east_core.runs.run import Run
 
 GOAL = 0.97
+MODEL = "builtin:seed_model"
 ROUND = 1
 
 
-def run_config(store: Path, name: str, questions: int, resources: Resources) -> RunConfig:
+def run_config(
+    store: Path, name: str, options: argparse.Namespace, resources: Resources
+) -> RunConfig:
     """A run whose first round samples the built-in training questions as the demo does."""
     return RunConfig(
         name=name,
         store=str(store),
-        questions=DatasetConfig(limit=questions),
-        sampling=SamplingRecipe(samples_per_question=8, max_tokens=96),
+        model=ModelConfig(name=options.model),
+        questions=DatasetConfig(limit=options.questions),
+        sampling=SamplingRecipe(samples_per_question=options.samples, max_tokens=96),
         resources=resources,
     )
 
@@ -78,7 +83,7 @@ def serve_bare(job: dict[str, Any]) -> None:
     from east_core.engines.vllm.worker import sampling_params
     from east_core.inputs.chat import prompt_token_ids
 
-    folder = str(builtin_path("seed_model"))
+    folder = str(job["model"])
     settings = msgspec.convert(job["settings"], GenerationSettings)
     llm = LLM(model=folder, **EngineOptions(**job["options"]).llm_arguments())
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -105,6 +110,7 @@ def bare_command(run: Run, questions: int) -> list[str]:
     """`serve_bare` with the options that our engines get."""
     options = EngineOptions.from_resources(run.config.resources, False)
     job = {
+        "model": str(model_folder(run)),
         "options": dataclasses.asdict(options),
         "settings": dataclasses.asdict(samples.sampling_settings(run, ROUND)),
         "questions": questions,
@@ -116,14 +122,21 @@ def plain_command(run: Run, questions: int) -> list[str]:
     """`benchmarks.plain.sampling` on the same questions."""
     recipe, data = run.config.sampling, builtin_path("train.jsonl")
     counts = (questions, recipe.samples_per_question, recipe.max_tokens)
-    model = str(builtin_path("seed_model"))
-    return ["benchmarks.plain.sampling", model, str(data), *map(str, counts)]
+    return ["benchmarks.plain.sampling", str(model_folder(run)), str(data), *map(str, counts)]
+
+
+def model_folder(run: Run) -> Path:
+    """Where the run's base model is."""
+    return locate_model(run.config.model, run.store.cache)
 
 
 def main() -> None:
     """Measure pairs and write the row."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--model", default=MODEL, help="a folder, or a built-in")
     parser.add_argument("--questions", type=int, default=500)
+    parser.add_argument("--samples", type=int, default=8, help="completions of each question")
+    parser.add_argument("--kv-cache", type=float, default=0.25, help="its size in GiB")
     parser.add_argument(
         "--shard", type=int, default=Resources().shard_questions, help="questions in a shard"
     )
@@ -135,7 +148,9 @@ def main() -> None:
     if options.bare:
         serve_bare(json.loads(options.bare))
         return
-    resources = Resources(device=options.device, kv_cache_gib=0.25, shard_questions=options.shard)
+    resources = Resources(
+        device=options.device, kv_cache_gib=options.kv_cache, shard_questions=options.shard
+    )
     rows = [
         _measured(options, resources, name, command)
         for name, command in (
@@ -156,7 +171,7 @@ def _measured(
     """The row of our stage over another side, in pairs."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         runs = (
-            prepared(run_config(Path(folder), f"bench-{number}", options.questions, resources))
+            prepared(run_config(Path(folder), f"bench-{number}", options, resources))
             for number in itertools.count()
         )
         sampler = stack.enter_context(vllm_sampler.VllmSampler(resources))
@@ -168,8 +183,9 @@ def _measured(
         pairs = alternate(
             lambda: time_stage(next(runs), sampler), lambda: measured(other, "rate"), options.runs
         )
+    model = "" if options.model == MODEL else f"{Path(options.model).parent.name}, "
     row = median_row(
-        f"sampling: stage / {name}, tokens a second ({options.device})",
+        f"sampling: stage / {name}, {model}tokens a second ({options.device})",
         [ours / plain for ours, plain in pairs],
         GOAL,
     )
