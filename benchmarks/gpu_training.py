@@ -172,6 +172,8 @@ def _trainer(setup: Setup, job: RankJob) -> Any:
 
 def _train(setup: Setup, job: RankJob) -> dict[str, Any]:
     ours.start_process_group(job)
+    if setup.trainer == "trl":  # as its manual has it: ours turns this off
+        torch.backends.cuda.enable_cudnn_sdp(True)
     begun = time.perf_counter()
     trainer = _trainer(setup, job)
     prepared = time.perf_counter() - begun
