@@ -81,7 +81,9 @@ class Resources(Frozen):
         description="Data-parallel sampling engines (one for each group of GPUs). auto: one; on "
         "CPUs two where there are cores and memory for them, which beat one with two threads.",
     )
-    tensor_parallel: int = Field(1, ge=1, description="GPUs that share one sampling engine.")
+    tensor_parallel: int = Field(
+        1, ge=1, description="GPUs, or processes on CPUs, that share one sampling engine."
+    )
     engine_memory: float = Field(
         0.9, gt=0, le=1, description="Share of a GPU's memory that a sampling engine may take."
     )

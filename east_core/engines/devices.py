@@ -36,10 +36,11 @@ def engine_count(resources: Resources, model_bytes: int = 0) -> int:
         return resources.engines
     if resources.ray is not None or device_of(resources) == "cuda":
         return 1
-    needed = model_bytes + resources.kv_cache_gib * 2**30 + _ENGINE_BYTES
+    ranks = resources.tensor_parallel
+    needed = model_bytes + ranks * (resources.kv_cache_gib * 2**30 + _ENGINE_BYTES)
     has_room = AUTO_ENGINES * needed < psutil.virtual_memory().available * _SHARE_OF_MEMORY
     cores = len(os.sched_getaffinity(0))
-    return AUTO_ENGINES if cores >= AUTO_ENGINES and has_room else 1
+    return AUTO_ENGINES if cores >= AUTO_ENGINES * ranks and has_room else 1
 
 
 def require_means(resources: Resources) -> None:

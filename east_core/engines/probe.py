@@ -3,7 +3,7 @@
 Training ends with the log-probabilities that the new model gives the tokens of a fixed sentence;
 they stand beside the checkpoint's training log. An engine that has taken new weights must give the
 same ones. Comparing weights would not do: engines keep packed copies of them, which a reload may
-forget.
+forget. Of a model that was not trained here, a freshly started engine tells them.
 """
 
 import dataclasses

@@ -34,13 +34,18 @@ def name_process(name: str) -> None:
 
 
 def end_descendants() -> None:
-    """Terminate every descendant of this process, and kill what is left after the grace time."""
+    """Terminate every descendant of this process, and kill what is left after the grace time.
+
+    Returns when they are gone: what is only about to end still holds a device's memory.
+    """
     processes = psutil.Process().children(recursive=True)
     for process in processes:
         _signal(process, signal.SIGTERM)
     psutil.wait_procs(processes, timeout=GRACE_SECONDS)
-    for process in psutil.Process().children(recursive=True):
+    left = psutil.Process().children(recursive=True)
+    for process in left:
         _signal(process, signal.SIGKILL)
+    psutil.wait_procs(left, timeout=GRACE_SECONDS)
 
 
 def main() -> int:

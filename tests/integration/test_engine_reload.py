@@ -4,9 +4,11 @@ import dataclasses
 import json
 import logging
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from east_core.config import DatasetConfig, Resources
@@ -15,9 +17,13 @@ from east_core.engines.vllm import sampler as vllm_sampler
 from east_core.engines.vllm.sampler import VllmSampler
 from east_core.inputs.questions import WithGold, builtin_path
 from east_core.protocols import GenerationSettings, ModelSource
+from east_core.records import Completion
 
 RESOURCES = Resources(device="cpu", kv_cache_gib=0.25)
 SLEEPING = RESOURCES.model_copy(update={"sleeping_engines": True})
+ONE_ENGINE = RESOURCES.model_copy(update={"engines": 1})
+DRAWN = GenerationSettings(4, 1.0, 1.0, 48, None, (), 7, logprobs=True)
+STALE = Path(__file__).with_name("stale_worker.py")
 GREEDY = GenerationSettings(1, 0.0, 1.0, 48, None, (), 0, logprobs=True)
 QUESTIONS = list(WithGold(DatasetConfig(path="builtin:test.jsonl", limit=12)))
 
@@ -65,6 +71,12 @@ def answers(sampler: VllmSampler, model: ModelSource) -> list[tuple[str, float]]
     return [(s.completions[0].text, s.completions[0].mean_logprob) for s in shard]
 
 
+def sampled(sampler: VllmSampler, model: ModelSource) -> list[Completion]:
+    """Four completions of each question, drawn."""
+    (shard,) = sampler.sample(model, [QUESTIONS], DRAWN, len(QUESTIONS))
+    return [completion for item in shard for completion in item.completions]
+
+
 def engine_of(sampler: VllmSampler) -> int:
     return sampler._processes[0].pid
 
@@ -102,6 +114,23 @@ def test_an_engine_that_speaks_otherwise_than_the_checkpoint_is_started_anew(
     assert "nats a token" in caplog.text
 
 
+@pytest.mark.slow
+def test_a_base_model_that_did_not_arrive_is_noticed(
+    other_model: ModelSource, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has no probe beside it; the engine that was started with it has told what it says."""
+    monkeypatch.setattr(vllm_sampler, "_PROGRAM", (sys.executable, str(STALE)))
+    base = ModelSource(builtin_path("seed_model"), "base")
+    with VllmSampler(RESOURCES) as sampler, caplog.at_level(logging.WARNING):
+        first = answers(sampler, base)
+        answers(sampler, other_model)
+        caplog.clear()
+        engine = engine_of(sampler)
+        assert answers(sampler, base) == first
+        assert engine_of(sampler) != engine
+    assert "nats a token" in caplog.text
+
+
 def release_as_on_a_gpu(sampler: VllmSampler, monkeypatch: pytest.MonkeyPatch) -> None:
     """Release a CPU engine as if it were a GPU's; vLLM's sleep frees nothing there, but is one."""
     with monkeypatch.context() as patch:
@@ -127,6 +156,46 @@ def test_an_engine_that_slept_wakes_with_the_next_checkpoint(
         assert answers(sampler, base) == first
         assert engine_of(sampler) == engine, "the engine was started anew"
     assert not caplog.records
+
+
+@pytest.fixture(scope="module")
+def in_process(other_model: ModelSource) -> list[list[Completion]]:
+    """What an engine inside of the worker's process draws: of the base, the other, the base."""
+    base = ModelSource(builtin_path("seed_model"), "base")
+    with VllmSampler(ONE_ENGINE) as sampler:
+        return [sampled(sampler, model) for model in (base, other_model, base)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_an_engine_in_processes_of_its_own_samples_the_same(
+    in_process: list[list[Completion]],
+    other_model: ModelSource,
+    nvidia_smi: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    ranks: int,
+) -> None:
+    """As vLLM runs on GPUs: new weights in place, asleep and awake, and nothing left behind."""
+    monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1")
+    nvidia_smi("4000, 80000\n")
+    resources = ONE_ENGINE.model_copy(update={"tensor_parallel": ranks, "sleeping_engines": True})
+    base = ModelSource(builtin_path("seed_model"), "base")
+    with VllmSampler(resources) as sampler:
+        first = sampled(sampler, base)
+        engine = engine_of(sampler)
+        processes = psutil.Process(engine).children(recursive=True)
+        in_place = sampled(sampler, other_model)
+        release_as_on_a_gpu(sampler, monkeypatch)
+        again = sampled(sampler, base)
+        assert engine_of(sampler) == engine, "the engine was started anew"
+    assert not caplog.records
+    assert len(processes) >= 2 + ranks  # ours, the engine's, its workers
+    assert not [process for process in processes if process.is_running()]
+    for here, there in zip((first, in_place, again), in_process, strict=True):
+        assert [said.ids for said in here] == [said.ids for said in there]
+        expected = pytest.approx([said.mean_logprob for said in there], abs=1e-5)
+        assert [said.mean_logprob for said in here] == expected
 
 
 @pytest.mark.parametrize(

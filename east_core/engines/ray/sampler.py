@@ -167,5 +167,6 @@ class RaySampler:
     def _start(self) -> Any:
         is_cpu = self._resources.device == "cpu"
         alone = self._resources.model_copy(update={"engines": 1, "ray": None})
-        gpus = 0 if is_cpu else self._resources.tensor_parallel
-        return actor(EngineActor, 1, gpus, alone)
+        ranks = self._resources.tensor_parallel
+        cores, gpus = (ranks, 0) if is_cpu else (1, ranks)
+        return actor(EngineActor, cores, gpus, alone)

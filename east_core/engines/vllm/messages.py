@@ -6,6 +6,7 @@ from typing import TypeAlias
 import msgspec
 
 from east_core.engines.messages import Message, reader
+from east_core.engines.probe import Probe
 from east_core.engines.vllm.options import EngineOptions
 from east_core.protocols import GenerationSettings
 from east_core.records import Completion, TokenIds
@@ -18,9 +19,13 @@ class Build(Message, frozen=True):
 
 
 class Load(Message, frozen=True):
-    """Serve the checkpoint in a folder; answered by `Loaded`."""
+    """Serve the checkpoint in a folder; answered by `Loaded`.
+
+    `probe` is what a new engine once said of a model that has none of its own.
+    """
 
     folder: str
+    probe: Probe | None = None
 
 
 class SetGeneration(Message, frozen=True):
@@ -51,12 +56,14 @@ class Loaded(Message, frozen=True):
     """The checkpoint is served.
 
     `drift` is how far the engine's log-probabilities are from the checkpoint's own, in nats a token
-    (see east_core.engines.probe); None where they are no numbers.
+    (see east_core.engines.probe); None where they are no numbers. `probe` is what a new engine
+    says, where the model has none of its own.
     """
 
     folder: str
     drift: float | None
     is_fp32: bool
+    probe: Probe | None = None
 
 
 class GeneratedSamples(Message, frozen=True):

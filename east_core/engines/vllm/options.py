@@ -39,6 +39,7 @@ class EngineOptions:
             | thinking
             | {
                 "max_num_seqs": self.max_sequences,
+                "tensor_parallel_size": self.tensor_parallel,
                 "trust_remote_code": self.trust_remote_code,
                 "disable_log_stats": True,
                 "enable_prefix_caching": True,
@@ -46,7 +47,6 @@ class EngineOptions:
         )
         if self.device == "cuda":
             return shared | {
-                "tensor_parallel_size": self.tensor_parallel,
                 "gpu_memory_utilization": self.engine_memory,
                 "enable_sleep_mode": self.may_sleep,
             }
@@ -57,7 +57,7 @@ class EngineOptions:
             "block_size": 32,  # the default of 128 never shares a short prompt
             # a chunked prompt rewinds its random generator, which CPU generators can't do
             "enable_chunked_prefill": False,
-            "worker_extension_cls": "east_core.engines.vllm.request_noise.RequestNoise",
+            "worker_extension_cls": "east_core.engines.vllm.cpu_worker.CpuWorker",
         }
 
     @classmethod

@@ -1,11 +1,11 @@
-"""Each request's own noise, made for all rows of a step at once; the engine's worker extension.
+"""Each request's own noise, made for all rows of a step at once; takes effect by being imported.
 
 A seed of its own makes a question's samples independent of the batch that they were generated in.
 vLLM draws such noise by a call of each request's own generator for each of its tokens: on CPUs 8%
 of the time with a small model. Here a token's noise is a hash of the request's seed and of how many
 tokens it has had, by one vectorised computation a step.
 
-`vllm.LLM(worker_extension_cls=...)` imports this module in the process of each of its workers.
+east_core.engines.vllm.cpu_worker imports it in the process of each of an engine's workers.
 """
 
 from collections.abc import Mapping
@@ -24,10 +24,6 @@ _STEP, _FIRST, _SECOND = (
 _POSITIVE = np.uint64(1)
 _vllm_forward = TopKTopPSampler.forward_cpu
 _tokens: WeakKeyDictionary[Generator, int] = WeakKeyDictionary()
-
-
-class RequestNoise:
-    """Takes effect by being imported; vLLM mixes it into its worker."""
 
 
 def mix(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

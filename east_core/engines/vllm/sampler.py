@@ -24,7 +24,7 @@ from typing import Self, TypeVar
 
 from east_core.config import Resources
 from east_core.engines.devices import device_of, engine_count, memory_in_use, visible_gpus
-from east_core.engines.probe import TOLERANCE_BF16, TOLERANCE_FP32
+from east_core.engines.probe import TOLERANCE_BF16, TOLERANCE_FP32, Probe
 from east_core.engines.processes import ChildProcess, Conversation, message_in, repeating
 from east_core.engines.vllm.batching import (
     BatchPolicy,
@@ -61,6 +61,7 @@ SLEEP_SECONDS = 120.0
 # vLLM 0.32 loads these models' experts past its reload, which then puts the old ones back: after a
 # small step too small a difference for the probe. tests/integration/test_families.py tries them.
 KEEP_OLD_EXPERTS = frozenset({"GptOssForCausalLM"})
+_OWN_PROCESS = "VLLM_ENABLE_V1_MULTIPROCESSING"
 _PROGRAM = (sys.executable, "-m", "east_core.engines.vllm.worker")
 log = logging.getLogger(__name__)
 Inbox = queue.SimpleQueue[tuple[int, FromWorker | EngineError]]
@@ -94,6 +95,8 @@ class VllmSampler:
         self._inbox: Inbox = queue.SimpleQueue()
         self._built: ModelSource | None = None  # what the engines were built for, or hold since
         self._loaded: ModelSource | None = None  # what they serve; None while they sleep
+        # what new engines said of models that have no probe of their own
+        self._probes: dict[ModelSource, Probe] = {}
         self._thinking: tuple[str, str] | None = None  # the marks of thinking that has a budget
         self._context: int | None = 0  # tokens they have room for; None: all that the model has
 
@@ -181,24 +184,27 @@ class VllmSampler:
     def _serve(self, model: ModelSource) -> None:
         """Make sure that every engine serves `model`.
 
-        It is loaded in place where it fits; an engine that does not speak like the checkpoint then
-        is started anew.
+        It is loaded in place where it fits and there is a probe of it; an engine that does not
+        speak like the checkpoint then is started anew.
         """
         if self._loaded == model:
             return
         self._loaded = None
-        in_place = self._built is not None and fits_in_place(self._built, model)
-        if not (in_place and self._load(model)):
+        fits = self._built is not None and fits_in_place(self._built, model)
+        if not (fits and self._has_probe(model) and self._load(model)):
             self.close()
             with repeating(self.on_start):
                 self._start(model)
                 self._load(model)
         self._built = self._loaded = model
 
+    def _has_probe(self, model: ModelSource) -> bool:
+        return model in self._probes or Probe.read(model.folder) is not None
+
     def _load(self, model: ModelSource) -> bool:
         """Load `model` into every engine; whether all of them speak like it."""
         for engine in self._engines:
-            engine.child.send(Load(str(model.folder)))
+            engine.child.send(Load(str(model.folder), self._probes.get(model)))
         answers = [self._has_loaded(model) for _ in self._engines]  # all of them, not the first
         return all(answers)
 
@@ -206,6 +212,8 @@ class VllmSampler:
         loaded = self._await(Loaded, self._longest)
         if loaded.folder != str(model.folder):
             raise EngineError(f"the engine serves {loaded.folder}, not {model.folder}")
+        if loaded.probe is not None:
+            self._probes.setdefault(model, loaded.probe)
         drift = math.inf if loaded.drift is None else loaded.drift
         limit = TOLERANCE_FP32 if loaded.is_fp32 else TOLERANCE_BF16
         if drift > limit:
@@ -359,11 +367,13 @@ def engine_environment(index: int, count: int, resources: Resources) -> dict[str
     """Environment of one engine's process, of so many."""
     if device_of(resources) == "cuda":
         return {"CUDA_VISIBLE_DEVICES": visible_gpus(index, resources.tensor_parallel)}
-    cores = len(os.sched_getaffinity(0))
+    threads = len(os.sched_getaffinity(0)) // (count * resources.tensor_parallel)
+    in_a_process = "0" if resources.tensor_parallel == 1 else "1"
     return {
-        "OMP_NUM_THREADS": str(max(1, cores // count)),
+        "OMP_NUM_THREADS": str(max(1, threads)),
         "OMP_WAIT_POLICY": "PASSIVE",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # two engines would both take the first core
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        # "1": the engine in a process of its own, as on GPUs; costs half a minute at the start
+        _OWN_PROCESS: os.environ.get(_OWN_PROCESS, in_a_process),
         "TORCHDYNAMO_DISABLE": "1",  # vLLM compiles small functions even when eager: needs g++
     }

@@ -22,7 +22,7 @@ from vllm import LLM, SamplingParams
 from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind
 
-from east_core.engines.probe import Probe
+from east_core.engines.probe import SENTENCE, Probe
 from east_core.engines.processes import emit, fork_copies
 from east_core.engines.vllm.completions import completions_of, special_marks
 from east_core.engines.vllm.messages import (
@@ -40,12 +40,7 @@ from east_core.engines.vllm.messages import (
     read_command,
 )
 from east_core.engines.vllm.options import EngineOptions
-from east_core.engines.vllm.patches import (
-    inspect_models_here,
-    repack_experts,
-    repack_output_layer,
-    tokens_by_request,
-)
+from east_core.engines.vllm.patches import inspect_models_here, tokens_by_request
 from east_core.inputs.chat import prompt_token_ids
 from east_core.inputs.turns import stop_ids
 from east_core.protocols import GenerationSettings
@@ -69,9 +64,13 @@ class Worker:
     unfinished: dict[str, dict[str, int]] = field(default_factory=dict)
     told: float = 0.0
 
-    def load(self, folder: str) -> None:
-        """Serve the checkpoint in `folder`: by a new engine first, by its weights alone later."""
+    def load(self, folder: str, noted: Probe | None = None) -> None:
+        """Serve the checkpoint in `folder`: by a new engine first, by its weights alone later.
+
+        `noted` is what a new engine said of a model without a probe; one that says it first tells.
+        """
         assert self.options is not None
+        is_new = self.llm is None
         if self.llm is None:
             if self.options.device == "cpu":
                 inspect_models_here()
@@ -79,15 +78,16 @@ class Worker:
         else:
             self._reload(self.llm, folder)
             if self.options.device == "cpu":
-                self.llm.apply_model(repack_output_layer)
-                self.llm.apply_model(repack_experts)
+                self.llm.collective_rpc("repack")
         self.tokenizer = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=self.options.trust_remote_code
         )
         self.stop_ids = stop_ids(Path(folder), self.tokenizer)
         self.thinking_ids = special_marks(self.tokenizer)
-        drift = self.drift_from(Probe.read(Path(folder)))
-        emit(Loaded(folder, drift if math.isfinite(drift) else None, self._is_fp32))
+        probe = Probe.read(Path(folder)) or noted
+        own = self.own_probe() if probe is None and is_new else None
+        drift = self.drift_from(probe)
+        emit(Loaded(folder, drift if math.isfinite(drift) else None, self._is_fp32, own))
 
     def _reload(self, llm: LLM, folder: str) -> None:
         """Put other weights in place; of an engine that sleeps, into memory that it takes again."""
@@ -106,13 +106,23 @@ class Worker:
 
     def drift_from(self, probe: Probe | None) -> float:
         """How far the engine's log-probabilities are from the checkpoint's own, in nats a token."""
-        if probe is None:
-            return 0.0
+        return 0.0 if probe is None else probe.drift(self._logprobs_of(probe.ids))
+
+    def own_probe(self) -> Probe | None:
+        """What this engine says of the probe's sentence; None where that is no number."""
+        assert self.llm is not None
+        room = self.llm.llm_engine.model_config.max_model_len - 1
+        ids = self.tokenizer(SENTENCE)["input_ids"][:room]
+        logprobs = self._logprobs_of(ids) if len(ids) > 1 else []
+        return Probe(ids, logprobs) if logprobs and all(map(math.isfinite, logprobs)) else None
+
+    def _logprobs_of(self, ids: list[int]) -> list[float]:
+        """The log-probability of each token but the first, given those before."""
         assert self.llm is not None
         asked = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0)
-        (output,) = self.llm.generate({"prompt_token_ids": probe.ids}, asked, use_tqdm=False)
-        given = zip(probe.ids[1:], (output.prompt_logprobs or [])[1:], strict=True)
-        return probe.drift([entry[token].logprob for token, entry in given if entry])
+        (output,) = self.llm.generate({"prompt_token_ids": ids}, asked, use_tqdm=False)
+        given = zip(ids[1:], (output.prompt_logprobs or [])[1:], strict=True)
+        return [entry[token].logprob for token, entry in given if entry]
 
     def begin(self, questions: list[GenerationRequest]) -> None:
         """Queue a batch; an idle engine forgets its cached prompts first.
@@ -219,8 +229,8 @@ def handle(worker: Worker, message: ToWorker) -> None:
     match message:
         case Build(options):
             worker.options = options
-        case Load(folder):
-            worker.load(folder)
+        case Load(folder, probe):
+            worker.load(folder, probe)
         case Sleep():
             worker.sleep()
         case SetGeneration(settings):

@@ -72,6 +72,7 @@ def test_a_cpu_has_two_engines_where_there_are_cores_and_memory(
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * 2**30))
     assert engine_count(Resources(device="cpu"), model_bytes) == count
     assert engine_count(Resources(device="cpu", engines=3), model_bytes) == 3
+    assert engine_count(Resources(device="cpu", tensor_parallel=2), model_bytes) == 1
 
 
 def test_one_engine_is_started_elsewhere_unless_more_are_asked_for() -> None:

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from east_core.engines.messages import Message, encode
+from east_core.engines.probe import Probe
 from east_core.engines.trl import messages as trl
 from east_core.engines.trl.data import TrainingData
 from east_core.engines.trl.training import TrlTrainer  # noqa: F401 - the parent imports no engine
@@ -32,6 +33,7 @@ def ids_of(text: str) -> str:
     "message",
     [
         vllm.Load("/models/base"),
+        vllm.Load("/models/base", Probe([1, 2], [-0.5])),
         vllm.SetGeneration(SETTINGS),
         vllm.GenerateBatch([vllm.GenerationRequest("0:1", "q", "1 + 1?\n")]),
         vllm.Sleep(),
@@ -46,6 +48,7 @@ def test_what_the_sampler_asks_reaches_the_worker(message: Message) -> None:
     [
         vllm.Loaded("/models/base", 1e-6, True),
         vllm.Loaded("/models/base", None, False),
+        vllm.Loaded("/models/base", 0.0, True, Probe([1, 2], [-0.5])),
         vllm.GeneratedSamples("0:1", COMPLETIONS, TokenIds([1, 2])),
         vllm.Asleep(),
     ],

@@ -62,6 +62,24 @@ def test_leaving_the_context_ends_the_whole_tree() -> None:
     assert wait_for(0)
 
 
+STUBBORN = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+os.fork()
+print(os.getpid(), flush=True)
+time.sleep(4242)
+"""
+
+
+@pytest.mark.slow
+def test_what_must_be_killed_is_gone_when_the_end_returns() -> None:
+    """Training starts then, on the device that it had."""
+    with ChildProcess([sys.executable, "-c", STUBBORN]) as child:
+        lines = child.lines()
+        stubborn = [psutil.Process(int(next(lines))) for _ in range(2)]
+    assert not [process for process in stubborn if process.is_running()]
+
+
 def test_killing_the_parent_ends_the_whole_tree() -> None:
     program = (
         "from east_core.engines.processes import run_child; "
