@@ -218,7 +218,7 @@ class VllmSampler:
         limit = TOLERANCE_FP32 if loaded.is_fp32 else TOLERANCE_BF16
         if drift > limit:
             log.warning(
-                "an engine's log-probabilities are %.2g nats a token from those that training saw, "
+                "an engine's log-probabilities are %.2g nats a token from the model's own, "
                 "where rounding explains %g",
                 drift,
                 limit,
