@@ -111,9 +111,13 @@ def weigh(
     EAST, weight ~ entropy:      east weigh s.jsonl --out w.jsonl
     favour the confident:        east weigh s.jsonl --out w.jsonl --exponent -1
     vanilla, all weights 1:      ... --weighting uniform
+    ~ 1 - accuracy:              ... --weighting accuracy
+    ~ top wrong answer's share:  ... --weighting rejected
     ~ perplexity:                ... --weighting perplexity
+    ~ 4 p (1 - p), p accuracy:   ... --weighting variance
     hard questions teach often:  ... --weighting difficulty --most-examples 8
     entropy less its bias:       ... --weighting corrected_entropy
+    ~ right less wrong votes:    ... --weighting margin
     solved by about half:        ... --weighting balanced
     entropy dealt by chance:     ... --weighting shuffled
     no weight above 3:           ... --max-weight 3

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CRASHING = """
 import os, sys
 if "benchmarks.gpu_parts" in sys.orig_argv:
-    print("```gone")
+    print("```gone", flush=True)
     os._exit(7)
 """
 

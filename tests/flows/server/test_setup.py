@@ -66,6 +66,7 @@ def test_an_older_rule_hears_of_more_and_keeps_what_a_person_set(rules: Any) -> 
 
 def test_what_died_with_its_server_does_not_stay_under_way(prefect_api: None) -> None:
     ensure_pool()
+    crash_orphans()  # other tests' runs
     with get_client(sync_client=True) as client:
         deployment = client.create_deployment(
             client.create_flow(nothing), name="orphans", work_pool_name=POOL, entrypoint="x:y"
