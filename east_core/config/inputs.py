@@ -112,6 +112,11 @@ class DatasetConfig(Frozen):
             )
         return self
 
+    def require_path(self, name: str) -> None:
+        """Raise ValueError where the data set `name` has no path of its own, but the demo's."""
+        if "path" not in self.model_fields_set:
+            raise ValueError(f"{name} has no path: name its questions' file, folder or data set")
+
     @property
     def named(self) -> "Mapping[str, DatasetConfig]":
         """The data sets by name, as a mixture has them: this one alone, without a name."""

@@ -72,6 +72,12 @@ class QuestionMixture(Frozen):
                 raise ValueError(f"a set can't be named {name!r}: replayed examples are")
         return given
 
+    @model_validator(mode="after")
+    def _sets_have_paths(self) -> Self:
+        for name, each in self.sets.items():
+            each.require_path(f"set {name!r}")
+        return self
+
     def reading(self) -> dict[str, Any]:
         """How each set is read, and its share, as it enters a recipe."""
         sets = {name: each.reading() for name, each in self.sets.items()}

@@ -149,6 +149,7 @@ class RunConfig(Frozen):
             if isinstance(benchmark, HarnessTask):
                 self._harness_fits(name)
                 continue
+            benchmark.require_path(f"benchmark {name!r}")
             if not benchmark.has_answers:
                 raise ValueError(f"benchmark {name!r} needs gold answers: set its answer_column")
             if benchmark.decontaminate:

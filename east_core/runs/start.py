@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from east_core.config import DatasetConfig
+from east_core.answers.gold import GoldTrials
+from east_core.answers.grading import Grader
+from east_core.config import DatasetConfig, QuestionSource
 from east_core.inputs import base_models as base_model
 from east_core.inputs.decontamination import BenchmarkQuestions, Overlap, told
 from east_core.inputs.mixtures import TrainingQuestions
@@ -60,8 +62,9 @@ def freeze_questions(run: Run) -> ArtifactRecord:
 
     Those that stand in one of the run's benchmarks, where these were frozen before, are noted. They
     are left out where the settings say so; the record then names them, and depends on the
-    benchmarks. Raises DataError where a question or its answer is missing, or none is left, and
-    ConfigError where the grading can't be used: before a round is sampled, not after it.
+    benchmarks. Raises DataError where a question or its answer is missing, a gold answer is
+    rejected by a grading of the user's own, or none is left, and ConfigError where the grading
+    can't be used: before a round is sampled, not after it.
     """
     config = run.config.questions
     config.grading.prepare()
@@ -84,7 +87,7 @@ def _copy_screened(
         for name, record in benchmarks.items()
     }
     rows = TrainingQuestions(run.config.questions, BenchmarkQuestions(tables))
-    facts = _write(folder, rows, rows.without)
+    facts = _write(folder, _usable(run, run.config.questions, rows), rows.without)
     if rows.sizes:
         facts["sets"] = {name: {"questions": n, "of": of} for name, (n, of) in rows.sizes.items()}
     if rows.found:
@@ -120,12 +123,19 @@ def freeze_benchmarks(run: Run) -> list[ArtifactRecord]:
 def _freeze_benchmark(run: Run, address: str, config: DatasetConfig) -> ArtifactRecord:
     config.grading.prepare()
     stage = Stage(address, addresses.QUESTIONS, recipe=config.reading())
-    return materialize(run.store, stage, functools.partial(_copy, config))
+    return materialize(run.store, stage, functools.partial(_copy, run, config))
 
 
-def _copy(config: DatasetConfig, folder: Path) -> dict[str, Any]:
+def _copy(run: Run, config: DatasetConfig, folder: Path) -> dict[str, Any]:
     rows = WithGold(config)
-    return _write(folder, rows, rows.without)
+    return _write(folder, _usable(run, config, rows), rows.without)
+
+
+def _usable(run: Run, config: QuestionSource, rows: Iterable[Question]) -> Iterator[Question]:
+    """Pass questions on whose gold answer is of use to their grading."""
+    source = ", ".join(each.path for each in config.named.values())
+    with Grader(processes=run.config.resources.grader_processes) as grader:
+        yield from GoldTrials(source, config.grading, grader).usable(rows, lambda row: row)
 
 
 def _write(folder: Path, questions: Iterable[Question], without: list[str]) -> dict[str, Any]:

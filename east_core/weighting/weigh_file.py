@@ -24,6 +24,7 @@ from typing import Any
 
 from east_core.answers.code.tests import NoTests, read_tests, tests_text
 from east_core.answers.extraction import AnswerPolicy, extract_answer
+from east_core.answers.gold import GoldTrials
 from east_core.answers.grading import Grader
 from east_core.answers.gradings import MATH, Grading
 from east_core.answers.patterns import AnswerPattern
@@ -116,12 +117,13 @@ def weigh_file(
         pattern = None if answer_regex is None else AnswerPattern(answer_regex, grader)
         columns = _Columns(column, is_label_free, grading, pattern)
         first_pass, finished = Path(folder, "first_pass"), Path(folder, out.name)
-        questions = (_question(where, row, columns) for where, row in lines)
+        rows = (_question(where, row, columns) for where, row in lines)
+        questions = GoldTrials(str(source), grading, grader).usable(rows, lambda row: row.question)
         write_table(first_pass, WeighedQuestion, totals.counting(weigher.weigh(questions)))
         if not totals.questions:
             raise DataError(f"{source} holds no questions; {_EXPECTED}")
-        rows = map(finish(weighting, totals.raw), read_table(first_pass, WeighedQuestion))
-        write(finished, line.kind, map(line.build, totals.weighing(rows)))
+        weighed = map(finish(weighting, totals.raw), read_table(first_pass, WeighedQuestion))
+        write(finished, line.kind, map(line.build, totals.weighing(weighed)))
         finished.replace(out)
     return totals.statistics(is_label_free)
 

@@ -1,16 +1,13 @@
 """`east check`: everything about a run that can be verified without computing."""
 
 import dataclasses
-import functools
-import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from east_core.answers.gold import GoldTrials, described
 from east_core.answers.grading import Grader
-from east_core.answers.gradings import Grading
-from east_core.answers.gradings.base import GoldTrial
 from east_core.config import DatasetConfig, Replay, Resources, RunConfig, SamplingRecipe
 from east_core.engines.devices import device_of, require_means
 from east_core.engines.lm_eval.harness import LmEval
@@ -35,7 +32,6 @@ if TYPE_CHECKING:
 
 LISTED = 5
 TRIED = 10
-LONGEST = 60
 
 
 def check_run(config: RunConfig) -> Iterator[str]:
@@ -183,28 +179,20 @@ def _prompts(config: RunConfig) -> Iterator[str]:
 def _check_questions(config: DatasetConfig, grader: Grader) -> str:
     """How many questions there are, and those with a gold answer of no use."""
     count, rows = 0, WithGold(config)
-    refused: list[str] = []
-    tried: list[str] = []
+    by_spelling: list[str] = []
+    shown: list[str] = []
     config.grading.prepare()
-    questions, copies = itertools.tee(rows)
-    jobs = (
-        (functools.partial(_tried, config.grading, each, grader), config.grading.waits)
-        for each in copies
-    )
-    for question, trial in zip(questions, grader.in_order(jobs), strict=True):
+    for question, trial in GoldTrials(config.path, config.grading, grader).of(rows):
         count += 1
-        shown = f"{question.id}: {_short(question.answer or '')!r}: {trial.said}"
-        if trial.said and not trial.is_accepted:
-            raise ConfigError(f"{config.path}: the grading rejects the gold answer of {shown}")
         if not trial.is_accepted:
-            refused.append(question.id)
-        if trial.said and len(tried) < TRIED:
-            tried.append(f"  {shown}")
+            by_spelling.append(question.id)
+        if trial.said and len(shown) < TRIED:
+            shown.append(f"  {described(question, trial)}")
     line = f"{config.path}: {count} questions"
     line += _listed(rows.without, "left out, their solutions have no final answer")
     line += _listed(rows.several, "box several answers in their solution, only the last one counts")
-    line += _listed(refused, "have gold answers that are compared by spelling alone")
-    return "\n".join([line, *tried])
+    line += _listed(by_spelling, "have gold answers that are compared by spelling alone")
+    return "\n".join([line, *shown])
 
 
 def _own_benchmarks(config: RunConfig) -> dict[str, DatasetConfig]:
@@ -251,16 +239,6 @@ def _mixture(sizes: Mapping[str, tuple[int, int]]) -> str:
         for name, (given, available) in sizes.items()
     )
     return f"{total} questions: {', '.join(sets)}"
-
-
-def _tried(grading: Grading, question: Question, grader: Grader) -> GoldTrial:
-    if question.answer is None:  # label-free training
-        return GoldTrial(True)
-    return grading.try_gold(question, grader)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def _listed(ids: list[str], what: str) -> str:

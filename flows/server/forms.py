@@ -170,6 +170,6 @@ def named_by_form() -> str:
     return f"{name}: {given}" if given else name
 
 
-def opened(value: str | Frozen, field: str) -> dict[str, Any]:
-    """The fields of a group that was opened, or the one that a plain text stands for."""
-    return {field: value} if isinstance(value, str) else value.model_dump()
+def opened(value: str | Frozen, field: str) -> dict[str, Any] | Frozen:
+    """A group that was opened, or the one field that a plain text stands for."""
+    return {field: value} if isinstance(value, str) else value

@@ -60,7 +60,14 @@ def test_decontamination_counts_once_it_is_asked_for() -> None:
 
 def test_a_benchmark_is_not_decontaminated() -> None:
     with pytest.raises(ValidationError, match="set decontaminate under questions"):
-        RunConfig(benchmarks={"sums": DatasetConfig(decontaminate=True)})
+        RunConfig(benchmarks={"sums": DatasetConfig(path="a.jsonl", decontaminate=True)})
+
+
+def test_the_demos_questions_are_no_benchmark_or_set_by_default() -> None:
+    with pytest.raises(ValidationError, match="benchmark 'sums' has no path: name its questions'"):
+        RunConfig.model_validate({"benchmarks": {"sums": {"limit": 5}}})
+    with pytest.raises(ValidationError, match="set 'sums' has no path: name its questions'"):
+        RunConfig.model_validate({"questions": {"sets": {"sums": {"share": 1}}}})
 
 
 def test_a_harness_task_is_what_it_asks_and_not_where_or_how_fast() -> None:
@@ -82,5 +89,5 @@ def test_a_harness_task_is_what_it_asks_and_not_where_or_how_fast() -> None:
 
 def test_settings_are_read_again_as_they_were() -> None:
     task = HarnessTask(task="arc_easy", metric="acc_norm,none", batch_size=8)
-    run = RunConfig(benchmarks={"ours": DatasetConfig(), "theirs": task})
+    run = RunConfig(benchmarks={"ours": DatasetConfig(path="a.jsonl"), "theirs": task})
     assert RunConfig.model_validate_json(run.model_dump_json()) == run

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from east_core.answers.gradings import ChoiceGrading
+from east_core.answers.gradings import ChoiceGrading, PythonGrading
 from east_core.errors import ConfigError, DataError
 from east_core.weighting.strategies import (
     DifficultyWeighting,
@@ -50,6 +50,20 @@ def test_a_file_is_weighed_under_another_grading(weigh):
     (line,) = weigh([row], grading=ChoiceGrading())
     found = sorted((c["count"], c["is_correct"]) for c in line["clusters"])
     assert found == [(2, False), (2, True)]
+
+
+def test_a_gold_answer_that_functions_reject_is_named(weigh, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "def extract(text, question): return text\n"
+        "def same(a, b): return a == b\n"
+        "def accepts(gold): return gold.isdigit()\n"
+    )
+    grading = PythonGrading(functions="mine", folder=str(tmp_path))
+    rows = [{"id": n, "gold": gold, "responses": ["1"]} for n, gold in enumerate(["1", "one"])]
+    with pytest.raises(DataError, match=r"answer of 1: 'one': accepts\(gold\) returned False"):
+        weigh(rows, grading=grading)
+    assert not (tmp_path / "out.jsonl").exists()
+    assert len(weigh(rows[:1], grading=grading)) == 1
 
 
 def test_the_output_line_by_line(weigh):

@@ -124,6 +124,9 @@ def test_the_form_takes_a_task_of_the_harness_as_a_benchmark() -> None:
     assert benchmarks["theirs"] == HarnessTask.model_validate(task)
     with pytest.raises(ValidationError, match="String should match"):
         RunForm.model_validate({"benchmarks": {"theirs": {"task": "a,b"}}})
+    form = RunForm.model_validate({"benchmarks": {"ours": {"limit": 5}}})
+    with pytest.raises(ConfigError, match="benchmark 'ours' has no path"):
+        form.run_config()
 
 
 def test_opened_groups_replace_the_short_fields() -> None:
