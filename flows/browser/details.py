@@ -26,6 +26,7 @@ from east_core.store import ArtifactRecord, Store
 
 STAGES = (QUESTIONS, BASE_MODEL, SAMPLES, WEIGHTS, EXAMPLES, CHECKPOINT, SCORES)
 WIDTH, HEIGHT, GAP = 118, 30, 26
+LABEL = 18  # characters that a box holds
 
 
 @dataclass(frozen=True)
@@ -91,17 +92,18 @@ class RunDetails:
 
 def run_details(store: Store, name: str) -> RunDetails:
     """A run's details. Raises DataError where there is no such run."""
-    records = [record for record in store.records(name) if not is_shard(record.address)]
+    records = list(store.records(name))
+    whole = [record for record in records if not is_shard(record.address)]
     rounds = summarise_records(records, name, store.root)
     return RunDetails(
         name=name,
         rounds=rounds,
-        rounds_asked=rounds_asked(store, name, [record.address for record in records]),
+        rounds_asked=rounds_asked(store, name, [record.address for record in whole]),
         stopped=stopped_early(rounds),
         settings=claimed_settings(store, name) or {},
         stages=sorted({stage for each in rounds for stage in each.seconds}),
-        checkpoints=list(_checkpoints(store, name, records, best_trained(rounds))),
-        graph=lineage_graph(name, records),
+        checkpoints=list(_checkpoints(store, name, whole, best_trained(rounds))),
+        graph=lineage_graph(name, whole),
         weighed=[each.round for each in rounds if each.kept is not None],
         bytes_by_kind=_sizes(name, records),
         changed_at=max(record.created_at for record in records),
@@ -158,7 +160,7 @@ def lineage_graph(name: str, records: Sequence[ArtifactRecord]) -> Graph:
         about = f"{record.address}: {record.seconds:.1f} s, {record.content[:12]}"
         label = f"{part.kind} {part.name}".strip()
         x, y = 10 + column * (WIDTH + GAP), 24 + row * (HEIGHT + GAP)
-        nodes[record.address] = Node(record.address, label[:18], x, y, about)
+        nodes[record.address] = Node(record.address, _fitting(label), x, y, about)
     edges = [
         _edge(nodes[source], nodes[record.address])
         for record in records
@@ -169,6 +171,11 @@ def lineage_graph(name: str, records: Sequence[ArtifactRecord]) -> Graph:
     width = max((node.x + WIDTH + 10 for node in nodes.values()), default=0)
     height = max((node.y + HEIGHT + 10 for node in nodes.values()), default=0)
     return Graph(list(nodes.values()), edges, width, height)
+
+
+def _fitting(label: str) -> str:
+    """A label as far as its box holds it; the whole stands in the title."""
+    return label if len(label) <= LABEL else f"{label[: LABEL - 1]}…"
 
 
 def _edge(source: Node, target: Node) -> tuple[int, int, int, int]:

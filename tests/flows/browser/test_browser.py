@@ -27,6 +27,7 @@ from east_core.studies.promotion import Entry, record_entry
 from east_core.testing.fakes import InstantTrainer, ScriptedSampler
 from flows.browser import index, samples
 from flows.browser.app import browser_app
+from flows.browser.details import run_details
 from flows.browser.index import RunIndex
 from flows.commands.main import app as east
 from tests.east_core.conftest import finish, sums_config
@@ -156,6 +157,16 @@ def test_the_page_of_a_run_names_the_best_checkpoint_and_how_to_serve_it(
     assert f"vllm serve {folder}" in page
     assert page.count("<rect") == 3 + 2 * 5  # base model, questions, base scores; five a round
     assert page.count("<line") > 10
+
+
+def test_costs_are_those_of_all_artifacts_the_shards_of_samples_too(store: Store) -> None:
+    details = run_details(store, "first")
+    assert [each.seconds for each in details.rounds] == [
+        each.seconds for each in summarise(store, "first")
+    ]
+    sizes = details.bytes_by_kind
+    assert sum(sizes.values()) == sum(record.size for record in store.records("first"))
+    assert sizes["samples"] > 10 * 224  # more than the list of the shards
 
 
 def test_a_round_that_trains_shows_its_loss_and_how_far_it_is(tmp_path: Path) -> None:
