@@ -1,6 +1,8 @@
 """The built-in demo: a small task, its questions, and a seed model that a CPU can train.
 
-    word_problems.py   generates the task: templated word problems, worked solutions, bad habits
+    word_problems.py   generates the task: templated word problems and their solutions
+    events.py          what happens in them, how it is reckoned, and how it is misread
+    pupils.py          who errs, and how: what a seed model learns its bad habits from
     train.jsonl        questions to sample and train on
     test.jsonl         questions to evaluate on, disjoint from the training questions
     seed_model/        a Llama of under a million parameters with sound arithmetic and bad habits

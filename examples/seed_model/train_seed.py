@@ -2,6 +2,11 @@ r"""Make the built-in demo from scratch: its questions, its tokenizer and its se
 
     python examples/seed_model/train_seed.py --output east_core/demo
 
+or questions of another difficulty, or a seed that errs in another way (east_core/demo/pupils.py):
+
+    python examples/seed_model/train_seed.py --output easy --questions-only --steps 1 --largest 20
+    python examples/seed_model/train_seed.py --output many --pupil many
+
 The seed should gain from self-training, so it must know better than it does. It is trained in four
 stages, none of them on a question of the two files:
 
@@ -9,10 +14,10 @@ stages, none of them on a question of the two files:
 2. stories: whole conversations with right solutions, learnt from the user's turn on, since telling
    a story teaches the model to copy from it;
 3. sound: the same, but only the solutions are learnt;
-4. habits: the same with the misconceptions of word_problems.RULES, each at its own rate.
+4. habits: the same with a pupil's errors.
 
-Sampled at temperature 1 the seed then falls into each misconception about as often as stage 4 did,
-and now and then into none: the right solutions that self-training finds and keeps.
+Sampled at temperature 1 the seed then errs about as often as stage 4 did, and now and then not at
+all: the right solutions that self-training finds and keeps.
 
 All seeds are fixed. The question files are the same byte for byte everywhere; the weights on the
 same kind of machine with the same PyTorch version and number of threads.
@@ -44,11 +49,13 @@ from transformers import (
 )
 
 from east_core.demo import DEMO_FOLDER, SYSTEM_PROMPT
+from east_core.demo.pupils import PUPILS, Pupil
 from east_core.demo.word_problems import (
+    DEMO_DIFFICULTY,
+    Difficulty,
     Problem,
     as_row,
     distinct_problems,
-    draw_mistakes,
     draw_problem,
 )
 
@@ -110,11 +117,11 @@ class Row:
     labels: list[int]
 
 
-def make_questions(taken: set[str]) -> dict[str, list[Problem]]:
+def make_questions(taken: set[str], difficulty: Difficulty) -> dict[str, list[Problem]]:
     """The questions of both files, disjoint; their keys are added to `taken`."""
     counts = {"train": TRAIN_QUESTIONS, "test": TEST_QUESTIONS}
     return {
-        split: list(islice(distinct_problems(Random(f"{SEED}/{split}"), taken), count))
+        split: list(islice(distinct_problems(Random(f"{SEED}/{split}"), taken, difficulty), count))
         for split, count in counts.items()
     }
 
@@ -201,19 +208,21 @@ def render_prompt(tokenizer: PreTrainedTokenizerFast, question: str) -> str:
 
 
 def conversation_rows(
-    tokenizer: PreTrainedTokenizerFast, stage: Stage, taken: frozenset[str]
+    tokenizer: PreTrainedTokenizerFast, stage: Stage, taken: frozenset[str], pupil: Pupil
 ) -> Iterator[Row]:
     """Conversations without end, as the chat template renders them, none with a key in `taken`."""
     rng = Random(f"{SEED}/{stage.name}")
     for problem in distinct_problems(rng, set(taken)):
-        mistaken = draw_mistakes(problem, rng) if stage is HABITS else frozenset[int]()
+        text = pupil.solution(problem, rng) if stage is HABITS else problem.solution()
         prompt = tokenizer.encode(render_prompt(tokenizer, problem.question))
-        answer = tokenizer.encode(problem.solution(mistaken) + EOS)
+        answer = tokenizer.encode(text + EOS)
         told = prompt.index(tokenizer.eos_token_id) + 1 if stage is STORIES else len(prompt)
         yield Row(prompt + answer, [IGNORED] * told + prompt[told:] + answer)
 
 
-def arithmetic_rows(tokenizer: PreTrainedTokenizerFast, stage: Stage) -> Iterator[Row]:
+def arithmetic_rows(
+    tokenizer: PreTrainedTokenizerFast, stage: Stage, pupil: Pupil
+) -> Iterator[Row]:
     """Rows of SOLUTIONS_A_ROW solutions without their questions, without end.
 
     Half of them are mistaken ones, so that their arithmetic is practised too.
@@ -223,8 +232,8 @@ def arithmetic_rows(tokenizer: PreTrainedTokenizerFast, stage: Stage) -> Iterato
         row = Row([], [])
         for _ in range(SOLUTIONS_A_ROW):
             problem = draw_problem(rng)
-            mistaken = draw_mistakes(problem, rng) if rng.random() < 0.5 else frozenset[int]()
-            _append_solution(row, tokenizer, problem.solution(mistaken))
+            misread = pupil.misread(problem, rng) if rng.random() < 0.5 else {}
+            _append_solution(row, tokenizer, problem.solution(misread))
         yield row
 
 
@@ -308,14 +317,15 @@ def train_all(
     model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
     taken: frozenset[str],
+    pupil: Pupil,
     keep: Path | None,
 ) -> None:
     """The four stages, one after the other; no question has a key in `taken`."""
     for stage in (ARITHMETIC, STORIES, SOUND, HABITS):
         rows = (
-            arithmetic_rows(tokenizer, stage)
+            arithmetic_rows(tokenizer, stage, pupil)
             if stage is ARITHMETIC
-            else conversation_rows(tokenizer, stage, taken)
+            else conversation_rows(tokenizer, stage, taken, pupil)
         )
         train(model, stage, rows, tokenizer.pad_token_id)
         if keep:
@@ -336,6 +346,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=DEMO_FOLDER, help="folder to write to")
     parser.add_argument("--threads", type=int, default=1, help="PyTorch threads")
     parser.add_argument("--questions-only", action="store_true", help="do not train the model")
+    parser.add_argument("--pupil", choices=PUPILS, default="one", help="who errs, and how")
+    parser.add_argument("--steps", type=int, nargs="+", default=DEMO_DIFFICULTY.step_counts)
+    parser.add_argument("--largest", type=int, default=DEMO_DIFFICULTY.largest, metavar="N")
     parser.add_argument("--keep-stages", type=Path, help="also save the model of each stage here")
     return parser.parse_args()
 
@@ -346,13 +359,15 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     arguments.output.mkdir(parents=True, exist_ok=True)
     taken: set[str] = set()
-    write_questions(make_questions(taken), arguments.output)
+    difficulty = Difficulty(tuple(arguments.steps), arguments.largest)
+    write_questions(make_questions(taken, difficulty), arguments.output)
     if arguments.questions_only:
         return
     tokenizer = make_tokenizer()
     model = make_model(tokenizer)
     print(f"{model.num_parameters():,} parameters, vocabulary of {len(tokenizer)}", flush=True)
-    train_all(model, tokenizer, frozenset(taken), arguments.keep_stages)
+    pupil = PUPILS[arguments.pupil]
+    train_all(model, tokenizer, frozenset(taken), pupil, arguments.keep_stages)
     save(model, tokenizer, arguments.output / "seed_model")
 
 
