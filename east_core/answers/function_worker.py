@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 GOLD = -1
 """The gold answer's number among a question's answers."""
 _WALL_FACTOR = 10.0
+_SHOWN = 40
 _QUESTIONS_PER_CHILD = 500
 
 
@@ -116,11 +117,11 @@ class Child:
             pass
         raise EOFError
 
-    def end(self) -> None:
-        """Kill the child and reap it."""
+    def end(self) -> int:
+        """Kill the child and reap it; its wait status, which is its own if it had ended before."""
         self._steps.close()
         os.kill(self._pid, signal.SIGKILL)
-        os.waitpid(self._pid, 0)
+        return os.waitpid(self._pid, 0)[1]
 
 
 def _serve_steps(steps: Connection, functions: Callables, seconds: float, megabytes: int) -> None:
@@ -172,9 +173,14 @@ class Session:
         """What a step gives; None, and a reason among the failures, where it can't be told."""
         outcome = self._outcome((kind, numbers))
         if "fails" in outcome:
-            what = "gold answer" if set(numbers) == {GOLD} else "a completion"
+            what = next(map(self._named, filter(GOLD.__ne__, numbers)), "the gold answer")
             self.failures.append(f"{_CALLED[kind]} of {what}: {outcome['fails']}")
         return outcome.get("gives")
+
+    def _named(self, number: int) -> str:
+        assert self._job is not None
+        text = self._job[1][number]
+        return f"the completion {text if len(text) <= _SHOWN else text[:_SHOWN] + '...'!r}"
 
     def _outcome(self, step: Step) -> dict[str, Any]:
         seconds, megabytes = self._limits
@@ -187,11 +193,20 @@ class Session:
         try:
             outcome, spent = self._child.take(step)
         except EOFError:
-            self.close()
             self._left -= seconds
-            return {"fails": f"crashed, or took more than {seconds:g} s or {megabytes} MB"}
+            return {"fails": self._ending()}
         self._left -= spent
         return dict(outcome)
+
+    def _ending(self) -> str:
+        """End a child that a step was too much for; how it came to that."""
+        assert self._child is not None
+        status, self._child = self._child.end(), None
+        if os.WIFEXITED(status):
+            return "the functions ended their process"
+        if os.WTERMSIG(status) in (signal.SIGPROF, signal.SIGKILL):
+            return f"took more than {self._limits[0]:g} s"
+        return f"crashed: {signal.strsignal(os.WTERMSIG(status))}"
 
     def close(self) -> None:
         """End the child, if there is one."""
@@ -218,14 +233,17 @@ def reply(session: Session, functions: Callables, count: int, has_gold: bool) ->
     return {"answers": answers, "gold": "gold"}
 
 
-def rejected(session: Session, functions: Callables, gold: str | None) -> str | None:
+def rejected(session: Session, functions: Callables) -> str | None:
     """Which of the functions rejects the gold answer, and how; None where they accept it."""
-    if functions.key is not None and gold is None:
-        return session.failures[-1] if session.failures else "key(gold) returned None"
-    for name, call in (("same", (GOLD, GOLD)), ("accepts", (GOLD,))):
-        if getattr(functions, name) is not None and not session.take(name, *call):
-            shown = ", ".join(["gold"] * len(call))
-            return session.failures[-1] if session.failures else f"{name}({shown}) returned False"
+    asked = {"key": ("read", GOLD), "same": ("same", GOLD, GOLD), "accepts": ("accepts", GOLD)}
+    for name, (kind, *numbers) in asked.items():
+        before = len(session.failures)
+        if getattr(functions, name) is None or session.take(kind, *numbers):
+            continue
+        if session.failures[before:]:
+            return session.failures[-1]
+        given = "None" if name == "key" else "False"
+        return f"{name}({', '.join(['gold'] * len(numbers))}) returned {given}"
     return None
 
 
@@ -260,7 +278,7 @@ def serve(parent: Connection, functions: Callables, limits: tuple[float, int]) -
         session.start((question, job["texts"], job["given"]), job["budget"])
         said = reply(session, functions, len(job["texts"]), question.answer is not None)
         if job["accepts"]:
-            said["rejected"] = rejected(session, functions, said["gold"])
+            said["rejected"] = rejected(session, functions)
         parent.send_bytes(json.dumps({**said, "failures": session.failures}).encode())
 
 
@@ -268,8 +286,11 @@ def main() -> None:
     """Import the functions and serve; a reply of `refused` where they can't be used."""
     descriptor, seconds, megabytes = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
     settings = json.loads(sys.argv[4])
-    sys.path[:] = settings["path"]
+    sys.path[:] = settings["path"][1:]  # a folder of theirs comes before, but not for our modules
     from east_core.answers.functions import Functions, Refused
+    from east_core.records import Question  # noqa: F401 a request needs it
+
+    sys.path.insert(0, settings["path"][0])
 
     parent = Connection(descriptor)
     refused, functions = None, None

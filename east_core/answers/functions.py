@@ -3,9 +3,11 @@
 import hashlib
 import importlib
 import inspect
+import traceback
 from collections.abc import Callable
 from fractions import Fraction
 from numbers import Number
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -48,8 +50,12 @@ class Functions:
 
 
 def told(error: BaseException) -> str:
-    """An exception in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300].removesuffix(": ")
+    """An exception in one line, and where it was raised."""
+    said = " ".join(f"{type(error).__name__}: {error}".split())[:300].removesuffix(":")
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if Path(frame.filename).parent != Path(__file__).parent]
+    where = theirs[-1] if theirs and not isinstance(error, SyntaxError) else None
+    return f"{said} ({Path(where.filename).name}, line {where.lineno})" if where else said
 
 
 def _itself(answer: Any) -> Any:

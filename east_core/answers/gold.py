@@ -52,7 +52,10 @@ class GoldTrials:
         trial = self.grading.try_gold(question, self.grader)
         if trial.said and not trial.is_accepted:
             told = described(question, trial)
-            raise DataError(f"{self.source}: the grading rejects the gold answer of {told}")
+            raise DataError(
+                f"{self.source}: the grading rejects the gold answer of {told}; correct the answer "
+                "or the functions"
+            )
         return trial
 
 

@@ -27,8 +27,10 @@ Kind = TypeVar("Kind")
 LAST_LINES = 12
 _COPIES = "EAST_FORKED_COPIES"  # "commands:output ..." of each copy that a child is to make
 WAIT_SECONDS = 10.0  # between two signs of life of what takes long to start
-# Loaders of engines look things up on the hub and phone home unless told not to.
-QUIET_ENGINES = {
+# Loaders of engines look things up on the hub and phone home unless told not to. And a `python -m`
+# would import what lies in the current folder in place of Python's own and installed modules.
+CHILD_ENVIRONMENT = {
+    "PYTHONSAFEPATH": "1",
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -106,7 +108,7 @@ class ChildProcess(Conversation):
             stderr=subprocess.STDOUT,
             pass_fds=inherited,
             start_new_session=True,
-            env={**os.environ, **QUIET_ENGINES, _COPIES: _as_text(theirs), **(env or {})},
+            env={**os.environ, **CHILD_ENVIRONMENT, _COPIES: _as_text(theirs), **(env or {})},
             text=True,
             errors="replace",
         )

@@ -11,6 +11,7 @@ class SampleCounts:
     `truncated` were cut off at max_tokens, with or without an answer. `no_answer` have no answer
     that counts; of those `unboxed` name one outside of a box, where only a box counts, and
     `unboxed_correct` the right one. `correct` have the right answer, in a way that counts.
+    `undecided` is of answers that could not be told: a grader took too long, or failed.
     """
 
     completions: int
@@ -19,6 +20,7 @@ class SampleCounts:
     unboxed: int
     unboxed_correct: int
     correct: int
+    undecided: int = 0
 
     @property
     def wrong(self) -> int:
@@ -63,6 +65,8 @@ def _advice(questions: int, dropped: Mapping[str, int], counts: SampleCounts) ->
         )
     if 2 * dropped.get("filtered", 0) >= questions:
         return "Most questions are outside of the filter: widen weighting.lowest and .highest"
+    if 2 * counts.undecided >= questions:
+        return _UNDECIDED.format(count=counts.undecided)
     losses = {
         _TRUNCATED: counts.truncated,
         _UNBOXED: counts.unboxed,
@@ -72,6 +76,10 @@ def _advice(questions: int, dropped: Mapping[str, int], counts: SampleCounts) ->
     return max(losses, key=lambda reason: losses[reason])
 
 
+_UNDECIDED = (
+    "{count} answers could not be told, as warned: correct the grading's functions, or raise their "
+    "limits"
+)
 _TRUNCATED = "Most completions are cut off before they end: raise sampling.max_tokens"
 _UNBOXED = (
     "Answers stand outside of \\boxed{}, where they do not count: set training.targets = 'any', or "

@@ -140,8 +140,13 @@ class RoundTotals:
     @property
     def counts(self) -> SampleCounts:
         """What became of the completions so far."""
-        names = (spec.name for spec in dataclasses.fields(SampleCounts))
-        return SampleCounts(**{name: self._sums[name] for name in names})
+        names = {spec.name for spec in dataclasses.fields(SampleCounts)} - {"undecided"}
+        counted = {name: self._sums[name] for name in names}
+        return SampleCounts(**counted, undecided=self._undecided)
+
+    @property
+    def _undecided(self) -> int:
+        return self._grader.undecided - self._undecided_before
 
     def counting(self, rows: Iterable[WeighedQuestion]) -> Iterator[WeighedQuestion]:
         """First pass: pass rows on and count them."""
@@ -192,7 +197,7 @@ class RoundTotals:
             pass_at_n=self._sums["solved"] / questions,
             no_answer_share=self._sums["no_answer"] / completions,
             truncated_share=self._sums["truncated"] / completions,
-            undecided=self._grader.undecided - self._undecided_before,
+            undecided=self._undecided,
             weight_quantiles=_quantiles(self._weights),
             effective_sample_size=_effective_sample_size(self._weights),
             label_free=label_free,

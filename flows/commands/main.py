@@ -1,6 +1,7 @@
 """The `east` command line. Heavy imports happen inside the commands, so that --help is quick."""
 
 import json
+import os
 import sys
 from typing import Annotated
 
@@ -126,7 +127,11 @@ app.command()(rollback)
 
 
 def main() -> None:
-    """Run the command line; a known error is one line on stderr, and its exit code."""
+    """Run the command line; a known error is one line on stderr, and its exit code.
+
+    No Python that it starts imports what lies in the current folder (a numbers.py, say).
+    """
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
         app()
     except EastError as error:

@@ -121,8 +121,10 @@ def server_command(app: str, *where: object) -> list[str]:
     `where` are uvicorn's options: --host and --port, or --fd.
     """
     calm = ("--log-level", "warning", "--timeout-graceful-shutdown", "2")
+    # Uvicorn puts a folder in front of all modules: without one, the current folder.
+    nowhere = ("--app-dir", os.devnull)
     served = ("--factory", f"flows.server.application:{app}")
-    return ["-m", "uvicorn", *served, *map(str, where), *calm]
+    return ["-P", "-m", "uvicorn", *nowhere, *served, *map(str, where), *calm]
 
 
 def start_service(

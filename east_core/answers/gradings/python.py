@@ -2,10 +2,10 @@
 
 import dataclasses
 import hashlib
-import importlib.machinery
 import json
 import sys
 from collections.abc import Sequence
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -103,14 +103,25 @@ class PythonGrading(BaseGrading):
         path: Sequence[str] | None = self._path()
         module, spec = self.functions.partition(":")[0], None
         for name in module.split("."):
-            spec = path and importlib.machinery.PathFinder.find_spec(name, path)
+            spec = path and PathFinder.find_spec(name, path)
             path = spec.submodule_search_locations if spec else None
         if not spec or not spec.origin or not Path(spec.origin).is_file():
             raise ConfigError(
                 f"grading: there is no module {module!r} in {Path(self.folder or '.').resolve()} "
-                "or among the installed packages; check functions"
+                "or among the installed packages; check functions, or give its folder"
             )
+        self._require_free_name(module.partition(".")[0])
         return Path(spec.origin)
+
+    def _require_free_name(self, name: str) -> None:
+        """Raise ConfigError where the module would be taken for one of Python's or another's."""
+        folder, *others = self._path()
+        own, other = (PathFinder.find_spec(name, path) for path in ([folder], others))
+        if own and (name in sys.stdlib_module_names or (other and other.origin != own.origin)):
+            raise ConfigError(
+                f"grading: {name} in {folder} has the name of a module that others import; "
+                "rename it"
+            )
 
 
 def _form(key: str | None, answer: str) -> Form:

@@ -136,7 +136,23 @@ def test_what_crashes_or_hangs_is_undecided_and_the_run_goes_on(
     assert all("question q7: " in line and "\n" not in line for line in told)
     assert "further ones are only counted" in told[-1]
     assert any("KeyError: 'oh\\nno'" in line for line in told)
-    assert any("crashed, or took more than 0.5 s or 500 MB" in line for line in told)
+    assert any("of the completion 'spin': took more than 0.5 s" in line for line in told)
+    assert any("of the completion 'crash': crashed: Segmentation fault" in line for line in told)
+    assert any("KeyError: 'oh\\nno' (mine.py, line 4)" in line for line in told)
+
+
+@pytest.mark.parametrize("name", ["numbers", "attr", "fractions"])
+def test_a_module_that_hides_another_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / f"{name}.py").write_text(textwrap.dedent(LAST_WORD))
+    grading = PythonGrading(functions=name, folder=str(tmp_path))
+    with pytest.raises(ConfigError, match=f"{name} in .* has the name of a module .*; rename it"):
+        grading.prepare()
+
+
+def test_other_modules_in_the_folder_hide_nothing(graded: Any, tmp_path: Path) -> None:
+    for name in ("fractions", "traceback", "east_core", "attr"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('hidden')")
+    graded(LAST_WORD).prepare()
 
 
 def test_a_question_has_a_budget_of_time(graded: Any) -> None:
@@ -264,6 +280,19 @@ def test_a_run_refuses_gold_answers_that_they_reject(graded: Any, tmp_path: Path
     scored = Run.open(config.model_copy(update={"benchmarks": {"sums": data}}))
     with pytest.raises(DataError, match=reason):
         start.freeze_benchmarks(scored)
+
+
+def test_what_is_said_of_a_gold_answer_is_of_that(graded: Any) -> None:
+    sources = {
+        "def extract(a, b): return a\ndef key(a): return int(a)": "of the gold answer: ValueError:",
+        "def extract(a, b): raise KeyError\ndef key(a): return [a]": "key returned a list; return",
+        "def extract(a, b): raise KeyError\ndef same(a, b): return False": "same(gold, gold) retur",
+    }
+    for source, reason in sources.items():
+        with Grader(processes=1) as grader:
+            trial = graded(source).try_gold(Question("q", "?", "about 3"), grader)
+        assert not trial.is_accepted
+        assert reason in trial.said
 
 
 def test_check_says_what_they_make_of_ten_gold_answers(graded: Any, tmp_path: Path) -> None:

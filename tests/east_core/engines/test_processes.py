@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -145,3 +146,14 @@ def test_the_environment_reaches_the_child_and_stays_out_of_ours() -> None:
     run_child(["sh", "-c", "echo $EAST_PROBE"], env={"EAST_PROBE": "seen"}, on_line=lines.append)
     assert lines == ["seen"]
     assert "EAST_PROBE" not in os.environ
+
+
+def test_what_lies_in_the_current_folder_hides_no_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("numbers", "json", "msgspec", "east_core"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('hidden')")
+    monkeypatch.chdir(tmp_path)
+    lines: list[str] = []
+    run_child([sys.executable, "-m", "json.tool", "--help"], on_line=lines.append)
+    assert any("usage" in line for line in lines)

@@ -3,6 +3,7 @@
 import pytest
 
 from east_core.answers.grading import Grader
+from east_core.answers.gradings import PythonGrading
 from east_core.errors import NothingToLearn
 from east_core.records import Completion, Question, SampledQuestion
 from east_core.tables import write_table
@@ -54,3 +55,10 @@ def test_without_gold_answers_the_majority_is_what_is_missing(tmp_path):
 def test_where_any_answer_counts_none_is_unboxed(tmp_path):
     told = message(tmp_path, [UNBOXED[1], UNBOXED[1]], policy="lenient")
     assert "0.0% with an answer but no box, 100.0% wrong" in told
+
+
+def test_what_no_grader_could_tell_is_no_matter_of_the_prompt(tmp_path):
+    (tmp_path / "mine.py").write_text("def f(a, b): return 1 / 0")
+    grading = PythonGrading(functions="mine:f", folder=str(tmp_path))
+    said = message(tmp_path, [RIGHT] * 4, grading=grading)
+    assert "4 answers could not be told, as warned: correct the grading's functions" in said

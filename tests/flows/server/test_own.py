@@ -96,3 +96,14 @@ def test_a_flow_goes_on_when_its_server_was_killed() -> None:
 
     with prefect_api():
         assert len(survivor()) == 2
+
+
+@pytest.mark.slow
+def test_what_lies_in_the_current_folder_hides_no_module_of_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("attr", "numbers", "uvicorn", "flows"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('hidden')")
+    monkeypatch.chdir(tmp_path)
+    with own_server() as url, urllib.request.urlopen(f"{url}/api/health", timeout=30) as answer:
+        assert answer.status == 200
