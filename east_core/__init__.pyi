@@ -58,7 +58,9 @@ from .weighting.controls import (
     UnfilteredWeighting,
 )
 from .weighting.in_memory import weigh
+from .weighting.novelty import NoveltyWeighting
 from .weighting.round_statistics import RoundStatistics
+from .weighting.shrinkage import ShrunkEntropyWeighting
 from .weighting.strategies import (
     AccuracyWeighting,
     DifficultyWeighting,
@@ -103,6 +105,7 @@ __all__ = [
     "MarginWeighting",
     "ModelConfig",
     "NothingToLearn",
+    "NoveltyWeighting",
     "PairedDifference",
     "PerplexityWeighting",
     "Prediction",
@@ -116,6 +119,7 @@ __all__ = [
     "SampledQuestion",
     "SamplingRecipe",
     "SftRecipe",
+    "ShrunkEntropyWeighting",
     "ShuffledWeighting",
     "Store",
     "StoreError",

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from array import array
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +12,7 @@ from east_core.answers.grading import Grader
 from east_core.records import set_of
 from east_core.weighting.base import BaseWeighting
 from east_core.weighting.nothing_kept import SampleCounts
+from east_core.weighting.raw_weights import RawWeights
 from east_core.weighting.weighed import WeighedQuestion
 
 HISTOGRAM_BIN_BITS = 0.5
@@ -121,7 +122,7 @@ class RoundTotals:
     """Counts the questions of a round as they pass by, and the weights in the second pass."""
 
     def __init__(self, grader: Grader, weighting: BaseWeighting, sets: Sequence[str] = ()) -> None:
-        self.raw: dict[str, array[float]] = defaultdict(lambda: array("d"))
+        self.raw = RawWeights(weighting)
         self.dropped: Counter[str] = Counter()
         self.questions = 0
         self._grader, self._undecided_before = grader, grader.undecided
@@ -129,13 +130,12 @@ class RoundTotals:
         self._entropy = self._accuracy = self._votes = 0.0
         self._histogram: Counter[int] = Counter()
         self._weights = array("d")
-        self._weighting = weighting
         self._sets = {name: _SetTotals() for name in sets}
 
     @property
     def kept(self) -> int:
         """The number of questions kept so far."""
-        return sum(map(len, self.raw.values()))
+        return len(self.raw)
 
     @property
     def counts(self) -> SampleCounts:
@@ -160,7 +160,7 @@ class RoundTotals:
             self._sums["answers"] += row.answers
             self._votes += row.vote
             if row.drop_reason is None:
-                self.raw[self._weighting.group_of(row.question_id)].append(row.weight)
+                self.raw.add(row)
                 self._entropy += row.entropy_bits
             else:
                 self.dropped[row.drop_reason] += 1

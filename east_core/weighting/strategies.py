@@ -7,8 +7,8 @@ its `QuestionStatistics`. The weights are r_i scaled to mean 1 over the N kept q
 
 so that a strategy moves learning between questions and never changes the learning rate.
 Adding a strategy is one class here and its name in the `Weighting` union; what entropy weighting is
-compared with beyond the paper stands in east_core.weighting.controls. docs/weighting.md explains
-each with its equation, its source and its edge cases.
+compared with beyond the paper stands in east_core.weighting.controls, novelty and shrinkage.
+docs/weighting.md explains each with its equation, its source and its edge cases.
 """
 
 from typing import Annotated, ClassVar, Literal, get_args
@@ -25,6 +25,8 @@ from east_core.weighting.controls import (
     ShuffledWeighting,
     UnfilteredWeighting,
 )
+from east_core.weighting.novelty import NoveltyWeighting
+from east_core.weighting.shrinkage import ShrunkEntropyWeighting
 
 
 class UniformWeighting(BaseWeighting):
@@ -148,6 +150,8 @@ Weighting = Annotated[
     | VarianceWeighting
     | DifficultyWeighting
     | CorrectedEntropyWeighting
+    | ShrunkEntropyWeighting
+    | NoveltyWeighting
     | MarginWeighting
     | BalancedWeighting
     | ShuffledWeighting

@@ -30,7 +30,7 @@ Strategy = Annotated[
     typer.Option(
         "--weighting",
         help="uniform, entropy, accuracy, rejected, perplexity, variance or difficulty; to compare "
-        "with: corrected_entropy, margin, balanced, shuffled.",
+        "with: corrected_entropy, shrunk_entropy, novelty, margin, balanced, shuffled.",
     ),
 ]
 Exponent = Annotated[
@@ -117,6 +117,8 @@ def weigh(
     ~ 4 p (1 - p), p accuracy:   ... --weighting variance
     hard questions teach often:  ... --weighting difficulty --most-examples 8
     entropy less its bias:       ... --weighting corrected_entropy
+    entropy less its noise:      ... --weighting shrunk_entropy
+    ~ how right texts differ:    ... --weighting novelty
     ~ right less wrong votes:    ... --weighting margin
     solved by about half:        ... --weighting balanced
     entropy dealt by chance:     ... --weighting shuffled
