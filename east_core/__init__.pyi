@@ -49,6 +49,7 @@ from .records import (
 )
 from .store import ArtifactFile, ArtifactRecord, Store
 from .tables import read_table, write_table
+from .weighting.as_released import EntropyAsReleased, UniformAsReleased
 from .weighting.base import QuestionStatistics
 from .weighting.controls import (
     BalancedWeighting,
@@ -94,6 +95,7 @@ __all__ = [
     "DpoRecipe",
     "EastError",
     "EngineError",
+    "EntropyAsReleased",
     "EntropyWeighting",
     "Estimate",
     "EvaluationRecipe",
@@ -126,6 +128,7 @@ __all__ = [
     "TrainingDiverged",
     "TrainingExample",
     "UnfilteredWeighting",
+    "UniformAsReleased",
     "UniformWeighting",
     "VarianceWeighting",
     "WeighedQuestion",

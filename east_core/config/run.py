@@ -105,6 +105,11 @@ class RunConfig(Frozen):
                 f"weighting {self.weighting.kind!r} looks at no answer, and loss "
                 f"{self.training.loss!r} needs right and wrong ones; use loss 'sft'"
             )
+        if self.replay and not self.weighting.has_mean_one:
+            raise ValueError(
+                f"weighting {self.weighting.kind!r} has another mean than 1, which replayed "
+                "examples have; leave replay out"
+            )
         if isinstance(self.weighting, DifficultyWeighting) and self.training.loss != "sft":
             raise ValueError(
                 "weighting 'difficulty' chooses how many completions of a question are trained "

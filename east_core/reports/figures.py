@@ -164,7 +164,8 @@ def weight_histograms(kept: Sequence[tuple[float, float]], title: str) -> "Figur
 
     figure = Figure(figsize=(9, 3.6), dpi=110, layout="constrained")
     figure.suptitle(_plain(title), x=0.01, ha="left")
-    panels = ("training weight (mean 1)", "entropy of the answers (bits)")
+    mean = sum(weight for weight, _ in kept) / max(1, len(kept))
+    panels = (f"training weight (mean {mean:.3g})", "entropy of the answers (bits)")
     for index, (axes, label) in enumerate(zip(figure.subplots(1, 2), panels, strict=True)):
         axes.hist([pair[index] for pair in kept], bins=30, color=COLOURS[index])
         axes.set(xlabel=label, ylabel="questions")

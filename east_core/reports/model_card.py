@@ -16,6 +16,8 @@ from east_core.reports.markdown import escape_markdown
 from east_core.runs.summary import RoundSummary
 from east_core.store import ArtifactRecord
 from east_core.store.redaction import redact
+from east_core.weighting.base import BaseWeighting
+from east_core.weighting.strategies import weighting_kinds
 
 PAPER = "arXiv:2503.23913"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -60,10 +62,13 @@ def examples_card(model: Published, kind: str, count: int) -> str:
             {"config_name": "default", "data_files": [{"split": "train", "path": "data/*.parquet"}]}
         ],
     }
+    kind_of_weights = weighting_kinds().get(model.settings["weighting"]["kind"], BaseWeighting)
+    mean = "mean 1" if kind_of_weights.has_mean_one else "as released: of another mean than 1"
     return (
         f"{_front_matter(metadata)}\n# {_title(model)}: training examples\n\n"
         f"{count:,} rows ({kind}) that round {model.round} of the run `{model.run}` trained on: "
-        "completions that the model before it wrote itself, each with its weight (mean 1). "
+        "completions that the model before it wrote itself, each with its weight "
+        f"({mean}). "
         "Columns that end in `_ids` are the sampled tokens; the others are the same as text.\n\n"
         "The prompts are those of the training questions, whose own terms apply.\n"
     )

@@ -48,6 +48,7 @@ def train(run: Run, number: int, sampler: Sampler, trainer: Trainer) -> Artifact
             resources=config.resources,
             scratch=work_folder(folder),
             stop_token_ids=config.sampling.stop_token_ids,
+            has_mean_one=config.weighting.has_mean_one,
         )
         sampler.release()
         return dataclasses.asdict(trainer.train(job, folder))
@@ -60,6 +61,7 @@ def train(run: Run, number: int, sampler: Sampler, trainer: Trainer) -> Artifact
             "system_prompt": config.sampling.system_prompt,
             "seed": seed,
             **({"prompt": form.identity()} if form.identity() else {}),
+            **({} if config.weighting.has_mean_one else {"weights": "as released"}),
         },
         inputs=inputs,
     )

@@ -30,6 +30,7 @@ from east_core.runs.predictions import read_predictions
 from east_core.store import ArtifactRecord, Stage, Store, materialize
 from east_core.store.manifest import canonical_json
 from east_core.studies.study import Arm, StudyConfig
+from east_core.weighting.strategies import weighting_kinds
 
 CONFIDENCE = 0.95
 MOST_LINES = 7
@@ -152,7 +153,7 @@ def as_markdown(comparison: Comparison) -> str:
     differences = {(row.arm, row.benchmark): row for row in comparison.differences}
     for arm in comparison.arms:
         lines.append(_line(arm, differences.get((arm.arm, arm.benchmark))))
-    lines += ["", *_conclusions(comparison)]
+    lines += ["", *_conclusions(comparison), *_note(comparison)]
     if comparison.missing:
         lines += ["", f"Not finished, not counted: {', '.join(comparison.missing)}."]
     return "\n".join(lines) + "\n"
@@ -184,6 +185,18 @@ def _conclusions(comparison: Comparison) -> Iterator[str]:
             else f"can't be told apart from {comparison.baseline} by these runs"
         )
         yield f"- {row.benchmark}: {row.label} {verdict}."
+
+
+def _note(comparison: Comparison) -> Iterator[str]:
+    """What is to be known of arms that repeat the released code's weights."""
+    kinds = [kind for kind, each in weighting_kinds().items() if not each.has_mean_one]
+    if any(kind in arm.label for arm in comparison.arms for kind in kinds):
+        yield (
+            "- Weights as released have another mean than 1: what such an arm gains may be the "
+            "learning rate's. uniform_as_released against uniform tells that part, "
+            "entropy_as_released against uniform_as_released the weighting's "
+            "(docs/weighting.md)."
+        )
 
 
 def _finished(store: Store, study: StudyConfig) -> dict[str, ArtifactRecord]:

@@ -40,6 +40,7 @@ class BaseWeighting(BaseModel):
     needs_perplexity: ClassVar[bool] = False
     needs_novelty: ClassVar[bool] = False
     is_unfiltered: ClassVar[bool] = False  # wrong completions are trained on like right ones
+    has_mean_one: ClassVar[bool] = True  # but for what repeats the released code (as_released)
 
     max_weight: float | None = Field(
         None,

@@ -87,7 +87,7 @@ class RoundStatistics:
     answers outside of a box, where only a box counts; `unboxed_correct_share` is the part of it
     that is right. `effective_sample_size` is (sum w)^2 / sum w^2. `weight_quantiles` go by percent
     ("p50"). `sets` are the sets of a mixture by name; there are none where the questions are one
-    set.
+    set. `mean_weight` is told of weights as released, whose mean is not 1.
     """
 
     questions: int
@@ -111,11 +111,14 @@ class RoundStatistics:
     distinct_answers: float = 0.0
     distinct_solutions_share: float = 0.0
     sets: Mapping[str, SetStatistics] = field(default_factory=dict)
+    mean_weight: float | None = None
 
     def facts(self) -> dict[str, Any]:
-        """The statistics as an artifact's facts; without sets where there are none."""
+        """The statistics as an artifact's facts; without sets or a mean where there are none."""
         plain = dataclasses.asdict(self)
-        return plain if self.sets else {name: plain[name] for name in plain if name != "sets"}
+        absent = {"sets"} if not self.sets else set()
+        absent |= {"mean_weight"} if self.mean_weight is None else set()
+        return {name: plain[name] for name in plain if name not in absent}
 
 
 class RoundTotals:
@@ -123,6 +126,7 @@ class RoundTotals:
 
     def __init__(self, grader: Grader, weighting: BaseWeighting, sets: Sequence[str] = ()) -> None:
         self.raw = RawWeights(weighting)
+        self._has_mean_one = weighting.has_mean_one
         self.dropped: Counter[str] = Counter()
         self.questions = 0
         self._grader, self._undecided_before = grader, grader.undecided
@@ -202,7 +206,14 @@ class RoundTotals:
             distinct_answers=self._sums["answers"] / questions,
             distinct_solutions_share=self._sums["distinct_correct"] / max(1, self._sums["correct"]),
             sets={name: totals.statistics() for name, totals in self._sets.items()},
+            mean_weight=self._mean_weight(),
         )
+
+    def _mean_weight(self) -> float | None:
+        """The mean of weights as released; None where it is 1, as always otherwise."""
+        if self._has_mean_one or not self._weights:
+            return None
+        return math.fsum(self._weights) / len(self._weights)
 
     def _bins(self) -> tuple[int, ...]:
         last = max(self._histogram, default=-1)

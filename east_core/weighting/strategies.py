@@ -7,7 +7,8 @@ its `QuestionStatistics`. The weights are r_i scaled to mean 1 over the N kept q
 
 so that a strategy moves learning between questions and never changes the learning rate.
 Adding a strategy is one class here and its name in the `Weighting` union; what entropy weighting is
-compared with beyond the paper stands in east_core.weighting.controls, novelty and shrinkage.
+compared with beyond the paper stands in east_core.weighting.controls, novelty and shrinkage; what
+repeats the released code's weights, which have another mean, in east_core.weighting.as_released.
 docs/weighting.md explains each with its equation, its source and its edge cases.
 """
 
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from east_core.errors import DataError
 from east_core.form_schema import for_forms
+from east_core.weighting.as_released import EntropyAsReleased, UniformAsReleased
 from east_core.weighting.base import BaseWeighting, PowerWeighting, QuestionStatistics
 from east_core.weighting.controls import (
     BalancedWeighting,
@@ -155,6 +157,8 @@ Weighting = Annotated[
     | MarginWeighting
     | BalancedWeighting
     | ShuffledWeighting
+    | EntropyAsReleased
+    | UniformAsReleased
     | UnfilteredWeighting,
     Field(discriminator="kind"),
 ]
