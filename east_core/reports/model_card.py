@@ -105,7 +105,7 @@ def _model_metadata(model: Published) -> dict[str, Any]:
         metadata["model-index"] = [
             {
                 "name": model.name.split("/")[-1],
-                "results": [_result(*each) for each in scored.items()],
+                "results": [_result(*each, _measure(model)) for each in scored.items()],
             }
         ]
     return metadata
@@ -115,13 +115,21 @@ def _title(model: Published) -> str:
     return model.name.split("/")[-1]
 
 
-def _result(benchmark: str, score: Estimate) -> dict[str, Any]:
-    accuracy = {"type": "accuracy", "name": "greedy accuracy", "value": round(score.value, 4)}
+def _result(benchmark: str, score: Estimate, measure: str) -> dict[str, Any]:
+    accuracy = {"type": "accuracy", "name": measure, "value": round(score.value, 4)}
     return {
         "task": {"type": "text-generation"},
         "dataset": {"name": benchmark, "type": benchmark},
         "metrics": [accuracy],
     }
+
+
+def _measure(model: Published) -> str:
+    """What the accuracies are of."""
+    evaluation = model.settings.get("evaluation", {})
+    if evaluation.get("mode") != "sampled":
+        return "greedy accuracy"
+    return f"mean accuracy of {evaluation['samples_per_question']} samples"
 
 
 def _accuracy(model: Published, number: int) -> Mapping[str, Estimate]:
@@ -149,7 +157,7 @@ def _scores(model: Published) -> str:
         for name, score in after.items()
     )
     return (
-        "## Scores\n\nGreedy accuracy with its 95% interval.\n\n"
+        f"## Scores\n\n{_measure(model).capitalize()} with its 95% interval.\n\n"
         f"| benchmark | questions | base model | this model |\n|---|---|---|---|\n{rows}\n"
     )
 

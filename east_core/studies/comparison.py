@@ -17,7 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from east_core.errors import DataError
-from east_core.evaluation.estimates import Estimate, mean_estimate, paired_difference, proportion
+from east_core.evaluation.estimates import (
+    Estimate,
+    mean_estimate,
+    paired_difference,
+    share_estimate,
+)
 from east_core.reports import figures, text
 from east_core.runs.addresses import (
     COMPARISON,
@@ -26,7 +31,7 @@ from east_core.runs.addresses import (
     RunAddresses,
     comparison_address,
 )
-from east_core.runs.predictions import read_predictions
+from east_core.runs.predictions import read_outcomes
 from east_core.store import ArtifactRecord, Stage, Store, materialize
 from east_core.store.manifest import canonical_json
 from east_core.studies.study import Arm, StudyConfig
@@ -34,14 +39,15 @@ from east_core.weighting.strategies import weighting_kinds
 
 CONFIDENCE = 0.95
 MOST_LINES = 7
-Correct = Mapping[str, bool]
+Correct = Mapping[str, float]  # by question id: right or wrong, or the share of right samples
 
 
 @dataclass(frozen=True)
 class ArmResult:
     """One arm on one benchmark: the accuracy of every round over the seeds that finished it.
 
-    With several seeds the interval is over seeds, with one it is Wilson's over questions.
+    With several seeds the interval is over seeds, with one it is Wilson's over questions
+    (`share_estimate`).
     """
 
     arm: str
@@ -232,7 +238,7 @@ def _graded(store: Store, study: StudyConfig, arm: Arm, benchmark: str) -> dict[
 
 
 def _correct(store: Store, record: ArtifactRecord) -> Correct:
-    return {row.question_id: row.is_correct for row in read_predictions(store, record)}
+    return read_outcomes(store, record)
 
 
 def _result(arm: Arm, benchmark: str, graded: Mapping[int, Sequence[Correct]]) -> ArmResult:
@@ -252,7 +258,7 @@ def _accuracy(graded: Mapping[int, Sequence[Correct]], number: int) -> Estimate:
     if len(values) > 1:
         return over_seeds(values)
     (correct,) = (rounds[number] for rounds in graded.values())
-    return proportion(sum(correct.values()), len(correct), CONFIDENCE)
+    return share_estimate(list(correct.values()), CONFIDENCE)
 
 
 def _mean(correct: Correct) -> float:

@@ -105,7 +105,7 @@ class RunForm(Frozen):
     evaluation: EvaluationRecipe | None = Field(
         None,
         title="Evaluation",
-        description="maj@k, pass@k, intervals; replaces max_tokens above for evaluation.",
+        description="Greedy or sampled, maj@k, pass@k; replaces max_tokens above for evaluation.",
     )
     stopping: Stopping | None = Field(
         None,
