@@ -19,6 +19,8 @@ from east_core.store.manifest import LOGS
 
 # A trainer may leave its log here in a checkpoint: one JSON object with "loss" a line.
 TRAINING_LOG = f"{LOGS}training.jsonl"
+# What the new weights compute (engines.probe): a log, for its last digits depend on the layout.
+PROBE_FILE = f"{LOGS}probe.json"
 
 Example: TypeAlias = TrainingExample | PreferencePair | LabelledExample
 Recipe: TypeAlias = SftRecipe | DpoRecipe | KtoRecipe

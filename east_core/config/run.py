@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from east_core.config.averaging import Averaging
 from east_core.config.base import Frozen, Location
 from east_core.config.benchmarks import Benchmarks, HarnessTask
 from east_core.config.inputs import DatasetConfig, ModelConfig
@@ -30,7 +31,7 @@ class RunConfig(Frozen):
     """One self-training run: R rounds of sample, weigh, train and evaluate."""
 
     model_config = ConfigDict(title="Self-training run")
-    later: ClassVar[frozenset[str]] = frozenset({"replay"})
+    later: ClassVar[frozenset[str]] = frozenset({"replay", "averaging"})
 
     name: str = Field(
         "self-training",
@@ -75,6 +76,10 @@ class RunConfig(Frozen):
     replay: Replay | None = Field(
         None,
         description="Earlier examples, or given solutions, among those of each round. None: none.",
+    )
+    averaging: Averaging | None = Field(
+        None,
+        description="Average each round's checkpoint with an earlier one. None: it is as trained.",
     )
     evaluation: EvaluationRecipe = Field(EvaluationRecipe(), description="How rounds are scored.")
     stopping: Stopping | None = Field(
