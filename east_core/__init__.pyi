@@ -49,6 +49,7 @@ from .records import (
 )
 from .store import ArtifactFile, ArtifactRecord, Store
 from .tables import read_table, write_table
+from .weighting.as_released import EntropyAsReleased, UniformAsReleased
 from .weighting.base import QuestionStatistics
 from .weighting.controls import (
     BalancedWeighting,
@@ -58,7 +59,9 @@ from .weighting.controls import (
     UnfilteredWeighting,
 )
 from .weighting.in_memory import weigh
+from .weighting.novelty import NoveltyWeighting
 from .weighting.round_statistics import RoundStatistics
+from .weighting.shrinkage import ShrunkEntropyWeighting
 from .weighting.strategies import (
     AccuracyWeighting,
     DifficultyWeighting,
@@ -92,6 +95,7 @@ __all__ = [
     "DpoRecipe",
     "EastError",
     "EngineError",
+    "EntropyAsReleased",
     "EntropyWeighting",
     "Estimate",
     "EvaluationRecipe",
@@ -103,6 +107,7 @@ __all__ = [
     "MarginWeighting",
     "ModelConfig",
     "NothingToLearn",
+    "NoveltyWeighting",
     "PairedDifference",
     "PerplexityWeighting",
     "Prediction",
@@ -116,12 +121,14 @@ __all__ = [
     "SampledQuestion",
     "SamplingRecipe",
     "SftRecipe",
+    "ShrunkEntropyWeighting",
     "ShuffledWeighting",
     "Store",
     "StoreError",
     "TrainingDiverged",
     "TrainingExample",
     "UnfilteredWeighting",
+    "UniformAsReleased",
     "UniformWeighting",
     "VarianceWeighting",
     "WeighedQuestion",

@@ -19,6 +19,8 @@ from east_core.store.manifest import LOGS
 
 # A trainer may leave its log here in a checkpoint: one JSON object with "loss" a line.
 TRAINING_LOG = f"{LOGS}training.jsonl"
+# What the new weights compute (engines.probe): a log, for its last digits depend on the layout.
+PROBE_FILE = f"{LOGS}probe.json"
 
 Example: TypeAlias = TrainingExample | PreferencePair | LabelledExample
 Recipe: TypeAlias = SftRecipe | DpoRecipe | KtoRecipe
@@ -199,7 +201,8 @@ class TrainingJob:
     `examples` are Parquet files of TrainingExample (SFT), PreferencePair (DPO) or LabelledExample
     (KTO) rows. `reference` is the reference model of DPO and KTO, None for SFT. `scratch` is local
     disk for training checkpoints: it survives a crash, and a rerun resumes from what is in it.
-    `stop_token_ids` ended completions besides the model's own stop ids.
+    `stop_token_ids` ended completions besides the model's own stop ids. The examples' weights have
+    mean 1, unless `has_mean_one` says that they need not: they are then taken as they are.
     """
 
     model: ModelSource
@@ -212,6 +215,7 @@ class TrainingJob:
     scratch: Path
     prompt: PromptFormat = PromptFormat()
     stop_token_ids: tuple[int, ...] = ()
+    has_mean_one: bool = True
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,12 @@ class AnswerClusters:
         )
 
     @property
+    def no_answer_share(self) -> float:
+        """The share of completions without an answer."""
+        silent = sum(len(cluster.members) for cluster in self.clusters if cluster.answer is None)
+        return self._share(silent)
+
+    @property
     def rejected_share(self) -> float:
         """R, the share of the most common wrong answer ("no answer" is not an answer)."""
         wrong = (
@@ -207,7 +213,10 @@ class LabelledExample:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One benchmark question's greedy completion, its extracted answer and its grade."""
+    """One benchmark question's completion, its extracted answer and its grade.
+
+    It is the greedy one, or the first sample where scores are means over samples.
+    """
 
     question_id: str
     completion: str

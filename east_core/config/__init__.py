@@ -1,5 +1,6 @@
 """The settings of a run: what a TOML file or a form says, checked before anything starts."""
 
+from east_core.config.averaging import Averaging
 from east_core.config.base import Frozen, Location
 from east_core.config.benchmarks import Benchmark, HarnessTask
 from east_core.config.inputs import DatasetConfig, ModelConfig
@@ -27,6 +28,7 @@ from east_core.config.training import (
 __all__ = [
     "SYSTEM_PROMPT",
     "AdaptiveRecipe",
+    "Averaging",
     "Benchmark",
     "DatasetConfig",
     "DpoRecipe",

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from east_core.config.averaging import Averaging
 from east_core.config.base import Frozen, Location
 from east_core.config.benchmarks import Benchmarks, HarnessTask
 from east_core.config.inputs import DatasetConfig, ModelConfig
@@ -30,7 +31,7 @@ class RunConfig(Frozen):
     """One self-training run: R rounds of sample, weigh, train and evaluate."""
 
     model_config = ConfigDict(title="Self-training run")
-    later: ClassVar[frozenset[str]] = frozenset({"replay"})
+    later: ClassVar[frozenset[str]] = frozenset({"replay", "averaging"})
 
     name: str = Field(
         "self-training",
@@ -76,6 +77,10 @@ class RunConfig(Frozen):
         None,
         description="Earlier examples, or given solutions, among those of each round. None: none.",
     )
+    averaging: Averaging | None = Field(
+        None,
+        description="Average each round's checkpoint with an earlier one. None: it is as trained.",
+    )
     evaluation: EvaluationRecipe = Field(EvaluationRecipe(), description="How rounds are scored.")
     stopping: Stopping | None = Field(
         None,
@@ -104,6 +109,11 @@ class RunConfig(Frozen):
             raise ValueError(
                 f"weighting {self.weighting.kind!r} looks at no answer, and loss "
                 f"{self.training.loss!r} needs right and wrong ones; use loss 'sft'"
+            )
+        if self.replay and not self.weighting.has_mean_one:
+            raise ValueError(
+                f"weighting {self.weighting.kind!r} has another mean than 1, which replayed "
+                "examples have; leave replay out"
             )
         if isinstance(self.weighting, DifficultyWeighting) and self.training.loss != "sft":
             raise ValueError(

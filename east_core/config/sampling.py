@@ -143,18 +143,34 @@ class EvaluationRecipe(Frozen):
     """How every checkpoint is scored on the benchmarks."""
 
     model_config = ConfigDict(title="Evaluation")
+    later: ClassVar[frozenset[str]] = frozenset({"mode"})
 
-    max_tokens: int = Field(1024, ge=1, description="Longest greedy completion in tokens.")
+    mode: Literal["greedy", "sampled"] = Field(
+        "greedy",
+        description="What the accuracy is of: one greedy completion a question, or the mean over "
+        "samples_per_question samples, as for reasoning models, whose greedy completions are not "
+        "what they are made for. Tests, promotion, stopping and the best round go by it.",
+    )
+    max_tokens: int = Field(1024, ge=1, description="Longest completion in tokens.")
     samples_per_question: int = Field(
         0,
         ge=0,
         le=4096,
-        description="Extra samples a question for maj@k and pass@k; 0: greedy accuracy only.",
+        description="Samples a question for maj@k and pass@k; 0: greedy accuracy only.",
     )
-    temperature: float = Field(0.7, gt=0, le=5, description="Temperature of those extra samples.")
+    temperature: float = Field(0.7, gt=0, le=5, description="Temperature of those samples.")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Coverage of the intervals.")
     answer_policy: Literal["boxed", "lenient"] = Field(
         "lenient",
         description="Which final answers count: boxed only, or also 'The answer is 42' and the "
         "like (docs/answers.md).",
     )
+
+    @model_validator(mode="after")
+    def _has_samples(self) -> "EvaluationRecipe":
+        if self.mode == "sampled" and not self.samples_per_question:
+            raise ValueError(
+                "mode 'sampled' scores by the mean over samples, and samples_per_question is 0; "
+                "set it, to 8 or so"
+            )
+        return self

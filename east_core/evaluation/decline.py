@@ -4,13 +4,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from east_core.evaluation.sign_flips import chance_of_as_much, in_steps
+
 
 @dataclass(frozen=True, slots=True)
 class Decline:
     """A share of the same `questions`, earlier and now, and how often chance alone lowers it so.
 
-    `p_value` is of the exact one-sided McNemar test: of the questions that changed, how many got
-    worse.
+    `p_value` is one-sided and exact (`sign_flips`; McNemar's test of right and wrong): of the
+    questions that changed, how many got worse, and by how much.
     """
 
     before: float
@@ -19,28 +21,22 @@ class Decline:
     questions: int
 
 
-def decline(before: Mapping[str, bool], now: Mapping[str, bool]) -> Decline:
+def decline(before: Mapping[str, float], now: Mapping[str, float]) -> Decline:
     """What became of a share, by the questions (ids) that both sides have.
 
-    Without a question in common nothing fell.
+    A question counts as right or wrong, or with the share of its samples that are right. Without a
+    question in common nothing fell.
     """
-    pairs = [(before[name], now[name]) for name in before.keys() & now.keys()]
-    lost = sum(first and not second for first, second in pairs)
-    won = sum(second and not first for first, second in pairs)
-    questions = max(1, len(pairs))
+    names = sorted(before.keys() & now.keys())
+    whole, steps = in_steps([*(before[name] for name in names), *(now[name] for name in names)])
+    first, second = whole[: len(names)], whole[len(names) :]
+    questions = max(1, len(names))
     return Decline(
-        before=sum(first for first, _ in pairs) / questions,
-        now=sum(second for _, second in pairs) / questions,
-        p_value=_at_least(lost, lost + won),
-        questions=len(pairs),
+        before=sum(first) / steps / questions,
+        now=sum(second) / steps / questions,
+        p_value=chance_of_as_much([a - b for a, b in zip(first, second, strict=True)]),
+        questions=len(names),
     )
-
-
-def _at_least(heads: int, flips: int) -> float:
-    """The chance of so many heads or more in flips of a fair coin."""
-    from scipy.stats import binom
-
-    return float(binom.sf(heads - 1, flips, 0.5)) if flips else 1.0
 
 
 def comparisons(rounds: int, checks: int) -> int:

@@ -1,8 +1,10 @@
 """Estimates with intervals, and paired tests: what a difference between two scores means.
 
-    accuracy, no-answer and truncated shares   greedy completions; Wilson score interval
-    mean_tokens                                greedy completions; bootstrap over questions
-    paired difference                          exact McNemar test; Bonett-Price interval
+    accuracy, no-answer and truncated shares   greedy completions: Wilson score interval; k samples:
+                                               the same, with questions as clusters
+    mean_tokens                                bootstrap over questions
+    paired difference                          exact McNemar test (k samples: sign flips of
+                                               questions); Bonett-Price interval
 
 The interval of an accuracy tells how far another draw of test questions might move it. It is not
 for comparing two checkpoints on the same questions: that is what the paired difference is for,
@@ -10,11 +12,11 @@ which is much sharper, because most questions are answered alike by both.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from east_core.errors import DataError
-from east_core.records import Prediction
+from east_core.evaluation.sign_flips import chance_of_as_much, in_steps
 
 RESAMPLES = 5000
 _BATCH = 100  # resamples in memory at once: 5,000 questions take 4 MB
@@ -34,8 +36,9 @@ class Estimate:
 class PairedDifference:
     """Second minus first accuracy on the same n questions, with its interval.
 
-    `only_first` and `only_second` count the questions that one of the two alone answers correctly;
-    `p_value` is of the exact two-sided McNemar test.
+    `only_first` and `only_second` count the questions that one of the two alone answers correctly,
+    or more often where each is the mean over samples; `p_value` is of the exact two-sided McNemar
+    test, or of sign flips.
     """
 
     value: float
@@ -83,49 +86,78 @@ def mean_estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate
     return Estimate(value, float(interval.low), float(interval.high), len(data))
 
 
+def share_estimate(shares: Sequence[float], confidence: float = 0.95) -> Estimate:
+    """The mean of shares, one a question: of k samples each, or of one that is right or wrong.
+
+    Samples of a question are alike, so a question is one observation and not k (a cluster).
+    Wilson's score interval is taken with the effective sample size (Korn and Graubard 1998):
+    p (1 - p) over the variance of the mean, as the spread between questions tells it; at least the
+    number of questions (and that, where all shares are equal), at most that of samples. With one
+    sample it is `proportion`. No shares raise ValueError.
+    """
+    whole, samples = in_steps(shares)
+    n = len(whole)
+    if samples == 1:
+        return proportion(sum(whole), n, confidence)
+    mean = math.fsum(shares) / n
+    spread = math.fsum((each - mean) ** 2 for each in shares) / max(1, n - 1)
+    effective = n * mean * (1 - mean) / spread if spread else n
+    return _wilson(mean, min(max(n, effective), n * samples), n, confidence)
+
+
+def _wilson(share: float, effective: float, n: int, confidence: float) -> Estimate:
+    from scipy.stats import norm
+
+    squared = float(norm.ppf((1 + confidence) / 2)) ** 2 / effective
+    centre = (share + squared / 2) / (1 + squared)
+    half = math.sqrt(squared * share * (1 - share) + squared**2 / 4) / (1 + squared)
+    return Estimate(share, max(0.0, centre - half), min(1.0, centre + half), n)
+
+
 def paired_difference(
-    first: Sequence[bool], second: Sequence[bool], confidence: float = 0.95
+    first: Sequence[float], second: Sequence[float], confidence: float = 0.95
 ) -> PairedDifference:
     """How much more often `second` is correct than `first` on the same questions, in their order.
 
-    The test is McNemar's, exact. The interval is Bonett and Price's adjusted Wald interval (2012),
-    recommended by Fagerland et al. 2014 (doi:10.1002/sim.6148): one question is added to either
-    discordant count, so it has a width even where both agree everywhere.
+    Each question is right (True) or wrong, or the share of its samples that are right; its samples
+    count together. The test flips signs, exactly (`sign_flips`): McNemar's, of right and wrong.
+    The interval is Bonett and Price's adjusted Wald interval (2012), recommended by Fagerland et
+    al. 2014 (doi:10.1002/sim.6148): one question is added that the first alone has right, and one
+    that the second has, so it has a width even where both agree everywhere.
     Raises ValueError for different lengths or no questions.
     """
     from scipy.stats import norm
-    from statsmodels.stats.contingency_tables import mcnemar
 
-    pairs = list(zip(first, second, strict=True))
-    n, only_first = len(pairs), sum(a and not b for a, b in pairs)
-    only_second = sum(b and not a for a, b in pairs)
-    test = mcnemar([[0, only_first], [only_second, 0]], exact=True)
-    p, q = (only_second + 1) / (n + 2), (only_first + 1) / (n + 2)
-    half = float(norm.ppf((1 + confidence) / 2)) * math.sqrt((p + q - (p - q) ** 2) / (n + 2))
+    whole, steps = in_steps([*first, *second])
+    pairs = list(zip(whole[: len(first)], whole[len(first) :], strict=True))
+    differences, n = [after - before for before, after in pairs], len(pairs)
+    rise, fall = chance_of_as_much(differences), chance_of_as_much([-each for each in differences])
+    added = [each / steps for each in differences] + [1.0, -1.0]
+    mean = math.fsum(added) / (n + 2)
+    spread = math.fsum(each**2 for each in added) / (n + 2) - mean**2
+    half = float(norm.ppf((1 + confidence) / 2)) * math.sqrt(spread / (n + 2))
     return PairedDifference(
-        value=(only_second - only_first) / n,
-        low=max(-1.0, p - q - half),
-        high=min(1.0, p - q + half),
-        p_value=float(test.pvalue),
-        only_first=only_first,
-        only_second=only_second,
+        value=sum(differences) / steps / n,
+        low=max(-1.0, mean - half),
+        high=min(1.0, mean + half),
+        p_value=min(1.0, 2 * min(rise, fall)),
+        only_first=sum(each < 0 for each in differences),
+        only_second=sum(each > 0 for each in differences),
         n=n,
     )
 
 
-def compare_predictions(
-    first: Iterable[Prediction], second: Iterable[Prediction], confidence: float = 0.95
+def compare_outcomes(
+    first: Mapping[str, float], second: Mapping[str, float], confidence: float = 0.95
 ) -> PairedDifference:
-    """The paired difference of two checkpoints' greedy predictions on one benchmark.
+    """The paired difference of two checkpoints on one benchmark, by question id.
 
     Raises DataError where they are not of the same questions.
     """
-    before = {row.question_id: row.is_correct for row in first}
-    after = {row.question_id: row.is_correct for row in second}
-    if before.keys() != after.keys():
-        odd = sorted(before.keys() ^ after.keys())[:1]
+    if first.keys() != second.keys():
+        odd = sorted(first.keys() ^ second.keys())[:1]
         raise DataError(
             f"predictions of different questions can't be paired ({odd[0]!r} is in one only); "
             "compare scores on the same benchmark"
         )
-    return paired_difference(list(before.values()), [after[name] for name in before], confidence)
+    return paired_difference(list(first.values()), [second[name] for name in first], confidence)

@@ -1,4 +1,4 @@
-"""Scores of a checkpoint on a benchmark: graded greedy completions, and any extra samples."""
+"""Scores of a checkpoint on a benchmark: graded greedy completions, samples, or both."""
 
 import itertools
 from array import array
@@ -12,7 +12,7 @@ from east_core.answers.grading import Grader
 from east_core.answers.gradings import MATH, BaseGrading
 from east_core.answers.thinking import MARKS_ALONE, Thinking
 from east_core.errors import DataError
-from east_core.evaluation.estimates import Estimate, mean_estimate, proportion
+from east_core.evaluation.estimates import Estimate, mean_estimate, share_estimate
 from east_core.evaluation.samples import majority_at_k, pass_at_k, sample_counts
 from east_core.records import AnswerClusters, Prediction, Question, SampledQuestion
 
@@ -21,8 +21,9 @@ from east_core.records import AnswerClusters, Prediction, Question, SampledQuest
 class Scores:
     """One checkpoint on one benchmark, or on the questions of one level or subject of it.
 
-    Shares are of all questions; tokens are per greedy completion. `pass_at` and `majority_at` go
-    by k ("1", "2", "4", ... and n) and are empty without extra samples.
+    Shares are of all questions, tokens per completion: greedy ones, or, where `samples` is above 0,
+    means over so many samples of each question. `pass_at` and `majority_at` go by k ("1", "2",
+    "4", ... and n) and are empty without samples.
     """
 
     accuracy: Estimate
@@ -33,6 +34,7 @@ class Scores:
     majority_at: Mapping[str, Estimate] = field(default_factory=dict)
     by_level: Mapping[str, "Scores"] = field(default_factory=dict)
     by_subject: Mapping[str, "Scores"] = field(default_factory=dict)
+    samples: int = 0
 
 
 def grade(
@@ -50,18 +52,19 @@ def grade(
     first = (replace(item, completions=item.completions[:1]) for item in copies)
     clustered = cluster_all(first, grader, policy, thinking, grading)
     for item, clusters in zip(sampled, clustered, strict=True):
-        (found,) = clusters.clusters
-        yield _prediction(item, found.answer, found.is_correct)
+        yield first_prediction(item, clusters)
 
 
-def _prediction(item: SampledQuestion, answer: str | None, is_correct: bool) -> Prediction:
+def first_prediction(item: SampledQuestion, clusters: AnswerClusters) -> Prediction:
+    """The first of a question's completions with its answer and its grade."""
     question, completion = item.question, item.completions[0]
+    (found,) = (each for each in clusters.clusters if 0 in each.members)
     return Prediction(
         question_id=question.id,
         completion=completion.text,
-        answer=answer,
+        answer=found.answer,
         gold=question.answer or "",
-        is_correct=is_correct,
+        is_correct=found.is_correct,
         finish_reason=completion.finish_reason,
         token_count=completion.token_count,
         level=question.level,
@@ -72,11 +75,13 @@ def _prediction(item: SampledQuestion, answer: str | None, is_correct: bool) -> 
 class ScoreTotals:
     """Counts graded completions as they pass by, for all questions, each level and each subject.
 
-    What stays in memory is 8 bytes a question and metric, for the bootstrap.
+    With `samples` above 0 the accuracy is the mean over so many samples of each question. What
+    stays in memory is 8 bytes a question and metric, for the intervals.
     """
 
-    def __init__(self) -> None:
-        self._all = _Counts()
+    def __init__(self, samples: int = 0) -> None:
+        self._samples = samples
+        self._all = _Counts(samples)
         self._levels: dict[str, _Counts] = {}
         self._subjects: dict[str, _Counts] = {}
 
@@ -84,8 +89,17 @@ class ScoreTotals:
         """Pass greedy predictions through, counting each."""
         for prediction in predictions:
             for counts in self._groups(prediction.level, prediction.subject):
-                counts.add(prediction)
+                counts.add(_graded(prediction))
             yield prediction
+
+    def counting_sampled(
+        self, graded: Iterable[tuple[SampledQuestion, AnswerClusters]]
+    ) -> Iterator[Prediction]:
+        """Count questions by all of their samples; pass on the first of each as its prediction."""
+        for sampled, clusters in graded:
+            for counts in self._groups(sampled.question.level, sampled.question.subject):
+                counts.add(_shares(sampled, clusters))
+            yield first_prediction(sampled, clusters)
 
     def counting_samples(
         self, samples: Iterable[tuple[Question, AnswerClusters]]
@@ -111,23 +125,48 @@ class ScoreTotals:
         yield self._all
         for name, groups in ((level, self._levels), (subject, self._subjects)):
             if name is not None:
-                yield groups.setdefault(name, _Counts())
+                yield groups.setdefault(name, _Counts(self._samples))
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of one question: shares of its completions, and their mean length."""
+
+    correct: float
+    no_answer: float
+    truncated: float
+    tokens: float
+
+
+def _graded(prediction: Prediction) -> _Outcome:
+    is_cut = prediction.finish_reason == "length"
+    return _Outcome(
+        prediction.is_correct, prediction.answer is None, is_cut, prediction.token_count
+    )
+
+
+def _shares(sampled: SampledQuestion, clusters: AnswerClusters) -> _Outcome:
+    n = len(sampled.completions)
+    cut = sum(each.finish_reason == "length" for each in sampled.completions)
+    tokens = sum(each.token_count for each in sampled.completions)
+    return _Outcome(clusters.accuracy, clusters.no_answer_share, cut / n, tokens / n)
 
 
 class _Counts:
     """What is known of one group of questions."""
 
-    def __init__(self) -> None:
-        self.correct = self.no_answer = self.truncated = 0
-        self.tokens = array("d")
+    def __init__(self, samples: int) -> None:
+        self.samples = samples
+        self.correct, self.no_answer = array("d"), array("d")
+        self.truncated, self.tokens = array("d"), array("d")
         self.passes: dict[int, array[float]] = {}
         self.majorities: dict[int, array[float]] = {}
 
-    def add(self, prediction: Prediction) -> None:
-        self.correct += prediction.is_correct
-        self.no_answer += prediction.answer is None
-        self.truncated += prediction.finish_reason == "length"
-        self.tokens.append(prediction.token_count)
+    def add(self, outcome: _Outcome) -> None:
+        self.correct.append(outcome.correct)
+        self.no_answer.append(outcome.no_answer)
+        self.truncated.append(outcome.truncated)
+        self.tokens.append(outcome.tokens)
 
     def add_samples(self, passes: Mapping[int, float], majorities: Mapping[int, float]) -> None:
         for k, value in passes.items():
@@ -136,14 +175,14 @@ class _Counts:
             self.majorities.setdefault(k, array("d")).append(value)
 
     def scores(self, confidence: float, **groups: Mapping[str, Scores]) -> Scores:
-        n = len(self.tokens)
         return Scores(
-            accuracy=proportion(self.correct, n, confidence),
-            no_answer_share=proportion(self.no_answer, n, confidence),
-            truncated_share=proportion(self.truncated, n, confidence),
+            accuracy=share_estimate(self.correct, confidence),
+            no_answer_share=share_estimate(self.no_answer, confidence),
+            truncated_share=share_estimate(self.truncated, confidence),
             mean_tokens=mean_estimate(self.tokens, confidence),
             pass_at=_estimates(self.passes, confidence),
             majority_at=_estimates(self.majorities, confidence),
+            samples=self.samples,
             **groups,
         )
 
@@ -185,6 +224,7 @@ def scores_from_facts(facts: Mapping[str, Any]) -> Scores:
         parts[name] = {k: Estimate(**value) for k, value in facts.get(name, {}).items()}
     for name in ("by_level", "by_subject"):
         parts[name] = {k: scores_from_facts(value) for k, value in facts.get(name, {}).items()}
+    parts["samples"] = facts.get("samples", 0)
     return Scores(**parts)
 
 
@@ -192,5 +232,5 @@ def _without_empty(value: dict[str, Any]) -> dict[str, Any]:
     return {
         name: _without_empty(item) if isinstance(item, dict) else item
         for name, item in value.items()
-        if item != {}
+        if item != {} and (name, item) != ("samples", 0)
     }

@@ -94,5 +94,6 @@ class Basis:
     @property
     def scored_tokens(self) -> float:
         """Tokens generated to score one checkpoint."""
-        each = 1 + self.config.evaluation.samples_per_question
+        evaluation = self.config.evaluation
+        each = (evaluation.mode == "greedy") + evaluation.samples_per_question
         return self.work.test_questions * each * self.work.completion_tokens

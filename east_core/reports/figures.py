@@ -48,7 +48,7 @@ def _saved(figure: "Figure", kind: str, metadata: dict[str, None]) -> bytes:
 
 
 def accuracy_by_round(rounds: Sequence["RoundSummary"], title: str) -> "Figure":
-    """Greedy accuracy against round with its intervals, one line a benchmark (EAST, Figure 4)."""
+    """Accuracy against round with its intervals, one line a benchmark (EAST, Figure 4)."""
     names = sorted({name for summary in rounds for name in summary.accuracy})
     curves = {
         name: {s.round: s.accuracy[name] for s in rounds if name in s.accuracy} for name in names
@@ -58,7 +58,7 @@ def accuracy_by_round(rounds: Sequence["RoundSummary"], title: str) -> "Figure":
 
 def estimates_by_round(curves: Mapping[str, Curve], title: str) -> "Figure":
     """Accuracies against round with their intervals, one labelled line each."""
-    figure, axes = _figure(title, "round (0: base model)", "greedy accuracy")
+    figure, axes = _figure(title, "round (0: base model)", "accuracy")
     for index, (label, curve) in enumerate(curves.items()):
         spread = 0.06 * (index - (len(curves) - 1) / 2)  # intervals stand beside each other
         _draw_curve(axes, curve, label, index, spread, is_alone=len(curves) == 1)
@@ -70,7 +70,7 @@ def estimates_by_round(curves: Mapping[str, Curve], title: str) -> "Figure":
 
 def estimates_by_exponent(curve: Curve, baseline: Estimate | None, title: str) -> "Figure":
     """Accuracy against the exponent a, the baseline's interval as a band (EAST, Figure 3)."""
-    figure, axes = _figure(title, "exponent a (0: all weights 1)", "greedy accuracy")
+    figure, axes = _figure(title, "exponent a (0: all weights 1)", "accuracy")
     _draw_curve(axes, curve, "weight ∝ Hᵃ", 0, 0.0, is_alone=True)
     if baseline is not None:
         axes.axhspan(baseline.low, baseline.high, color="#999999", alpha=0.25, lw=0)
@@ -164,7 +164,8 @@ def weight_histograms(kept: Sequence[tuple[float, float]], title: str) -> "Figur
 
     figure = Figure(figsize=(9, 3.6), dpi=110, layout="constrained")
     figure.suptitle(_plain(title), x=0.01, ha="left")
-    panels = ("training weight (mean 1)", "entropy of the answers (bits)")
+    mean = sum(weight for weight, _ in kept) / max(1, len(kept))
+    panels = (f"training weight (mean {mean:.3g})", "entropy of the answers (bits)")
     for index, (axes, label) in enumerate(zip(figure.subplots(1, 2), panels, strict=True)):
         axes.hist([pair[index] for pair in kept], bins=30, color=COLOURS[index])
         axes.set(xlabel=label, ylabel="questions")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from east_core.evaluation.estimates import PairedDifference, compare_predictions
+from east_core.evaluation.estimates import PairedDifference, compare_outcomes
 from east_core.evaluation.scores import Scores, scores_from_facts
 from east_core.records import Prediction, Question
 from east_core.reports import figures
@@ -19,7 +19,7 @@ from east_core.reports.pages import page_environment
 from east_core.reports.text import SET_COLUMNS, set_row
 from east_core.runs.addresses import QUESTIONS_FILE, QUESTIONS_PICTURE, RunAddresses, is_shard
 from east_core.runs.extent import claimed_settings, rounds_asked
-from east_core.runs.predictions import read_predictions
+from east_core.runs.predictions import read_outcomes, read_predictions
 from east_core.runs.summary import RoundSummary, stopped_early, summarise_records, training_losses
 from east_core.seeds import derive_seed
 from east_core.store import ArtifactRecord, Store
@@ -147,13 +147,14 @@ def _benchmark(
     }
     base, last = min(records), max(records)
     before = read_predictions(store, records[base])
+    at_first = read_outcomes(store, records[base])
     rows = [
         CheckpointScores(
             round=number,
             scores=scores_from_facts(record.facts),
             against_base=None
             if number == base
-            else compare_predictions(before, read_predictions(store, record)),
+            else compare_outcomes(at_first, read_outcomes(store, record)),
         )
         for number, record in records.items()
     ]

@@ -16,6 +16,8 @@ from east_core.reports.markdown import escape_markdown
 from east_core.runs.summary import RoundSummary
 from east_core.store import ArtifactRecord
 from east_core.store.redaction import redact
+from east_core.weighting.base import BaseWeighting
+from east_core.weighting.strategies import weighting_kinds
 
 PAPER = "arXiv:2503.23913"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -60,10 +62,13 @@ def examples_card(model: Published, kind: str, count: int) -> str:
             {"config_name": "default", "data_files": [{"split": "train", "path": "data/*.parquet"}]}
         ],
     }
+    kind_of_weights = weighting_kinds().get(model.settings["weighting"]["kind"], BaseWeighting)
+    mean = "mean 1" if kind_of_weights.has_mean_one else "as released: of another mean than 1"
     return (
         f"{_front_matter(metadata)}\n# {_title(model)}: training examples\n\n"
         f"{count:,} rows ({kind}) that round {model.round} of the run `{model.run}` trained on: "
-        "completions that the model before it wrote itself, each with its weight (mean 1). "
+        "completions that the model before it wrote itself, each with its weight "
+        f"({mean}). "
         "Columns that end in `_ids` are the sampled tokens; the others are the same as text.\n\n"
         "The prompts are those of the training questions, whose own terms apply.\n"
     )
@@ -100,7 +105,7 @@ def _model_metadata(model: Published) -> dict[str, Any]:
         metadata["model-index"] = [
             {
                 "name": model.name.split("/")[-1],
-                "results": [_result(*each) for each in scored.items()],
+                "results": [_result(*each, _measure(model)) for each in scored.items()],
             }
         ]
     return metadata
@@ -110,13 +115,21 @@ def _title(model: Published) -> str:
     return model.name.split("/")[-1]
 
 
-def _result(benchmark: str, score: Estimate) -> dict[str, Any]:
-    accuracy = {"type": "accuracy", "name": "greedy accuracy", "value": round(score.value, 4)}
+def _result(benchmark: str, score: Estimate, measure: str) -> dict[str, Any]:
+    accuracy = {"type": "accuracy", "name": measure, "value": round(score.value, 4)}
     return {
         "task": {"type": "text-generation"},
         "dataset": {"name": benchmark, "type": benchmark},
         "metrics": [accuracy],
     }
+
+
+def _measure(model: Published) -> str:
+    """What the accuracies are of."""
+    evaluation = model.settings.get("evaluation", {})
+    if evaluation.get("mode") != "sampled":
+        return "greedy accuracy"
+    return f"mean accuracy of {evaluation['samples_per_question']} samples"
 
 
 def _accuracy(model: Published, number: int) -> Mapping[str, Estimate]:
@@ -144,7 +157,7 @@ def _scores(model: Published) -> str:
         for name, score in after.items()
     )
     return (
-        "## Scores\n\nGreedy accuracy with its 95% interval.\n\n"
+        f"## Scores\n\n{_measure(model).capitalize()} with its 95% interval.\n\n"
         f"| benchmark | questions | base model | this model |\n|---|---|---|---|\n{rows}\n"
     )
 

@@ -1,4 +1,4 @@
-"""A weighted average of a run's checkpoints, parameter by parameter, as a checkpoint of its own.
+"""Weighted averages of a run's checkpoints, parameter by parameter: made by hand, or in each round.
 
 WiSE-FT (arXiv:2109.01903): between a model and what it was fine-tuned to lie models that keep more
 of what the first one could. arXiv:2504.10478 finds that it gives reasoning models back the pass@k
@@ -16,12 +16,14 @@ from typing import Any
 from east_core.config import ModelConfig
 from east_core.errors import ArtifactMismatch, ConfigError, DataError, StoreError
 from east_core.inputs import base_models
+from east_core.protocols import PROBE_FILE
 from east_core.runs import addresses
 from east_core.runs.addresses import MODEL_FILES, MODEL_SOURCE, RunAddresses
 from east_core.runs.overview import trained_rounds
 from east_core.runs.tensors import (
     INDEX_FILE,
     WEIGHTS_FILE,
+    Tensor,
     Tensors,
     read_tensors,
     weight_files,
@@ -89,6 +91,36 @@ def average(store: Store, run: str, blend: Blend, name: str = "") -> ArtifactRec
     return materialize(store, stage, build)
 
 
+def require_averageable(models: Mapping[int, Path], last: int) -> None:
+    """Refuse models (folders, by round) that have not the same tensors as round `last`'s.
+
+    Quantised ones are refused, too: what is trained from them has other tensors. Only headers are
+    read, so it can be asked before any training. Raises DataError.
+    """
+    for number, place in models.items():
+        if "quantization_config" in _config(place):
+            raise DataError(
+                f"round {number} is quantised, and what is trained from it has other tensors: "
+                "leave averaging out, or begin from a model that is not"
+            )
+    _tensors_of(models, last)
+
+
+def average_in_place(models: Mapping[int, Path], trained: int, weight: float) -> None:
+    """Move a new checkpoint's weights to their average with an earlier model's, of that `weight`.
+
+    `models` are the folders of both, by round. All else of the checkpoint stays, but for its probe,
+    which tells of weights that are there no more. Raises DataError where they have other tensors.
+    """
+    tensors, folder = _tensors_of(models, trained), models[trained]
+    parts = [(1 - weight if number == trained else weight, tensors[number]) for number in models]
+    for file in weight_files(folder):
+        averaged = file.with_name(f"{file.name}.averaged")
+        write_average(file, averaged, parts)
+        averaged.replace(file)
+    (folder / PROBE_FILE).unlink(missing_ok=True)
+
+
 def _checkpoints(store: Store, run: str, blend: Blend) -> dict[int, ArtifactRecord]:
     """The records of the rounds' checkpoints. Raises StoreError where there is none."""
     at, there = RunAddresses(run), store.addresses(run)
@@ -130,17 +162,22 @@ def _folder(store: Store, record: ArtifactRecord) -> Path:
 
 def _write(folder: Path, places: Mapping[int, Path], blend: Blend) -> dict[str, Any]:
     """Write the averaged checkpoint; how many tensors and parameters it has."""
-    files = {number: weight_files(place) for number, place in places.items()}
-    tensors = {number: read_tensors(found) for number, found in files.items()}
     last = blend.rounds[-1]
-    _require_alike(tensors, last, _is_tied(places[last]))
+    tensors, files = _tensors_of(places, last), weight_files(places[last])
     total = math.fsum(blend.weights)
     pairs = zip(blend.rounds, blend.weights, strict=True)
     parts = [(weight / total, tensors[number]) for number, weight in pairs if weight]
     for source in _other_files(places[last]):
         shutil.copyfile(source, folder / source.name)
-    numbers = [write_average(file, folder / file.name, parts) for file in files[last]]
+    numbers = [write_average(file, folder / file.name, parts) for file in files]
     return {"tensors": len(tensors[last]), "parameters": sum(numbers)}
+
+
+def _tensors_of(models: Mapping[int, Path], last: int) -> dict[int, dict[str, Tensor]]:
+    """The tensors of the models, by round. Raises DataError where they are not alike."""
+    found = {number: read_tensors(weight_files(place)) for number, place in models.items()}
+    _require_alike(found, last, bool(_config(models[last]).get("tie_word_embeddings")))
+    return found
 
 
 def _require_alike(models: Mapping[int, Tensors], last: int, is_tied: bool) -> None:
@@ -171,9 +208,9 @@ def _is_head(name: str) -> bool:
     return name.endswith("lm_head.weight")
 
 
-def _is_tied(folder: Path) -> bool:
-    config = json.loads((folder / "config.json").read_text("utf-8"))
-    return bool(config.get("tie_word_embeddings"))
+def _config(folder: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text("utf-8"))
+    return config
 
 
 def _other_files(folder: Path) -> Iterator[Path]:

@@ -145,18 +145,21 @@ def build_examples(
     round_number: int,
     statistics: ExampleStatistics,
     sets: SetRules | None = None,
+    has_mean_one: bool = True,
 ) -> Iterator[Example]:
     """Second pass: yield the examples in the questions' order, weights of mean 1.
 
-    `statistics` is what `survey_examples` told of the same `pairs`, recipe, seed and round. The
-    draw for a question depends on seed, round and question id alone, never on other questions.
+    They are the questions' own where these have another mean (`has_mean_one`). `statistics` is
+    what `survey_examples` told of the same `pairs`, recipe, seed and round. The draw for a question
+    depends on seed, round and question id alone, never on other questions.
     """
     for sampled, weighed in _kept(pairs):
         name = weighed.question_id
         scaled = statistics.sets[set_of(name)] if sets and sets.within else statistics
+        scale = scaled.weight_scale if has_mean_one else 1.0
         asked = _recipe_of(name, recipe, sets)
         for example in _examples(sampled, weighed, asked, seed, round_number):
-            yield replace(example, weight=example.weight * scaled.weight_scale)
+            yield replace(example, weight=example.weight * scale)
 
 
 def _recipe_of(question_id: str, recipe: Recipe, sets: SetRules | None) -> Recipe:

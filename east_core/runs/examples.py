@@ -1,13 +1,14 @@
 """The examples of a round: what is trained on."""
 
+import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from east_core.answers.gradings import GradingOfSets
-from east_core.config import Training
-from east_core.protocols import example_type
+from east_core.config import RunConfig, Training
+from east_core.protocols import Example, example_type
 from east_core.records import SampledQuestion
 from east_core.runs import addresses
 from east_core.runs.addresses import EXAMPLES_FILE
@@ -16,12 +17,14 @@ from east_core.runs.replay import Replayed, replayed_from
 from east_core.runs.run import Run
 from east_core.runs.samples import sample_files
 from east_core.runs.weights import weight_files
+from east_core.seeds import derive_seed
 from east_core.store import (
     ArtifactRecord,
     Stage,
     materialize,
 )
 from east_core.tables import read_tables, write_table
+from east_core.weighting.as_released import EntropyAsReleased, batch_means
 from east_core.weighting.weighed import WeighedQuestion
 
 
@@ -31,7 +34,8 @@ def choose_examples(run: Run, number: int) -> ArtifactRecord:
     Replayed examples, where there are any, stand behind the round's own.
     """
     recipe, grading = run.config.training, run.config.questions.grading
-    within_sets = run.config.weighting.normalize == "set"
+    weighting, batch_size = run.config.weighting, _released_batch(run.config)
+    within_sets = weighting.normalize == "set"
     sets = SetRules(grading, within_sets) if isinstance(grading, GradingOfSets) else None
     if not grading.has_policies:
         recipe = recipe.model_copy(update={"targets": "any"})  # a box says nothing there
@@ -45,7 +49,14 @@ def choose_examples(run: Run, number: int) -> ArtifactRecord:
 
     def build(folder: Path) -> dict[str, Any]:
         survey = survey_examples(pairs(), recipe, run.config.seed, number, sets)
-        rows = build_examples(pairs(), recipe, run.config.seed, number, survey, sets)
+        seed, has_mean_one = run.config.seed, weighting.has_mean_one
+
+        def own() -> Iterator[Example]:
+            return build_examples(pairs(), recipe, seed, number, survey, sets, has_mean_one)
+
+        rows = own()
+        if batch_size > 1:
+            rows = _averaged(own, batch_size, derive_seed(seed, "released", number))
         if replay is None:
             write_table(folder / EXAMPLES_FILE, example_type(recipe), rows)
             return survey.facts()
@@ -63,10 +74,25 @@ def choose_examples(run: Run, number: int) -> ArtifactRecord:
             "seed": run.config.seed,
             **({} if sets is None else sets.identity()),
             **({} if replay is None else {"replay": replay.identity()}),
+            **({} if weighting.has_mean_one else {"as_released": {"batch_size": batch_size}}),
         },
         inputs={"samples": samples, "weights": weights, **replayed_from(run, number)},
     )
     return materialize(run.store, stage, build)
+
+
+def _released_batch(config: RunConfig) -> int:
+    """Over how many examples weights are averaged, as in the released SFT code; 1 as a rule."""
+    if isinstance(config.weighting, EntropyAsReleased) and config.training.loss == "sft":
+        return config.weighting.batch_size
+    return 1
+
+
+def _averaged(examples: Callable[[], Iterator[Example]], size: int, seed: int) -> Iterator[Example]:
+    """The examples, each with the mean weight of its batch; `examples` is called twice."""
+    weights = batch_means([example.weight for example in examples()], size, seed)
+    for example, weight in zip(examples(), weights, strict=True):
+        yield dataclasses.replace(example, weight=weight)
 
 
 def example_choice(recipe: Training) -> dict[str, Any]:

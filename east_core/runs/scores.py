@@ -39,7 +39,7 @@ THINKING = ("thinking_budget", "thinking_end")
 
 
 def score(run: Run, number: int, benchmark: str, sampler: Sampler) -> ArtifactRecord:
-    """Score checkpoint `number` on a benchmark, by greedy completions and any extra samples."""
+    """Score checkpoint `number` on a benchmark: by greedy completions, samples, or both."""
     questions = run.record(run.at.benchmark(benchmark))
     greedy, extra = _scoring_settings(run, number, benchmark)
 
@@ -50,6 +50,9 @@ def score(run: Run, number: int, benchmark: str, sampler: Sampler) -> ArtifactRe
         return itertools.chain.from_iterable(answered)
 
     def build(folder: Path) -> dict[str, Any]:
+        if run.config.evaluation.mode == "sampled":
+            assert extra is not None, "EvaluationRecipe sees to it"
+            return _graded_samples(run, benchmark, folder, answers(extra))
         more = None if extra is None else lambda: answers(extra)
         return _graded(run, benchmark, folder, answers(greedy), more)
 
@@ -94,6 +97,33 @@ def _graded(
                 zip((s.question for s in sampled), clusters, strict=True)
             )
             write_table(folder / VOTES_FILE, AnswerClusters, votes)
+    return scores_as_facts(totals.scores(evaluation.confidence))
+
+
+def _graded_samples(
+    run: Run, benchmark: str, folder: Path, answered: Iterable[SampledQuestion]
+) -> dict[str, Any]:
+    """Grade the samples into `folder`, and return the scores, which are means over them."""
+    evaluation = run.config.evaluation
+    totals = ScoreTotals(evaluation.samples_per_question)
+    write_table(folder / SAMPLES_FILE, SampledQuestion, answered)
+
+    def samples() -> Iterator[SampledQuestion]:
+        return read_table(folder / SAMPLES_FILE, SampledQuestion)
+
+    with Grader(processes=run.config.resources.grader_processes) as grader:
+        clusters = cluster_all(
+            samples(),
+            grader,
+            evaluation.answer_policy,
+            thinking_of(run),
+            _questions(run, benchmark).grading,
+        )
+        questions = (each.question for each in samples())
+        votes = totals.counting_samples(zip(questions, clusters, strict=True))
+        write_table(folder / VOTES_FILE, AnswerClusters, votes)
+    graded = zip(samples(), read_table(folder / VOTES_FILE, AnswerClusters), strict=True)
+    write_table(folder / PREDICTIONS_FILE, Prediction, totals.counting_sampled(graded))
     return scores_as_facts(totals.scores(evaluation.confidence))
 
 

@@ -2,8 +2,9 @@
 
 Each round is held against the earlier round that did best, by paired tests on the same questions:
 
-    accuracy, answered     greedy completions of each benchmark: right; with an answer at all
-    pass@n                 extra samples of each benchmark, where it has some
+    accuracy, answered     each benchmark's greedy completions, or the samples that it is scored
+                           by: right; with an answer at all
+    pass@n                 samples of each benchmark, where it has some
     pass@n in training     the round's own samples of the training questions, before it is trained
 
 The significance is divided by the number of pairs of rounds and of tests that a run can compare,
@@ -16,20 +17,18 @@ from typing import Any
 
 from east_core.config import Stopping
 from east_core.evaluation.decline import Decline, comparisons, decline
-from east_core.records import AnswerClusters
 from east_core.runs import addresses
-from east_core.runs.addresses import VOTES_FILE
 from east_core.runs.best import best_round, scored_before
 from east_core.runs.harness_tasks import harness_tasks
-from east_core.runs.predictions import read_predictions
+from east_core.runs.predictions import read_answered, read_outcomes, read_votes
 from east_core.runs.run import Run
 from east_core.runs.weights import weight_files
 from east_core.store import ArtifactRecord, Stage, Store, materialize
-from east_core.tables import read_table, read_tables
+from east_core.tables import read_tables
 from east_core.weighting.weighed import WeighedQuestion
 
 Facts = Mapping[str, Any]
-Outcomes = Mapping[str, bool]  # by question id
+Outcomes = Mapping[str, float]  # by question id: right or wrong, or a share of samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,34 +123,25 @@ def _highest(shares: Mapping[int, float]) -> int | None:
 
 
 def _measures(run: Run, benchmark: str) -> list[_Measure]:
-    greedy = [
-        _Measure("accuracy", lambda facts: float(facts["accuracy"]["value"]), _right),
+    scored = [
+        _Measure("accuracy", lambda facts: float(facts["accuracy"]["value"]), read_outcomes),
         _Measure(
             "the share with an answer",
             lambda facts: -float(facts["no_answer_share"]["value"]),
-            _answered,
+            read_answered,
         ),
     ]
     if not run.config.evaluation.samples_per_question or benchmark in harness_tasks(run):
-        return greedy
+        return scored
     n = str(run.config.evaluation.samples_per_question)
     sampled = _Measure(
         f"pass@{n}", lambda facts: float(facts["pass_at"][n]["value"]), _solved_by_samples
     )
-    return [*greedy, sampled]
-
-
-def _right(store: Store, scores: ArtifactRecord) -> Outcomes:
-    return {row.question_id: row.is_correct for row in read_predictions(store, scores)}
-
-
-def _answered(store: Store, scores: ArtifactRecord) -> Outcomes:
-    return {row.question_id: row.answer is not None for row in read_predictions(store, scores)}
+    return [*scored, sampled]
 
 
 def _solved_by_samples(store: Store, scores: ArtifactRecord) -> Outcomes:
-    votes = store.fetch(scores, [VOTES_FILE]) / VOTES_FILE
-    return {row.question_id: row.accuracy > 0 for row in read_table(votes, AnswerClusters)}
+    return {row.question_id: row.accuracy > 0 for row in read_votes(store, scores)}
 
 
 def _pass_at_n(weights: Facts) -> float:

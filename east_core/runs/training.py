@@ -9,6 +9,7 @@ from east_core.errors import NothingToLearn
 from east_core.protocols import Sampler, Trainer, TrainingJob
 from east_core.runs import addresses
 from east_core.runs.addresses import EXAMPLES_FILE
+from east_core.runs.averaging import average_in_place, require_averageable
 from east_core.runs.best import source
 from east_core.runs.prompts import prompt_format
 from east_core.runs.run import Run, checkpoint, checkpoint_record
@@ -22,7 +23,7 @@ from east_core.store import (
 
 
 def train(run: Run, number: int, sampler: Sampler, trainer: Trainer) -> ArtifactRecord:
-    """Train checkpoint `number` on the round's examples.
+    """Train checkpoint `number` on the round's examples, and average it where that is asked for.
 
     Raises NothingToLearn where there are fewer examples than one global batch.
     """
@@ -34,6 +35,9 @@ def train(run: Run, number: int, sampler: Sampler, trainer: Trainer) -> Artifact
     reference = _reference_number(config.training, source(run, number))
     if reference is not None:
         inputs["reference"] = checkpoint_record(run, reference)
+    earlier = _averaged_with(run, number)
+    if earlier is not None:
+        inputs["averaged with"] = checkpoint_record(run, earlier)
     seed, form = derive_seed(config.seed, "train", number), prompt_format(run)
 
     def build(folder: Path) -> dict[str, Any]:
@@ -48,9 +52,16 @@ def train(run: Run, number: int, sampler: Sampler, trainer: Trainer) -> Artifact
             resources=config.resources,
             scratch=work_folder(folder),
             stop_token_ids=config.sampling.stop_token_ids,
+            has_mean_one=config.weighting.has_mean_one,
         )
+        places = {} if earlier is None else {earlier: checkpoint(run, earlier).folder}
+        if places:
+            require_averageable({start: job.model.folder, **places}, start)
         sampler.release()
-        return dataclasses.asdict(trainer.train(job, folder))
+        result = trainer.train(job, folder)
+        if config.averaging is not None:
+            average_in_place({number: folder, **places}, number, config.averaging.weight)
+        return dataclasses.asdict(result)
 
     stage = Stage(
         run.at.checkpoint(number),
@@ -60,10 +71,20 @@ def train(run: Run, number: int, sampler: Sampler, trainer: Trainer) -> Artifact
             "system_prompt": config.sampling.system_prompt,
             "seed": seed,
             **({"prompt": form.identity()} if form.identity() else {}),
+            **({} if config.weighting.has_mean_one else {"weights": "as released"}),
+            **({} if config.averaging is None else {"averaging": config.averaging.identity()}),
         },
         inputs=inputs,
     )
     return materialize(run.store, stage, build)
+
+
+def _averaged_with(run: Run, number: int) -> int | None:
+    """Which checkpoint the trained one is averaged with; None where it stays as it is."""
+    averaging = run.config.averaging
+    if averaging is None:
+        return None
+    return 0 if averaging.earlier == "base" else source(run, number)
 
 
 def _reference_number(recipe: Training, sampled_from: int) -> int | None:

@@ -17,7 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from east_core.errors import DataError
-from east_core.evaluation.estimates import Estimate, mean_estimate, paired_difference, proportion
+from east_core.evaluation.estimates import (
+    Estimate,
+    mean_estimate,
+    paired_difference,
+    share_estimate,
+)
 from east_core.reports import figures, text
 from east_core.runs.addresses import (
     COMPARISON,
@@ -26,21 +31,23 @@ from east_core.runs.addresses import (
     RunAddresses,
     comparison_address,
 )
-from east_core.runs.predictions import read_predictions
+from east_core.runs.predictions import read_outcomes
 from east_core.store import ArtifactRecord, Stage, Store, materialize
 from east_core.store.manifest import canonical_json
 from east_core.studies.study import Arm, StudyConfig
+from east_core.weighting.strategies import weighting_kinds
 
 CONFIDENCE = 0.95
 MOST_LINES = 7
-Correct = Mapping[str, bool]
+Correct = Mapping[str, float]  # by question id: right or wrong, or the share of right samples
 
 
 @dataclass(frozen=True)
 class ArmResult:
     """One arm on one benchmark: the accuracy of every round over the seeds that finished it.
 
-    With several seeds the interval is over seeds, with one it is Wilson's over questions.
+    With several seeds the interval is over seeds, with one it is Wilson's over questions
+    (`share_estimate`).
     """
 
     arm: str
@@ -152,7 +159,7 @@ def as_markdown(comparison: Comparison) -> str:
     differences = {(row.arm, row.benchmark): row for row in comparison.differences}
     for arm in comparison.arms:
         lines.append(_line(arm, differences.get((arm.arm, arm.benchmark))))
-    lines += ["", *_conclusions(comparison)]
+    lines += ["", *_conclusions(comparison), *_note(comparison)]
     if comparison.missing:
         lines += ["", f"Not finished, not counted: {', '.join(comparison.missing)}."]
     return "\n".join(lines) + "\n"
@@ -184,6 +191,18 @@ def _conclusions(comparison: Comparison) -> Iterator[str]:
             else f"can't be told apart from {comparison.baseline} by these runs"
         )
         yield f"- {row.benchmark}: {row.label} {verdict}."
+
+
+def _note(comparison: Comparison) -> Iterator[str]:
+    """What is to be known of arms that repeat the released code's weights."""
+    kinds = [kind for kind, each in weighting_kinds().items() if not each.has_mean_one]
+    if any(kind in arm.label for arm in comparison.arms for kind in kinds):
+        yield (
+            "- Weights as released have another mean than 1: what such an arm gains may be the "
+            "learning rate's. uniform_as_released against uniform tells that part, "
+            "entropy_as_released against uniform_as_released the weighting's "
+            "(docs/weighting.md)."
+        )
 
 
 def _finished(store: Store, study: StudyConfig) -> dict[str, ArtifactRecord]:
@@ -219,7 +238,7 @@ def _graded(store: Store, study: StudyConfig, arm: Arm, benchmark: str) -> dict[
 
 
 def _correct(store: Store, record: ArtifactRecord) -> Correct:
-    return {row.question_id: row.is_correct for row in read_predictions(store, record)}
+    return read_outcomes(store, record)
 
 
 def _result(arm: Arm, benchmark: str, graded: Mapping[int, Sequence[Correct]]) -> ArmResult:
@@ -239,7 +258,7 @@ def _accuracy(graded: Mapping[int, Sequence[Correct]], number: int) -> Estimate:
     if len(values) > 1:
         return over_seeds(values)
     (correct,) = (rounds[number] for rounds in graded.values())
-    return proportion(sum(correct.values()), len(correct), CONFIDENCE)
+    return share_estimate(list(correct.values()), CONFIDENCE)
 
 
 def _mean(correct: Correct) -> float:

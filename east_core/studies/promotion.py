@@ -20,10 +20,9 @@ from pydantic import ConfigDict, Field
 from east_core.config import Frozen, RunConfig
 from east_core.errors import ArtifactConflict, ArtifactMismatch, ConfigError
 from east_core.evaluation.estimates import PairedDifference, paired_difference
-from east_core.records import Prediction
 from east_core.reports import text
 from east_core.runs.addresses import LineAddresses, RunAddresses
-from east_core.runs.predictions import read_predictions
+from east_core.runs.predictions import read_outcomes
 from east_core.store import ArtifactRecord, Stage, Store, materialize
 
 Action = Literal["promoted", "kept", "rolled back"]
@@ -31,7 +30,7 @@ BASE = ""  # the champion before any promotion: the base model of the settings
 
 
 class PairedTest(Frozen):
-    """Promote where the gain is larger than chance explains: McNemar's exact test, two-sided."""
+    """Promote where the gain is larger than chance explains: the exact paired test, two-sided."""
 
     model_config = ConfigDict(title="Paired test")
 
@@ -111,9 +110,9 @@ def decide(
     """
     before, after = (
         [
-            row.is_correct
+            outcome
             for benchmark in sorted(benchmarks)
-            for row in _predictions(store, RunAddresses(run).scores(number, benchmark))
+            for outcome in _outcomes(store, RunAddresses(run).scores(number, benchmark))
         ]
         for number in (0, rounds)
     )
@@ -190,9 +189,9 @@ def _champions(entries: Sequence[Entry]) -> list[str]:
     return stack
 
 
-def _predictions(store: Store, address: str) -> list[Prediction]:
-    rows = read_predictions(store, store.require(address))
-    return sorted(rows, key=lambda row: row.question_id)
+def _outcomes(store: Store, address: str) -> list[float]:
+    """What became of each question, by question id."""
+    return [outcome for _, outcome in sorted(read_outcomes(store, store.require(address)).items())]
 
 
 def _reason(difference: PairedDifference, rule: PairedTest | Margin, promote: bool) -> str:
@@ -203,7 +202,7 @@ def _reason(difference: PairedDifference, rule: PairedTest | Margin, promote: bo
     )
     return (
         f"{text.points(difference.value)} points on {difference.n} questions "
-        f"({difference.only_second} learnt, {difference.only_first} unlearnt, "
+        f"({difference.only_second} better, {difference.only_first} worse, "
         f"p = {difference.p_value:.3g}); the rule asks for a gain with {asked}: "
         f"{'promoted' if promote else 'not promoted'}"
     )

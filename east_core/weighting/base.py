@@ -1,6 +1,6 @@
 """What the strategies know of a question, and what all of them have in common."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -19,7 +19,8 @@ class QuestionStatistics:
     `entropy_bits` is H, `accuracy` A (the share of correct completions), `rejected_share` R (the
     share of the most common wrong answer); `perplexity` is that of its correct completions, None
     where the sampler told no log-probabilities. All are over `samples` completions in `answers`
-    clusters (0 where they are not known).
+    clusters (0 where they are not known), of `sizes` completions each. `novelty` is that of its
+    correct completions (`east_core.weighting.novelty`), None where it is not asked for.
     """
 
     entropy_bits: float
@@ -28,6 +29,8 @@ class QuestionStatistics:
     perplexity: float | None = None
     samples: int = 0
     answers: int = 0
+    sizes: tuple[int, ...] = ()
+    novelty: float | None = None
 
 
 class BaseWeighting(BaseModel):
@@ -35,7 +38,9 @@ class BaseWeighting(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=for_forms)
     needs_perplexity: ClassVar[bool] = False
+    needs_novelty: ClassVar[bool] = False
     is_unfiltered: ClassVar[bool] = False  # wrong completions are trained on like right ones
+    has_mean_one: ClassVar[bool] = True  # but for what repeats the released code (as_released)
 
     max_weight: float | None = Field(
         None,
@@ -71,21 +76,41 @@ class BaseWeighting(BaseModel):
         """Whether the question may be trained on at all; one that is not is "filtered"."""
         return True
 
-    def of_round(self, raw: Sequence[float]) -> Sequence[float]:
-        """The raw weights of all kept questions, in their order, once all of them are known."""
+    def raw_variance(self, question: QuestionStatistics) -> float | None:  # noqa: ARG002
+        """How uncertain r_i is, as a variance, where `of_round` asks for it; else None."""
+        return None
+
+    def of_round(
+        self,
+        raw: Sequence[float],
+        variances: Sequence[float],  # noqa: ARG002
+    ) -> Sequence[float]:
+        """The raw weights of all kept questions, in their order, once all of them are known.
+
+        `variances` are theirs (`raw_variance`); there are none where the strategy tells none.
+        """
         return raw
 
     def example_count(self, question: QuestionStatistics) -> int:  # noqa: ARG002
         """How many of the question's correct completions to train on, as far as there are any."""
         return 1
 
+    def scaled(self, raw: Sequence[float], variances: Sequence[float] = ()) -> Iterator[float]:
+        """The weights of all questions that are scaled together: mean exactly 1.
+
+        Raises ConfigError where the normaliser is 0 or a weight is infinite.
+        """
+        known = self.of_round(raw, variances)
+        return map(scaling(known, self.max_weight), known)
+
     def weights(self, questions: Sequence[QuestionStatistics]) -> list[float]:
         """The weights of the kept questions: at least 0, at most `max_weight`, mean exactly 1.
 
         Raises ConfigError where the normaliser is 0 or a weight is infinite.
         """
-        raw = self.of_round([self.raw_weight(question) for question in questions])
-        return list(map(scaling(raw, self.max_weight), raw))
+        variances = [self.raw_variance(question) for question in questions]
+        raw = [self.raw_weight(question) for question in questions]
+        return list(self.scaled(raw, [each for each in variances if each is not None]))
 
 
 class PowerWeighting(BaseWeighting):

@@ -99,7 +99,11 @@ class ShuffledWeighting(PowerWeighting):
         """H_i^a, which another question will get."""
         return self.power(question.entropy_bits, "entropy")
 
-    def of_round(self, raw: Sequence[float]) -> Sequence[float]:
+    def of_round(
+        self,
+        raw: Sequence[float],
+        variances: Sequence[float],  # noqa: ARG002
+    ) -> Sequence[float]:
         """The same weights in an order that depends on `draw` and their number alone."""
         return random.Random(self.draw).sample(raw, len(raw))  # noqa: S311 - a control, no secret
 

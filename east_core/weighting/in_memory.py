@@ -1,12 +1,12 @@
 """Weigh samples that are at hand, without files, store or workflow."""
 
-from collections import defaultdict
 from collections.abc import Iterable
 
 from east_core.answers.extraction import AnswerPolicy
 from east_core.answers.grading import Grader
 from east_core.answers.gradings import MATH, BaseGrading
 from east_core.records import SampledQuestion
+from east_core.weighting.raw_weights import RawWeights
 from east_core.weighting.strategies import LabelFree, Weighting
 from east_core.weighting.weighed import WeighedQuestion
 from east_core.weighting.weighing import Weigher, WeighingRules, finish
@@ -31,8 +31,8 @@ def weigh(
     rules = WeighingRules(weighting, policy, label_free, grading=grading)
     with Grader(processes) as grader:
         rows = list(Weigher(rules, grader).weigh(samples))
-    raw: dict[str, list[float]] = defaultdict(list)
+    raw = RawWeights(weighting)
     for row in rows:
         if row.kept:
-            raw[weighting.group_of(row.question_id)].append(row.weight)
+            raw.add(row)
     return list(map(finish(weighting, raw), rows))

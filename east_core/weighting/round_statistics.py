@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from array import array
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +12,7 @@ from east_core.answers.grading import Grader
 from east_core.records import set_of
 from east_core.weighting.base import BaseWeighting
 from east_core.weighting.nothing_kept import SampleCounts
+from east_core.weighting.raw_weights import RawWeights
 from east_core.weighting.weighed import WeighedQuestion
 
 HISTOGRAM_BIN_BITS = 0.5
@@ -86,7 +87,7 @@ class RoundStatistics:
     answers outside of a box, where only a box counts; `unboxed_correct_share` is the part of it
     that is right. `effective_sample_size` is (sum w)^2 / sum w^2. `weight_quantiles` go by percent
     ("p50"). `sets` are the sets of a mixture by name; there are none where the questions are one
-    set.
+    set. `mean_weight` is told of weights as released, whose mean is not 1.
     """
 
     questions: int
@@ -110,18 +111,22 @@ class RoundStatistics:
     distinct_answers: float = 0.0
     distinct_solutions_share: float = 0.0
     sets: Mapping[str, SetStatistics] = field(default_factory=dict)
+    mean_weight: float | None = None
 
     def facts(self) -> dict[str, Any]:
-        """The statistics as an artifact's facts; without sets where there are none."""
+        """The statistics as an artifact's facts; without sets or a mean where there are none."""
         plain = dataclasses.asdict(self)
-        return plain if self.sets else {name: plain[name] for name in plain if name != "sets"}
+        absent = {"sets"} if not self.sets else set()
+        absent |= {"mean_weight"} if self.mean_weight is None else set()
+        return {name: plain[name] for name in plain if name not in absent}
 
 
 class RoundTotals:
     """Counts the questions of a round as they pass by, and the weights in the second pass."""
 
     def __init__(self, grader: Grader, weighting: BaseWeighting, sets: Sequence[str] = ()) -> None:
-        self.raw: dict[str, array[float]] = defaultdict(lambda: array("d"))
+        self.raw = RawWeights(weighting)
+        self._has_mean_one = weighting.has_mean_one
         self.dropped: Counter[str] = Counter()
         self.questions = 0
         self._grader, self._undecided_before = grader, grader.undecided
@@ -129,13 +134,12 @@ class RoundTotals:
         self._entropy = self._accuracy = self._votes = 0.0
         self._histogram: Counter[int] = Counter()
         self._weights = array("d")
-        self._weighting = weighting
         self._sets = {name: _SetTotals() for name in sets}
 
     @property
     def kept(self) -> int:
         """The number of questions kept so far."""
-        return sum(map(len, self.raw.values()))
+        return len(self.raw)
 
     @property
     def counts(self) -> SampleCounts:
@@ -165,7 +169,7 @@ class RoundTotals:
             self._sums["answers"] += row.answers
             self._votes += row.vote
             if row.drop_reason is None:
-                self.raw[self._weighting.group_of(row.question_id)].append(row.weight)
+                self.raw.add(row)
                 self._entropy += row.entropy_bits
             else:
                 self.dropped[row.drop_reason] += 1
@@ -207,7 +211,14 @@ class RoundTotals:
             distinct_answers=self._sums["answers"] / questions,
             distinct_solutions_share=self._sums["distinct_correct"] / max(1, self._sums["correct"]),
             sets={name: totals.statistics() for name, totals in self._sets.items()},
+            mean_weight=self._mean_weight(),
         )
+
+    def _mean_weight(self) -> float | None:
+        """The mean of weights as released; None where it is 1, as always otherwise."""
+        if self._has_mean_one or not self._weights:
+            return None
+        return math.fsum(self._weights) / len(self._weights)
 
     def _bins(self) -> tuple[int, ...]:
         last = max(self._histogram, default=-1)

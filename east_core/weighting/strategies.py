@@ -7,8 +7,9 @@ its `QuestionStatistics`. The weights are r_i scaled to mean 1 over the N kept q
 
 so that a strategy moves learning between questions and never changes the learning rate.
 Adding a strategy is one class here and its name in the `Weighting` union; what entropy weighting is
-compared with beyond the paper stands in east_core.weighting.controls. docs/weighting.md explains
-each with its equation, its source and its edge cases.
+compared with beyond the paper stands in east_core.weighting.controls, novelty and shrinkage; what
+repeats the released code's weights, which have another mean, in east_core.weighting.as_released.
+docs/weighting.md explains each with its equation, its source and its edge cases.
 """
 
 from typing import Annotated, ClassVar, Literal, get_args
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from east_core.errors import DataError
 from east_core.form_schema import for_forms
+from east_core.weighting.as_released import EntropyAsReleased, UniformAsReleased
 from east_core.weighting.base import BaseWeighting, PowerWeighting, QuestionStatistics
 from east_core.weighting.controls import (
     BalancedWeighting,
@@ -25,6 +27,8 @@ from east_core.weighting.controls import (
     ShuffledWeighting,
     UnfilteredWeighting,
 )
+from east_core.weighting.novelty import NoveltyWeighting
+from east_core.weighting.shrinkage import ShrunkEntropyWeighting
 
 
 class UniformWeighting(BaseWeighting):
@@ -148,9 +152,13 @@ Weighting = Annotated[
     | VarianceWeighting
     | DifficultyWeighting
     | CorrectedEntropyWeighting
+    | ShrunkEntropyWeighting
+    | NoveltyWeighting
     | MarginWeighting
     | BalancedWeighting
     | ShuffledWeighting
+    | EntropyAsReleased
+    | UniformAsReleased
     | UnfilteredWeighting,
     Field(discriminator="kind"),
 ]

@@ -82,4 +82,5 @@ class WeighedQuestion:
             self.perplexity,
             self.sample_count,
             len(self.clusters),
+            tuple(len(each.members) for each in self.clusters),
         )

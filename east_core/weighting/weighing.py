@@ -2,13 +2,14 @@
 
 Two passes. The first clusters each question's completions, decides whether it is kept, and writes
 it without a weight; the second divides by the normaliser, which only the whole round knows.
-Questions stream through: what stays in memory is 16 bytes a kept question, for the normaliser.
+Questions stream through: what stays in memory is 16 bytes a kept question, for the normaliser (24
+where the strategy asks how uncertain each raw weight is).
 """
 
 import itertools
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,12 +18,13 @@ from east_core.answers.extraction import AnswerPolicy
 from east_core.answers.grading import Grader
 from east_core.answers.gradings import MATH, BaseGrading, GradingOfSets
 from east_core.answers.thinking import MARKS_ALONE, Thinking
-from east_core.errors import ConfigError, NothingToLearn
+from east_core.errors import NothingToLearn
 from east_core.records import AnswerClusters, SampledQuestion
 from east_core.tables import read_table, write_table
 from east_core.weighting.nothing_kept import nothing_kept
+from east_core.weighting.novelty import novelty
+from east_core.weighting.raw_weights import RawWeights
 from east_core.weighting.round_statistics import RoundStatistics, RoundTotals
-from east_core.weighting.scaling import scaling
 from east_core.weighting.strategies import LabelFree, Weighting
 from east_core.weighting.weighed import DropReason, WeighedQuestion
 
@@ -119,8 +121,11 @@ class Weigher:
         reason = self._drop_reason(row)
         if reason is not None:
             return replace(row, kept=False, drop_reason=reason)
-        raw = self._weighting.raw_weight(row.statistics)
-        count = self._weighting.example_count(row.statistics)
+        known = row.statistics
+        if self._weighting.needs_novelty:
+            known = replace(known, novelty=novelty(_correct_texts(question, clusters)))
+        raw = self._weighting.raw_weight(known)
+        count = self._weighting.example_count(known)
         unfiltered = self._weighting.is_unfiltered
         return replace(row, weight=raw, example_count=count, is_unfiltered=unfiltered)
 
@@ -148,15 +153,12 @@ class Weigher:
         return None if self._weighting.keeps(row.statistics) else "filtered"
 
 
-def finish(
-    weighting: Weighting, raw: Mapping[str, Sequence[float]]
-) -> Callable[[WeighedQuestion], WeighedQuestion]:
+def finish(weighting: Weighting, raw: RawWeights) -> Callable[[WeighedQuestion], WeighedQuestion]:
     """The second pass: what gives each question, in their order, its weight.
 
-    `raw` are all raw weights, by what they are scaled within (`BaseWeighting.group_of`). Raises
-    ConfigError where weights of mean 1 are undefined.
+    `raw` are all raw weights. Raises ConfigError where the weights are undefined.
     """
-    shares = {group: _weights_of(weighting, group, values) for group, values in raw.items()}
+    shares = raw.scaled()
 
     def weigh(row: WeighedQuestion) -> WeighedQuestion:
         if not row.kept:
@@ -164,14 +166,6 @@ def finish(
         return replace(row, weight=next(shares[weighting.group_of(row.question_id)]))
 
     return weigh
-
-
-def _weights_of(weighting: Weighting, group: str, raw: Sequence[float]) -> Iterator[float]:
-    dealt = weighting.of_round(raw)
-    try:
-        return map(scaling(dealt, weighting.max_weight), dealt)
-    except ConfigError as error:
-        raise ConfigError(f"set {group}: {error}" if group else str(error)) from None
 
 
 def _without_gold(sampled: SampledQuestion) -> SampledQuestion:
@@ -217,8 +211,12 @@ def _row(
 
 
 def _distinct_correct(sampled: SampledQuestion, clusters: AnswerClusters) -> int:
+    return len({" ".join(text.split()) for text in _correct_texts(sampled, clusters)})
+
+
+def _correct_texts(sampled: SampledQuestion, clusters: AnswerClusters) -> list[str]:
     members = (m for each in clusters.clusters if each.is_correct for m in each.members)
-    return len({" ".join(sampled.completions[member].text.split()) for member in members})
+    return [sampled.completions[member].text for member in members]
 
 
 def _perplexity(sampled: SampledQuestion, clusters: AnswerClusters) -> float | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from east_core.evaluation.estimates import PairedDifference, compare_predictions
+from east_core.evaluation.estimates import PairedDifference, compare_outcomes
 from east_core.reports.text import SET_COLUMNS, set_row
 from east_core.runs.addresses import (
     BASE_MODEL,
@@ -20,7 +20,7 @@ from east_core.runs.addresses import (
 )
 from east_core.runs.extent import claimed_settings, rounds_asked
 from east_core.runs.live import Live, read_live
-from east_core.runs.predictions import read_predictions
+from east_core.runs.predictions import read_outcomes
 from east_core.runs.summary import RoundSummary, best_trained, stopped_early, summarise_records
 from east_core.store import ArtifactRecord, Store
 
@@ -217,19 +217,21 @@ def _comparison(
         run: [each for each in found if benchmark in each.accuracy][-1]
         for run, found in rounds.items()
     }
-    predictions = {
-        run: read_predictions(store, store.require(RunAddresses(run).scores(each.round, benchmark)))
+    scores = {
+        run: store.require(RunAddresses(run).scores(each.round, benchmark))
         for run, each in last.items()
     }
-    first, *others = predictions
+    outcomes = {run: read_outcomes(store, record) for run, record in scores.items()}
+    first, *others = outcomes
     paired: dict[str, PairedDifference | str] = {}
     for run in others:
-        asked = [{row.question_id for row in predictions[each]} for each in (first, run)]
-        paired[run] = (
-            compare_predictions(predictions[first], predictions[run])
-            if asked[0] == asked[1]
-            else "other questions: no paired test"
-        )
+        samples = [scores[each].facts.get("samples") for each in (first, run)]
+        if outcomes[first].keys() != outcomes[run].keys():
+            paired[run] = "other questions: no paired test"
+        elif samples[0] != samples[1]:
+            paired[run] = "scored in another way: no paired test"
+        else:
+            paired[run] = compare_outcomes(outcomes[first], outcomes[run])
     return Comparison(benchmark, last, paired)
 
 

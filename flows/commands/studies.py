@@ -33,6 +33,10 @@ def compare(config: StudyPath, set_: Overrides = []) -> None:  # noqa: B006 type
     each. First samples are drawn once for all arms of a seed; an interrupted study goes on when it
     is started again.
 
+    Weightings are those of east weigh. uniform_as_released and entropy_as_released repeat the
+    weights of the paper's released code, whose mean is not 1: beside uniform and entropy they tell
+    whether a gain is the weighting's or the learning rate's (docs/weighting.md).
+
     Example: east compare infra/configs/compare-weightings.toml --set seeds=[1,2,3]
     """
     from east_core.studies.study import load_studies

@@ -30,7 +30,9 @@ Strategy = Annotated[
     typer.Option(
         "--weighting",
         help="uniform, entropy, accuracy, rejected, perplexity, variance or difficulty; to compare "
-        "with: corrected_entropy, margin, balanced, shuffled.",
+        "with: corrected_entropy, shrunk_entropy, novelty, margin, balanced, shuffled; with "
+        "weights whose mean is not 1, as the paper's code had them: entropy_as_released, "
+        "uniform_as_released.",
     ),
 ]
 Exponent = Annotated[
@@ -104,8 +106,8 @@ def weigh(
 
     Each question gets its answer clusters, entropy (bits), accuracy, share of
     the most common wrong answer, and a weight; the weights of the kept questions
-    have the mean 1. Questions with no correct response, or with one answer only,
-    are dropped: weight 0 and a drop_reason.
+    have the mean 1 (but for those "as released"). Questions with no correct
+    response, or with one answer only, are dropped: weight 0 and a drop_reason.
 
     \b
     EAST, weight ~ entropy:      east weigh s.jsonl --out w.jsonl
@@ -117,9 +119,12 @@ def weigh(
     ~ 4 p (1 - p), p accuracy:   ... --weighting variance
     hard questions teach often:  ... --weighting difficulty --most-examples 8
     entropy less its bias:       ... --weighting corrected_entropy
+    entropy less its noise:      ... --weighting shrunk_entropy
+    ~ how right texts differ:    ... --weighting novelty
     ~ right less wrong votes:    ... --weighting margin
     solved by about half:        ... --weighting balanced
     entropy dealt by chance:     ... --weighting shuffled
+    H / 6.8, only to compare:    ... --weighting entropy_as_released
     no weight above 3:           ... --max-weight 3
     without gold answers:        ... --label-free --min-majority 0.6
     multiple choice:             ... --grading choice
@@ -246,4 +251,6 @@ def _summary(statistics: "RoundStatistics", out: Path) -> str:
     if s.kept:
         weights = ", ".join(f"{name} {value:.3g}" for name, value in s.weight_quantiles.items())
         lines.append(f"weights     {weights}; effective sample size {s.effective_sample_size:.1f}")
+    if s.mean_weight is not None:
+        lines.append(f"mean weight {s.mean_weight:.3g}, as released, and not 1: to compare with")
     return "\n".join([*lines, f"written     {out}"])

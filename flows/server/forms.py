@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from east_core.config import (
+    Averaging,
     DatasetConfig,
     DpoRecipe,
     EvaluationRecipe,
@@ -102,10 +103,15 @@ class RunForm(Frozen):
         title="Replay",
         description="Earlier examples, or given solutions, among those of each round; None: none.",
     )
+    averaging: Averaging | None = Field(
+        None,
+        title="Averaging",
+        description="Average each round's checkpoint with an earlier one; None: it is as trained.",
+    )
     evaluation: EvaluationRecipe | None = Field(
         None,
         title="Evaluation",
-        description="maj@k, pass@k, intervals; replaces max_tokens above for evaluation.",
+        description="Greedy or sampled, maj@k, pass@k; replaces max_tokens above for evaluation.",
     )
     stopping: Stopping | None = Field(
         None,
@@ -149,6 +155,8 @@ class RunForm(Frozen):
             settings["stopping"] = self.stopping.model_dump()
         if self.replay:
             settings["replay"] = self.replay.model_dump()
+        if self.averaging:
+            settings["averaging"] = self.averaging.model_dump()
         if self.resources:
             settings["resources"] = self.resources.model_dump()
         return settings

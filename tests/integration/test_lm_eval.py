@@ -14,12 +14,12 @@ from east_core.engines.lm_eval.environment import PYTHON, packages
 from east_core.engines.lm_eval.harness import LmEval
 from east_core.engines.vllm.sampler import VllmSampler
 from east_core.errors import ConfigError
-from east_core.evaluation.estimates import compare_predictions
+from east_core.evaluation.estimates import compare_outcomes
 from east_core.inputs.questions import builtin_path
 from east_core.records import Prediction
 from east_core.runs import scores, start
 from east_core.runs.harness_tasks import freeze_tasks, score_task
-from east_core.runs.predictions import read_predictions
+from east_core.runs.predictions import read_outcomes, read_predictions
 from east_core.runs.run import Run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -109,7 +109,8 @@ def test_a_checkpoint_scores_as_on_the_same_questions_of_ours(
     assert 0 < second.facts["accuracy"]["value"] == first.facts["accuracy"]["value"] < 1
     assert second.facts["harness"]["metric"] == "exact_match,boxed"
     assert second.facts["mean_tokens"]["value"] > 10
-    assert compare_predictions(rows[1], rows[1]).n == COUNT
+    outcomes = read_outcomes(run.store, second)
+    assert compare_outcomes(outcomes, outcomes).n == COUNT
 
 
 def test_choices_are_read_with_their_texts(tasks_folder: Path) -> None:

@@ -56,7 +56,7 @@ class TrainingData:
     (`rows_digest`).
 
     `weight_scale` brings the mean weight back to 1 where examples were too long; it is exactly 1
-    where none was.
+    where none was, and where the weights need not have mean 1.
     """
 
     examples: int
@@ -262,7 +262,8 @@ _COMPLETION_COLUMNS = {"chosen_ids", "rejected_ids", "completion_ids"}
 
 def _summary(job: TrainingJob, totals: _RowTotals) -> TrainingData:
     total, kept = len(totals.weights), len(totals.kept_weights)
-    _check_mean(totals.weights)
+    if job.has_mean_one:
+        _check_mean(totals.weights)
     batch = job.recipe.global_batch_size
     if kept < batch:
         raise NothingToLearn(
@@ -275,7 +276,7 @@ def _summary(job: TrainingJob, totals: _RowTotals) -> TrainingData:
         raise NothingToLearn(
             f"all {kept} training examples have weight 0; choose another weighting or exponent"
         )
-    scale = 1.0 if kept == total else kept / weight
+    scale = 1.0 if kept == total or not job.has_mean_one else kept / weight
     return TrainingData(kept, total - kept, scale, totals.id_sources())
 
 

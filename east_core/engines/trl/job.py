@@ -133,6 +133,7 @@ def _identity(job: TrainingJob, device: Device) -> str:
         "system_prompt": job.system_prompt,
         **({"prompt": prompt} if (prompt := job.prompt.identity()) else {}),
         "seed": job.seed,
+        **({} if job.has_mean_one else {"weights": "as they are"}),
         "layout": [resources, device],
         "engines": [importlib.metadata.version(name) for name in _ENGINES],
     }

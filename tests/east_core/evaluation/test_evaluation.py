@@ -15,7 +15,7 @@ from east_core.answers.grading import Grader
 from east_core.errors import DataError
 from east_core.evaluation.estimates import (
     Estimate,
-    compare_predictions,
+    compare_outcomes,
     mean_estimate,
     paired_difference,
     proportion,
@@ -163,12 +163,11 @@ def test_a_paired_comparison_sees_what_two_intervals_do_not():
     assert paired_difference(first, second).p_value < 0.001
 
 
-def test_predictions_are_paired_by_question():
-    first = [prediction("a", True), prediction("b", False)]
-    second = [prediction("b", True), prediction("a", True)]
-    assert compare_predictions(first, second).only_second == 1
+def test_outcomes_are_paired_by_question():
+    first, second = {"a": 1.0, "b": 0.0}, {"b": 1.0, "a": 1.0}
+    assert compare_outcomes(first, second).only_second == 1
     with pytest.raises(DataError, match="'c' is in one only"):
-        compare_predictions(first, [*second, prediction("c", True)])
+        compare_outcomes(first, {**second, "c": 1.0})
 
 
 def test_grades_the_first_completion_and_keeps_the_order():

@@ -9,7 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from east_core.config import Averaging, RunConfig
 from east_core.errors import ArtifactMismatch, ConfigError, DataError, StoreError
+from east_core.protocols import PROBE_FILE, TRAINING_LOG, TrainingJob, TrainingResult
 from east_core.runs import start
 from east_core.runs.averaging import Blend, average
 from east_core.runs.retention import plan_prune, prune
@@ -18,7 +20,8 @@ from east_core.runs.tensors import INDEX_FILE
 from east_core.store import Stage, materialize
 from east_core.store.lineage import trace
 from east_core.store.verification import verify
-from tests.east_core.conftest import sums_config
+from east_core.testing.fakes import InstantTrainer, ScriptedSampler
+from tests.east_core.conftest import finish, sums_config
 
 Shards = dict[str, dict[str, torch.Tensor]]
 ONE, TWO = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
@@ -244,3 +247,84 @@ def test_another_model_in_the_bases_place_is_refused(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "model")
     with pytest.raises(DataError, match="does not exist"):
         average(run.store, run.name, ONE_ROUND)
+
+
+class AddingTrainer(InstantTrainer):
+    """Adds 1 to every weight of the model that it is given, and leaves a probe and a log."""
+
+    def __init__(self) -> None:
+        self.started_from: list[dict[str, torch.Tensor]] = []
+
+    def train(self, job: TrainingJob, out: Path) -> TrainingResult:
+        result = super().train(job, out)
+        self.started_from.append(read_all(job.model.folder))
+        for file in out.glob("*.safetensors"):
+            save_file({n: t + 1 for n, t in load_file(file).items()}, file, {"format": "pt"})
+        (out / "logs").mkdir(exist_ok=True)
+        for name in (PROBE_FILE, TRAINING_LOG):
+            (out / name).write_text('{"loss": 1.0}')
+        return result
+
+
+def averaged_run(folder: Path, **settings: Any) -> Run:
+    """A run of two rounds with one shard, averaged as the settings say."""
+    run = Run.open(sums_config(folder, averaging=Averaging(**settings)))
+    (folder / "model/model.safetensors").unlink()
+    write_shards(folder / "model", SHARDS)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("settings", "added"),
+    [
+        # from b: b + 1, half of it; then from b + 1/2: b + 3/2, half of it
+        ({"earlier": "base", "weight": 0.5}, (0.5, 0.75)),
+        # a quarter of the last one: b + 3/4; then b + 7/4 and b + 3/4 in the ratio 3 : 1
+        ({"earlier": "previous", "weight": 0.25}, (0.75, 1.5)),
+    ],
+)
+def test_a_round_publishes_the_average_and_goes_on_from_it(
+    tmp_path: Path, settings: dict[str, Any], added: tuple[float, float]
+) -> None:
+    run, trainer = averaged_run(tmp_path, **settings), AddingTrainer()
+    finish(run, ScriptedSampler(), trainer)
+    base = {n: t for held in SHARDS.values() for n, t in held.items()}
+    for number, more in enumerate(added, 1):
+        for name, tensor in read_all(checkpoint(run, number)).items():
+            wanted = (base[name].double() + more).to(tensor.dtype)
+            assert torch.allclose(tensor, wanted, rtol=1e-2, atol=1e-2), name
+        assert not (checkpoint(run, number) / PROBE_FILE).exists()
+        assert (checkpoint(run, number) / TRAINING_LOG).is_file()
+    second = run.record(run.at.checkpoint(2))
+    other = run.at.checkpoint(0 if settings["earlier"] == "base" else 1)
+    assert second.input_addresses["averaged with"] == other
+    assert second.recipe["averaging"] == settings
+    after_one = read_all(checkpoint(run, 1))
+    assert all(torch.equal(t, after_one[n]) for n, t in trainer.started_from[1].items())
+    assert run.record(run.at.scores(2, "sums")).input_addresses["model"] == second.address
+
+
+def test_models_that_do_not_fit_are_refused_before_training(tmp_path: Path) -> None:
+    run, trainer = averaged_run(tmp_path, earlier="base"), AddingTrainer()
+    (tmp_path / "model" / ONE).write_bytes((tmp_path / "model" / TWO).read_bytes())
+    with pytest.raises(DataError, match="and so does"):
+        finish(run, ScriptedSampler(), trainer)
+    assert trainer.started_from == []
+
+
+def test_a_quantised_base_is_refused_before_training(tmp_path: Path) -> None:
+    run, trainer = averaged_run(tmp_path), AddingTrainer()
+    config = {"quantization_config": {"quant_method": "mxfp4"}}
+    (tmp_path / "model/config.json").write_text(json.dumps(config))
+    with pytest.raises(DataError, match="round 0 is quantised"):
+        finish(run, ScriptedSampler(), trainer)
+    assert trainer.started_from == []
+
+
+def test_a_run_without_averaging_knows_nothing_of_it(finished_run: Any) -> None:
+    run = finished_run(1)
+    record = run.record(run.at.checkpoint(1))
+    assert "averaging" not in record.recipe
+    assert "averaged with" not in record.input_addresses
+    assert "averaging" not in run.config.identity()
+    assert RunConfig(averaging={"earlier": "base"}).identity()["averaging"]["weight"] == 0.5

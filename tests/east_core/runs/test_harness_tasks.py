@@ -8,10 +8,10 @@ import pytest
 from east_core.config import DatasetConfig, EvaluationRecipe, HarnessTask
 from east_core.engines.lm_eval.harness import LmEval
 from east_core.errors import ArtifactMismatch, DataError, EngineError
-from east_core.evaluation.estimates import compare_predictions
+from east_core.evaluation.estimates import compare_outcomes
 from east_core.runs import start, stopping
 from east_core.runs.harness_tasks import freeze_tasks, score_task
-from east_core.runs.predictions import read_predictions
+from east_core.runs.predictions import read_outcomes, read_predictions
 from east_core.runs.room import needed_context
 from east_core.runs.run import Run
 from east_core.runs.scores import scoring_stage
@@ -65,7 +65,8 @@ def test_what_is_right_is_what_the_harness_says(tmp_path: Path) -> None:
         "metric": "exact_match,strict-match",
     }
     assert existing(run.store, scoring_stage(run, 0, "theirs")) == record
-    assert compare_predictions(rows, rows).value == 0
+    outcomes = read_outcomes(run.store, record)
+    assert compare_outcomes(outcomes, outcomes).value == 0
 
 
 def test_what_the_task_is_is_frozen_and_is_part_of_what_scores_are_made_of(tmp_path: Path) -> None:

@@ -148,3 +148,16 @@ def test_the_comparison_is_an_artifact_that_grows_with_the_study(tmp_path):
     assert told["differences"][0]["is_real"] is False
     finish(study, {arm: {3: 45} for arm in arms})
     assert publish_comparison(Store(study.runs_store), study).address != record.address
+
+
+def test_what_weights_as_released_tell_is_said_beside_their_numbers(tmp_path):
+    arms = ("uniform", "uniform_as_released", "entropy_as_released")
+    study = study_in(tmp_path, weightings=arms)
+    names = ("sft-uniform", "sft-uniform-as-released-1", "sft-entropy-as-released-1")
+    finish(study, {name: {1: 40, 2: 41, 3: 42} for name in names})
+    told = as_markdown(compare_study(Store(f"{study.store}/{study.name}"), study))
+    assert "Weights as released have another mean than 1" in told
+    plain = study_in(tmp_path, weightings=("uniform", "entropy"))
+    assert "as released" not in as_markdown(
+        compare_study(Store(f"{plain.store}/{plain.name}"), plain)
+    )

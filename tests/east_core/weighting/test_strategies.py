@@ -14,7 +14,9 @@ from east_core.weighting.controls import (
     ShuffledWeighting,
     UnfilteredWeighting,
 )
+from east_core.weighting.novelty import NoveltyWeighting
 from east_core.weighting.scaling import NEGLIGIBLE, scaling
+from east_core.weighting.shrinkage import ShrunkEntropyWeighting
 from east_core.weighting.strategies import (
     AccuracyWeighting,
     DifficultyWeighting,
@@ -55,6 +57,8 @@ def test_the_exponent_sharpens_flattens_and_turns_the_order():
         (VarianceWeighting(), 4 * 0.25 * 0.75),
         (DifficultyWeighting(), 1),
         (CorrectedEntropyWeighting(), 2.0 + 4 / (2 * 8 * math.log(2))),
+        (ShrunkEntropyWeighting(exponent=2), 2.0),  # the power comes after the shrinking
+        (NoveltyWeighting(exponent=2), 0.75**2),
         (MarginWeighting(exponent=0.5), 0.5),
         (BalancedWeighting(), 1),
         (ShuffledWeighting(exponent=2), 4.0),
@@ -65,7 +69,7 @@ def test_the_exponent_sharpens_flattens_and_turns_the_order():
 def test_each_strategy_by_its_equation(weighting, raw):
     right_half = MarginWeighting().kind == weighting.kind
     accuracy, rejected = (0.5, 0.25) if right_half else (0.25, 0.5)
-    told = QuestionStatistics(2.0, accuracy, rejected, 1.6, samples=8, answers=5)
+    told = QuestionStatistics(2.0, accuracy, rejected, 1.6, samples=8, answers=5, novelty=0.75)
     assert weighting.raw_weight(told) == pytest.approx(raw)
 
 
@@ -118,6 +122,8 @@ STATISTICS = st.builds(
     st.floats(0.01, 0.99),
     st.floats(0.01, 0.99),
     st.floats(1, 100),
+    sizes=st.lists(st.integers(1, 9), min_size=2, max_size=5).map(tuple),
+    novelty=st.floats(0.01, 1) | st.just(math.nan),
 )
 STRATEGIES = st.one_of(
     st.just(UniformWeighting()),
@@ -130,6 +136,8 @@ STRATEGIES = st.one_of(
             RejectedWeighting,
             PerplexityWeighting,
             VarianceWeighting,
+            NoveltyWeighting,
+            ShrunkEntropyWeighting,
         )
     ),
 )

@@ -13,6 +13,8 @@ STRATEGIES = [
     "variance",
     "difficulty",
     "corrected_entropy",
+    "shrunk_entropy",
+    "novelty",
     "margin",
     "balanced",
     "shuffled",
@@ -20,7 +22,7 @@ STRATEGIES = [
 ROW = {
     "id": "a",
     "gold": "72",
-    "responses": ["#### 72", "#### 72", "#### 7"],
+    "responses": ["#### 72", "it is #### 72", "#### 7"],
     "mean_logprobs": [-1, -1, -2],
 }
 
@@ -38,6 +40,15 @@ def test_every_strategy_runs_from_the_command_line(east, samples, tmp_path, stra
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "out.jsonl").read_text())["weight"] == 1
     assert "kept        1" in done.stdout
+
+
+def test_weights_as_released_say_that_their_mean_is_not_one(east, samples, tmp_path):
+    out = tmp_path / "out.jsonl"
+    done = east("weigh", samples, "--out", out, "--weighting", "entropy_as_released")
+    assert done.returncode == 0, done.stderr
+    row = json.loads(out.read_text())
+    assert row["weight"] == row["entropy_bits"] / 6.8
+    assert f"mean weight {row['weight']:.3g}, as released, and not 1" in done.stdout
 
 
 def test_label_free_from_the_command_line(east, tmp_path):

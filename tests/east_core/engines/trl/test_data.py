@@ -132,6 +132,14 @@ def test_weights_of_another_mean_are_refused(tmp_path):
         prepared(tmp_path, SftRecipe(global_batch_size=1), sft_rows(1.0, 2.0))
 
 
+def test_weights_as_they_are_may_have_any_mean_and_are_left_alone(tmp_path):
+    recipe = SftRecipe(global_batch_size=1, max_length=20)
+    rows = [*sft_rows(0.25, 0.5), TrainingExample("long", "?", "x" * 50, 0.1)]
+    job = dataclasses.replace(job_of(tmp_path, recipe, rows), has_mean_one=False)
+    data = prepare_data(job, LetterTokenizer(), tmp_path / "data.arrow")
+    assert (data.examples, data.dropped_too_long, data.weight_scale) == (2, 1, 1.0)
+
+
 def test_fewer_examples_than_a_batch_teach_nothing(tmp_path):
     with pytest.raises(NothingToLearn, match="less than one batch of 4"):
         prepared(tmp_path, SftRecipe(global_batch_size=4), sft_rows(1.0, 1.0))
