@@ -91,19 +91,18 @@ def average(store: Store, run: str, blend: Blend, name: str = "") -> ArtifactRec
     return materialize(store, stage, build)
 
 
-def require_averageable(models: Mapping[int, Path], last: int) -> None:
-    """Refuse models (folders, by round) that have not the same tensors as round `last`'s.
+def require_averageable(base: Path) -> None:
+    """Refuse a base model whose tensors can't be averaged with what is trained from it.
 
-    Quantised ones are refused, too: what is trained from them has other tensors. Only headers are
-    read, so it can be asked before any training. Raises DataError.
+    Only headers are read. Raises DataError for files that are damaged, and for a quantised model:
+    what is trained from it has other tensors.
     """
-    for number, place in models.items():
-        if "quantization_config" in _config(place):
-            raise DataError(
-                f"round {number} is quantised, and what is trained from it has other tensors: "
-                "leave averaging out, or begin from a model that is not"
-            )
-    _tensors_of(models, last)
+    if "quantization_config" in _config(base):
+        raise DataError(
+            "the base model is quantised, and what is trained from it has other tensors: leave "
+            "averaging out, or begin from a model that is not"
+        )
+    _tensors_of({0: base}, 0)
 
 
 def average_in_place(models: Mapping[int, Path], trained: int, weight: float) -> None:

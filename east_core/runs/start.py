@@ -16,6 +16,7 @@ from east_core.inputs.mixtures import TrainingQuestions
 from east_core.inputs.questions import WithGold
 from east_core.records import Question
 from east_core.runs import addresses
+from east_core.runs.averaging import require_averageable
 from east_core.runs.extent import recorded_rounds
 from east_core.runs.run import Run
 from east_core.store import (
@@ -157,6 +158,8 @@ def register_base_model(run: Run) -> ArtifactRecord:
     config = run.config.model
     folder = base_model.locate_model(config, run.store.cache)
     base_model.check_model_folder(folder, config)
+    if run.config.averaging is not None:
+        require_averageable(folder)  # now, and not when a round is trained
     files = base_model.fingerprint_files(folder)
 
     def build(folder: Path) -> None:

@@ -9,7 +9,7 @@ from east_core.errors import NothingToLearn
 from east_core.protocols import Sampler, Trainer, TrainingJob
 from east_core.runs import addresses
 from east_core.runs.addresses import EXAMPLES_FILE
-from east_core.runs.averaging import average_in_place, require_averageable
+from east_core.runs.averaging import average_in_place
 from east_core.runs.best import source
 from east_core.runs.prompts import prompt_format
 from east_core.runs.run import Run, checkpoint, checkpoint_record
@@ -54,13 +54,11 @@ def train(run: Run, number: int, sampler: Sampler, trainer: Trainer) -> Artifact
             stop_token_ids=config.sampling.stop_token_ids,
             has_mean_one=config.weighting.has_mean_one,
         )
-        places = {} if earlier is None else {earlier: checkpoint(run, earlier).folder}
-        if places:
-            require_averageable({start: job.model.folder, **places}, start)
         sampler.release()
         result = trainer.train(job, folder)
-        if config.averaging is not None:
-            average_in_place({number: folder, **places}, number, config.averaging.weight)
+        if config.averaging is not None and earlier is not None:
+            models = {number: folder, earlier: checkpoint(run, earlier).folder}
+            average_in_place(models, number, config.averaging.weight)
         return dataclasses.asdict(result)
 
     stage = Stage(

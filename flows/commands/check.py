@@ -21,6 +21,7 @@ from east_core.inputs.solutions import load_solutions
 from east_core.inputs.templates import asks_for_date, template_of
 from east_core.protocols import HarnessResult, PromptFormat
 from east_core.records import Question
+from east_core.runs.averaging import require_averageable
 from east_core.runs.harness_tasks import harness_tasks
 from east_core.runs.prompts import prompt_format, today
 from east_core.runs.room import longest_answer, room_for
@@ -48,6 +49,10 @@ def check_run(config: RunConfig) -> Iterator[str]:
     yield f"store      ok: {store.check_writable()}"
     folder = base_model.locate_model(config.model, store.cache)
     base_model.check_model_folder(folder, config.model)
+    if config.averaging is not None:
+        require_averageable(folder)
+        kept = f"{config.averaging.weight:g} of {config.averaging.earlier}"
+        yield f"averaging  ok: each round's checkpoint keeps {kept}"
     model = _inspected(config, store, folder)
     yield from _check_model(config, model.facts)
     if asks_for_date(template_of(folder, config.model.chat_template)):

@@ -304,21 +304,30 @@ def test_a_round_publishes_the_average_and_goes_on_from_it(
     assert run.record(run.at.scores(2, "sums")).input_addresses["model"] == second.address
 
 
-def test_models_that_do_not_fit_are_refused_before_training(tmp_path: Path) -> None:
-    run, trainer = averaged_run(tmp_path, earlier="base"), AddingTrainer()
+def test_a_base_that_can_not_be_averaged_is_refused_when_the_run_begins(tmp_path: Path) -> None:
+    run = averaged_run(tmp_path, earlier="base")
     (tmp_path / "model" / ONE).write_bytes((tmp_path / "model" / TWO).read_bytes())
     with pytest.raises(DataError, match="and so does"):
-        finish(run, ScriptedSampler(), trainer)
-    assert trainer.started_from == []
+        start.register_base_model(run)
 
 
-def test_a_quantised_base_is_refused_before_training(tmp_path: Path) -> None:
-    run, trainer = averaged_run(tmp_path), AddingTrainer()
+def test_what_is_trained_must_fit_the_model_that_it_is_averaged_with(tmp_path: Path) -> None:
+    class Renaming(AddingTrainer):
+        def train(self, job: TrainingJob, out: Path) -> TrainingResult:
+            result = super().train(job, out)
+            write_shards(out, {ONE: {"embed": torch.ones(4, 3)}, TWO: {"tail": torch.ones(7)}})
+            return result
+
+    with pytest.raises(DataError, match="round 0 has only tensor head beside round 1"):
+        finish(averaged_run(tmp_path), ScriptedSampler(), Renaming())
+
+
+def test_a_quantised_base_is_refused_when_the_run_begins(tmp_path: Path) -> None:
+    run = averaged_run(tmp_path)
     config = {"quantization_config": {"quant_method": "mxfp4"}}
     (tmp_path / "model/config.json").write_text(json.dumps(config))
-    with pytest.raises(DataError, match="round 0 is quantised"):
-        finish(run, ScriptedSampler(), trainer)
-    assert trainer.started_from == []
+    with pytest.raises(DataError, match="the base model is quantised"):
+        start.register_base_model(run)
 
 
 def test_a_run_without_averaging_knows_nothing_of_it(finished_run: Any) -> None:

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from east_core.config import EvaluationRecipe, RunConfig, Stopping
+from east_core.evaluation.decline import decline
 from east_core.evaluation.scores import scores_from_facts
 from east_core.reports.html import render
 from east_core.runs.best import scored_before
@@ -11,7 +12,7 @@ from east_core.runs.predictions import read_answered, read_outcomes, read_predic
 from east_core.runs.scores import scoring_stage
 from east_core.runs.stopping import after_scores
 from east_core.studies.promotion import PairedTest, decide
-from east_core.testing.fakes import ScriptedSampler
+from east_core.testing.fakes import SKILL_FILE, InstantTrainer, ScriptedSampler
 from flows.browser.details import comparisons
 
 SAMPLED = EvaluationRecipe(mode="sampled", samples_per_question=4)
@@ -27,6 +28,15 @@ class Counting(ScriptedSampler):
     def sample(self, model, shards, settings, total):
         self.asked.append(settings)
         return super().sample(model, shards, settings, total)
+
+
+class Collapsing(InstantTrainer):
+    """Makes a model that is hardly ever right."""
+
+    def train(self, job, out):
+        result = super().train(job, out)
+        (out / SKILL_FILE).write_text("0.01")
+        return result
 
 
 def test_a_run_is_scored_by_its_samples_everywhere(fake_run):
@@ -52,10 +62,13 @@ def test_a_run_is_scored_by_its_samples_everywhere(fake_run):
 
 
 def test_stopping_goes_by_the_samples(fake_run):
-    run = fake_run(rounds=1, evaluation=SAMPLED, stopping=Stopping(significance=0.499))
-    worse = run.at.scores(1, "sums")
-    assert after_scores(run, 1) == []  # the skill rises
-    assert run.record(worse).facts["samples"] == 4
+    settings = {"rounds": 1, "evaluation": SAMPLED, "stopping": Stopping()}
+    assert after_scores(fake_run(**settings), 1) == []  # the skill rises
+    run = fake_run(trainer=Collapsing(), **settings)
+    accuracy = next(each for each in after_scores(run, 1) if each.what == "accuracy on sums")
+    before, now = (read_outcomes(run.store, run.record(run.at.scores(n, "sums"))) for n in (0, 1))
+    assert accuracy.decline == decline(before, now)
+    assert accuracy.decline.before == pytest.approx(sum(before.values()) / 40)
 
 
 def test_the_mode_is_part_of_the_scores_only_once_it_is_used(fake_run):

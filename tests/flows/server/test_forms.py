@@ -110,6 +110,13 @@ def test_the_form_takes_a_mixture_as_a_tab_of_the_questions() -> None:
         RunForm.model_validate({"questions": {"sets": {"a": {"share": 0}}}})
 
 
+def test_the_form_takes_averaging_and_leaves_it_out_by_default() -> None:
+    config = RunForm.model_validate({"averaging": {"earlier": "previous"}}).run_config()
+    assert config.averaging is not None
+    assert (config.averaging.earlier, config.averaging.weight) == ("previous", 0.5)
+    assert RunForm().run_config().averaging is None
+
+
 def test_the_form_takes_a_task_of_the_harness_as_a_benchmark() -> None:
     schema = RunForm.model_json_schema()
     offered = schema["properties"]["benchmarks"]["additionalProperties"]["anyOf"]
