@@ -19,6 +19,9 @@ from east_core.store.manifest import LOGS
 
 # A trainer may leave its log here in a checkpoint: one JSON object with "loss" a line.
 TRAINING_LOG = f"{LOGS}training.jsonl"
+# And here what the new model says of a sentence: log-probabilities, whose last digits depend on the
+# layout of training.
+PROBE_FILE = f"{LOGS}probe.json"
 
 Example: TypeAlias = TrainingExample | PreferencePair | LabelledExample
 Recipe: TypeAlias = SftRecipe | DpoRecipe | KtoRecipe

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from east_core.store.manifest import LOGS
+from east_core.protocols import PROBE_FILE
 
 SENTENCE = "Tom had 12 red marbles and gave 5 of them to Ann. How many are left? Let me think."
-FILE = f"{LOGS}probe.json"  # a log: its last digits depend on the layout of training
 # The largest mean difference that rounding explains: fp32 engines differ by 1e-6, bf16 by 1e-2.
 TOLERANCE_FP32, TOLERANCE_BF16 = 1e-3, 0.1
 
@@ -29,14 +28,14 @@ class Probe:
 
     def write(self, checkpoint: Path) -> None:
         """Put the probe beside the checkpoint's training log."""
-        path = checkpoint / FILE
+        path = checkpoint / PROBE_FILE
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(dataclasses.asdict(self)), "utf-8")
 
     @classmethod
     def read(cls, checkpoint: Path) -> "Probe | None":
         """The probe of a checkpoint; None for a model that was not trained here."""
-        path = checkpoint / FILE
+        path = checkpoint / PROBE_FILE
         return cls(**json.loads(path.read_text("utf-8"))) if path.is_file() else None
 
     def drift(self, logprobs: Sequence[float]) -> float:

@@ -6,6 +6,7 @@ from typing import Any
 
 from east_core.config import RunConfig, SftRecipe, Training
 from east_core.errors import NothingToLearn
+from east_core.inputs.adapters import is_adapter
 from east_core.protocols import Sampler, Trainer, TrainingJob
 from east_core.runs import addresses
 from east_core.runs.addresses import EXAMPLES_FILE
@@ -50,7 +51,9 @@ def train(run: Run, number: int, sampler: Sampler, trainer: Trainer) -> Artifact
             stop_token_ids=config.sampling.stop_token_ids,
         )
         sampler.release()
-        return dataclasses.asdict(trainer.train(job, folder))
+        facts = dataclasses.asdict(trainer.train(job, folder))
+        # an adapter is a model only together with what it was trained from
+        return {**facts, "adapter_of": inputs["model"].content} if is_adapter(folder) else facts
 
     stage = Stage(
         run.at.checkpoint(number),

@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING
 from east_core.config import ModelConfig
 from east_core.config.toml_file import parse_config
 from east_core.errors import ConfigError, DataError, StoreError
-from east_core.inputs.base_models import PATTERNS, locate_model
+from east_core.inputs.base_models import (
+    PATTERNS,
+    is_stored_as_adapter,
+    locate_model,
+    whole_model,
+)
 from east_core.protocols import example_type
 from east_core.reports.model_card import (
     Published,
@@ -158,12 +163,15 @@ def _license_of(config: ModelConfig) -> str | None:
 
 
 def _model_files(store: Store, record: ArtifactRecord) -> dict[str, Path]:
-    """The recorded files that a model consists of, without logs and whatever else lies there."""
-    folder = store.fetch(record)
+    """The files that the whole model consists of, without logs and whatever else lies there."""
+    folder = whole_model(store, record)
+    names = [file.path for file in record.files]
+    if is_stored_as_adapter(record):
+        names = sorted(path.name for path in folder.iterdir() if path.is_file())
     files = {
-        file.path: folder / file.path
-        for file in record.files
-        if "/" not in file.path and any(fnmatch(file.path, pattern) for pattern in PATTERNS)
+        name: folder / name
+        for name in names
+        if "/" not in name and any(fnmatch(name, pattern) for pattern in PATTERNS)
     }
     if not any(name.endswith(".safetensors") for name in files):
         raise DataError(f"{store.url(record)}: no .safetensors in it; only these are published")

@@ -17,12 +17,11 @@ from typing import Any, Self
 
 from east_core.config import Resources
 from east_core.engines.devices import engine_count
-from east_core.engines.probe import FILE as PROBE_FILE
 from east_core.engines.ray.cluster import ActorPool, actor, connect
 from east_core.engines.vllm.batching import ProgressCounter
 from east_core.engines.vllm.sampler import VllmSampler
 from east_core.inputs.base_models import fingerprint_files
-from east_core.protocols import GenerationSettings, ModelSource, SamplingProgress
+from east_core.protocols import PROBE_FILE, GenerationSettings, ModelSource, SamplingProgress
 from east_core.records import Question, SampledQuestion
 from east_core.store.cache import DownloadCache
 from east_core.store.files import cache_home, file_hash

@@ -9,7 +9,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, GPT2Config, GptOssConfig, LlamaConfig, Qwen3MoeConfig
 
 from east_core.config import LoraRecipe
-from east_core.engines.trl.output import merge_lora
+from east_core.engines.trl.lora import merge_lora
 
 LORA = LoraRecipe(rank=4, alpha=12)
 SIZES: dict[str, Any] = {"vocab_size": 50, "bos_token_id": 0, "eos_token_id": 1}
