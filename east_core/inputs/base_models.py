@@ -90,8 +90,8 @@ def whole_model(store: Store, record: ArtifactRecord, base: ModelConfig | None =
 
     `record` is that of a round, of an average, or a run's note of its base model, which is looked
     for as `base` says, or where it was at the run's start. An adapter is merged in the cache, once.
-    Raises StoreError where something was pruned or is gone, DataError
-    where the base model can't be found or is another one by now.
+    Raises StoreError where something was pruned or is gone, DataError where the base model can't be
+    found or is another one by now.
     """
     if _has(record, MODEL_SOURCE):
         return _noted_base(store, record, base)

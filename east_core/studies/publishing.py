@@ -119,7 +119,7 @@ def _described(store: Store, address: str, target: Target, license_id: str | Non
         round=part.round,
         base=base.name if is_on_hub else public_name(base.name),
         is_base_on_hub=is_on_hub,
-        license=license_id or _license_of(base),
+        license=license_id or _license_of(base, store.cache),
         settings=settings,
         rounds=summarise(store, run),
         checkpoint=store.require(address),
@@ -141,7 +141,7 @@ def _is_on_hub(config: ModelConfig) -> bool:
     return is_hub_name(config.name) and not Path(config.name).is_dir()
 
 
-def _license_of(config: ModelConfig) -> str | None:
+def _license_of(config: ModelConfig, cache: Path) -> str | None:
     """The licence that the base model's card names; None where there is none to be found."""
     try:
         if _is_on_hub(config):
@@ -149,7 +149,7 @@ def _license_of(config: ModelConfig) -> str | None:
 
             card = Path(hf_hub_download(config.name, "README.md", revision=config.revision))
         else:
-            card = locate_model(config, Path()) / "README.md"
+            card = locate_model(config, cache) / "README.md"
         found = _FRONT_MATTER.match(card.read_text("utf-8"))
     except Exception:  # of the hub, the network, the disk: a licence that is not found is told
         return None

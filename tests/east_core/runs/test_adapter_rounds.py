@@ -24,6 +24,7 @@ from east_core.runs.retention import plan_prune, prune
 from east_core.runs.run import Run, checkpoint
 from east_core.store import Stage, Store, materialize
 from east_core.store.verification import verify
+from east_core.studies.promotion import Entry, record_entry
 from east_core.studies.publishing import parse_target, publish
 from east_core.testing.fakes import InstantTrainer, ScriptedSampler
 from tests.east_core.adapter_runs import (
@@ -213,6 +214,14 @@ def _copy(source: Store, target: Store, address: str) -> None:
     record = source.require(address)
     copied = replace(record, folder=target.place.folder_for(record, record.content_folder))
     target.place.publish(copied, source.fetch(record))
+
+
+def test_programs_that_serve_the_champion_are_told_that_it_is_an_adapter(run: Run) -> None:
+    champion = "sums/round-02/checkpoint"
+    record_entry(run.store, "line", Entry(1, "promoted", champion, "sums", "better", {}))
+    told = json.loads((Path(run.store.root) / "line/champion.json").read_text())
+    assert told["is_adapter"]
+    assert (Path(told["url"]) / "merge.json").is_file()
 
 
 def test_an_adapter_of_no_run_is_refused_as_a_base_model(run: Run, tmp_path: Path) -> None:
