@@ -75,7 +75,7 @@ def merged_by_peft(base: Path, adapter: Path, out: Path) -> Path:
     merged: Any = model
     merged.merge_and_unload().save_pretrained(out)
     for file in base.iterdir():
-        if file.suffix != ".safetensors":
+        if file.is_file() and file.suffix != ".safetensors":
             shutil.copyfile(file, out / file.name)
     return out
 

@@ -19,6 +19,18 @@ from east_core.inputs.adapters import ADAPTER_CONFIG, ADAPTER_FILE, MERGE_FILE
 from east_core.inputs.tensors import weight_files
 
 _ADAPTER = "default"  # peft's name of the only adapter
+# What its settings are; all else is peft's default, whose list grows with its versions.
+_CONFIG = (
+    "peft_type",
+    "task_type",
+    "r",
+    "lora_alpha",
+    "lora_dropout",
+    "target_modules",
+    "bias",
+    "rank_pattern",
+    "alpha_pattern",
+)
 
 
 def misfit(state: Mapping[str, Tensor], model: Any, base: Path) -> str | None:
@@ -71,10 +83,10 @@ def write_adapter(state: Mapping[str, Tensor], model: Any, dtype: str, out: Path
         if _is_lora(name) and f".{_ADAPTER}" in name
     }
     save_file(tensors, out / ADAPTER_FILE, metadata={"format": "pt"})
-    config = {**model.peft_config[_ADAPTER].to_dict(), "base_model_name_or_path": None}
-    config["inference_mode"] = True
-    plain = {name: sorted(v) if isinstance(v, set) else v for name, v in config.items()}
-    _write_json(out / ADAPTER_CONFIG, plain)
+    config = model.peft_config[_ADAPTER].to_dict()
+    plain = {name: config[name] for name in _CONFIG}
+    plain["target_modules"] = sorted(plain["target_modules"])
+    _write_json(out / ADAPTER_CONFIG, {**plain, "inference_mode": True})
     changes = {_weight_name(name): _told(name, layer) for name, layer in _layers(model)}
     _write_json(out / MERGE_FILE, {"dtype": dtype, "weights": changes})
 
