@@ -44,7 +44,7 @@ def whole_checkpoint(job: TrainingJob, out: Path) -> Path:
     if not is_adapter(out):
         return out
     whole = out.with_name(f"{out.name}-whole")
-    shutil.copytree(out / LOGS, whole / LOGS)
+    shutil.copytree(out / LOGS, whole / LOGS, dirs_exist_ok=True)
     write_merged(job.model.folder, [read_adapter(out)], whole)
     return whole
 
