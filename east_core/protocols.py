@@ -19,7 +19,8 @@ from east_core.store.manifest import LOGS
 
 # A trainer may leave its log here in a checkpoint: one JSON object with "loss" a line.
 TRAINING_LOG = f"{LOGS}training.jsonl"
-# What the new weights compute (engines.probe): a log, for its last digits depend on the layout.
+# And here what the new model says of a sentence (engines.probe): a log, for the last digits of its
+# log-probabilities depend on the layout of training.
 PROBE_FILE = f"{LOGS}probe.json"
 
 Example: TypeAlias = TrainingExample | PreferencePair | LabelledExample

@@ -15,6 +15,7 @@ from east_core.config import (
 )
 from east_core.config.toml_file import parse_config
 from east_core.errors import StoreError
+from east_core.inputs.base_models import name_of_checkpoint
 from east_core.runs.addresses import AVERAGES, RunAddresses, checkpoint_address, part_of
 from east_core.runs.addresses import CHECKPOINT as TRAINED
 from east_core.runs.extent import claimed_settings
@@ -106,7 +107,7 @@ def like_a_round(store: Store, address: str, name: str, overrides: Sequence[str]
             f"{store.url(address)} is no checkpoint of a run; name one as RUN_URL/round-03/"
             "checkpoint or RUN_URL/averages/NAME"
         )
-    model = {**settings["model"], "name": str(store.fetch(record)), "revision": None}
+    model = {**settings["model"], "name": name_of_checkpoint(store, record), "revision": None}
     if dated is not None:
         model["template_date"] = str(dated.facts["date"])
     ours = {**settings, "name": name, "store": store.root, "model": model}
@@ -128,4 +129,4 @@ def _model(checkpoint: str, store: Store) -> str:
     if not checkpoint.startswith(CHECKPOINT):
         return checkpoint
     address = checkpoint_address(checkpoint.removeprefix(CHECKPOINT))
-    return str(store.fetch(store.require(address)))
+    return name_of_checkpoint(store, store.require(address))

@@ -39,7 +39,7 @@ ENGINE_OURS = {
     "logits_processors": "they would change what is sampled behind the recorded log-probabilities",
     "logprobs_mode": "weights and probes need the model's own log-probabilities",
     "skip_tokenizer_init": "stop strings and texts need the tokenizer",
-    "enable_lora": "checkpoints are merged: adapters are never served",
+    "enable_lora": "engines load checkpoints merged, adapters too",
     "show_hidden_metrics_for_version": "nobody reads the metrics",
 }
 ENGINE_OPEN = frozenset(

@@ -10,7 +10,7 @@ from east_core.config.passed_on import trainer_identity, trainer_problem
 
 
 class LoraRecipe(Frozen):
-    """Low-rank adapters (peft), merged into a full checkpoint after training."""
+    """Low-rank adapters (peft); a round is stored as them, and merged where it is read."""
 
     model_config = ConfigDict(title="LoRA")
 

@@ -22,7 +22,7 @@ def tokens(basis: Basis) -> Iterator[Estimate]:
 def stored(basis: Basis) -> list[Estimate]:
     """Bytes of one round's artifacts."""
     w, text, width = basis.work, basis.assumed.text_bytes, basis.weight_bytes
-    p, length = basis.shape.parameters, w.prompt_tokens + basis.sequences * w.completion_tokens
+    p, length = basis.trained, w.prompt_tokens + basis.sequences * w.completion_tokens
     figures = (
         ("samples", basis.sampled_tokens * text, f"sampled tokens x {text:g} B (Parquet, zstd)"),
         ("examples", basis.examples * length * text, f"examples x {length} tokens"),

@@ -46,7 +46,7 @@ STOPS = "stops"
 COMPARISON, ARRIVALS, HISTORY = "comparison", "arrivals", "history"
 
 # Files of artifacts.
-CONFIG_FILE, MODEL_FILES, MODEL_SOURCE = "config.json", "files.json", f"{LOGS}source.json"
+CONFIG_FILE = "config.json"
 QUESTIONS_FILE, SAMPLES_FILE = "questions.parquet", "samples.parquet"
 TASK_FILE = "task.json"
 SHARDS_FILE, WEIGHTS_FOLDER, EXAMPLES_FILE = "shards.json", "weights", "examples.parquet"

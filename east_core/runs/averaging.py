@@ -13,14 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from east_core.config import ModelConfig
 from east_core.errors import ArtifactMismatch, ConfigError, DataError, StoreError
 from east_core.inputs import base_models
-from east_core.protocols import PROBE_FILE
-from east_core.runs import addresses
-from east_core.runs.addresses import MODEL_FILES, MODEL_SOURCE, RunAddresses
-from east_core.runs.overview import trained_rounds
-from east_core.runs.tensors import (
+from east_core.inputs.tensors import (
     INDEX_FILE,
     WEIGHTS_FILE,
     Tensor,
@@ -29,6 +24,10 @@ from east_core.runs.tensors import (
     weight_files,
     write_average,
 )
+from east_core.protocols import PROBE_FILE
+from east_core.runs import addresses
+from east_core.runs.addresses import RunAddresses
+from east_core.runs.overview import trained_rounds
 from east_core.store import ArtifactRecord, Stage, Store, materialize
 from east_core.store.manifest import changed_fields, is_address
 
@@ -85,7 +84,7 @@ def average(store: Store, run: str, blend: Blend, name: str = "") -> ArtifactRec
     _require_same(store, stage)
 
     def build(folder: Path) -> dict[str, Any]:
-        places = {number: _folder(store, record) for number, record in records.items()}
+        places = {n: base_models.whole_model(store, record) for n, record in records.items()}
         return _write(folder, places, blend)
 
     return materialize(store, stage, build)
@@ -144,19 +143,6 @@ def _require_same(store: Store, stage: Stage) -> None:
         raise ArtifactMismatch(
             f"{store.url(found)} is another average: {changes}; choose another --name"
         )
-
-
-def _folder(store: Store, record: ArtifactRecord) -> Path:
-    """A checkpoint's files, verified: in the store, or where the base model came from."""
-    folder = store.fetch(record)
-    if record.stage != addresses.BASE_MODEL:
-        return folder
-    source = ModelConfig.model_validate_json((folder / MODEL_SOURCE).read_text("utf-8"))
-    base = base_models.locate_model(source, store.cache)
-    recorded = json.loads((folder / MODEL_FILES).read_text("utf-8"))
-    if base_models.fingerprint_files(base) != recorded:
-        raise DataError(f"{source.name} is not the base model that the run began with any more")
-    return base
 
 
 def _write(folder: Path, places: Mapping[int, Path], blend: Blend) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from east_core.errors import ConfigError, StoreError
+from east_core.inputs.base_models import is_stored_as_adapter
 from east_core.runs.addresses import RunAddresses, is_shard
 from east_core.runs.best import best_round
 from east_core.runs.overview import accuracies, is_scored, trained_rounds
@@ -40,8 +41,9 @@ def plan_prune(store: Store, run: str, keep: str) -> list[PruneStep]:
     """What pruning a run would delete and keep, checkpoint by checkpoint.
 
     Whatever the policy, the last checkpoint stays, and so does one that is not yet scored on
-    every benchmark, and one that an artifact outside this run was made from (a promotion, or
-    another run's base model). Raises StoreError where there is no such run.
+    every benchmark, one that an artifact outside this run was made from (a promotion, or another
+    run's base model), and one that an adapter which stays is merged into. Raises StoreError where
+    there is no such run.
     """
     policy, count = parse_retention(keep)
     addresses = store.addresses(run)
@@ -56,6 +58,7 @@ def plan_prune(store: Store, run: str, keep: str) -> list[PruneStep]:
         reasons.setdefault(number, "last" if number == newest[0] else f"policy {keep}")
     if policy == "best-and-last" and (best := _best_round(store, run, addresses)) is not None:
         reasons.setdefault(best, "best accuracy")
+    _add_bases_of_adapters(checkpoints, reasons)
     return [
         PruneStep(record.address, _weight(record), reasons.get(number))
         for number, record in sorted(checkpoints.items())
@@ -103,6 +106,17 @@ def _still_needed(
         for given in _referred(record) & by_address.keys():
             reasons[by_address[given]] = f"{record.address} was made from it"
     return reasons
+
+
+def _add_bases_of_adapters(
+    checkpoints: Mapping[int, ArtifactRecord], reasons: dict[int, str]
+) -> None:
+    """Keep what an adapter that stays is merged into, which may be an adapter as well."""
+    by_address = {record.address: number for number, record in checkpoints.items()}
+    for number, record in sorted(checkpoints.items(), reverse=True):
+        below = by_address.get(record.input_addresses.get("model", ""))
+        if number in reasons and below is not None and is_stored_as_adapter(record):
+            reasons.setdefault(below, f"round {number} is an adapter on it")
 
 
 def _can_refer(run: str) -> Callable[[str], bool]:

@@ -45,8 +45,10 @@ def checkpoint_record(run: Run, number: int) -> ArtifactRecord:
 
 
 def checkpoint(run: Run, number: int) -> ModelSource:
-    """Checkpoint `number` in a local folder, downloaded and verified where it is remote."""
+    """Checkpoint `number` in a local folder: whole, downloaded and verified where it is remote."""
     record, config = checkpoint_record(run, number), run.config.model
-    base = number == 0
-    folder = base_model.locate_model(config, run.store.cache) if base else run.store.fetch(record)
+    if number == 0:
+        folder = base_model.locate_model(config, run.store.cache)
+    else:
+        folder = base_model.whole_model(run.store, record, config)
     return base_model.model_source(folder, record.fingerprint, config)

@@ -163,10 +163,10 @@ def register_base_model(run: Run) -> ArtifactRecord:
     files = base_model.fingerprint_files(folder)
 
     def build(folder: Path) -> None:
-        (folder / addresses.MODEL_FILES).write_text(json.dumps(files, indent=2))
+        (folder / base_model.MODEL_FILES).write_text(json.dumps(files, indent=2))
         # where the model was found is facts, but a model is what its files are
         (folder / LOGS).mkdir()
-        (folder / addresses.MODEL_SOURCE).write_text(config.model_dump_json(indent=2))
+        (folder / base_model.MODEL_SOURCE).write_text(config.model_dump_json(indent=2))
 
     stage = Stage(run.at.checkpoint(0), addresses.BASE_MODEL, recipe={"files": files})
     return materialize(run.store, stage, build)

@@ -6,6 +6,7 @@ from typing import Any
 
 from east_core.config import RunConfig, SftRecipe, Training
 from east_core.errors import NothingToLearn
+from east_core.inputs.adapters import is_adapter, make_whole
 from east_core.protocols import Sampler, Trainer, TrainingJob
 from east_core.runs import addresses
 from east_core.runs.addresses import EXAMPLES_FILE
@@ -55,11 +56,13 @@ def train(run: Run, number: int, sampler: Sampler, trainer: Trainer) -> Artifact
             has_mean_one=config.weighting.has_mean_one,
         )
         sampler.release()
-        result = trainer.train(job, folder)
+        facts = dataclasses.asdict(trainer.train(job, folder))
         if config.averaging is not None and earlier is not None:
+            make_whole(folder, job.model.folder)
             models = {number: folder, earlier: checkpoint(run, earlier).folder}
             average_in_place(models, number, config.averaging.weight)
-        return dataclasses.asdict(result)
+        # an adapter is a model only together with what it was trained from
+        return {**facts, "adapter_of": inputs["model"].content} if is_adapter(folder) else facts
 
     stage = Stage(
         run.at.checkpoint(number),

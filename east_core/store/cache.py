@@ -1,6 +1,7 @@
 """Downloaded artifacts on local disk: bounded, shared by the processes of a machine.
 
-A folder for each content hash, so the same checkpoint under two addresses is kept once. Files
+A folder for each content hash, so the same checkpoint under two addresses is kept once; and one for
+each thing that was made of artifacts here and can be made again (`DownloadCache.made`). Files
 appear by rename when they are whole and their hash is right. An entry is locked while it is filled,
 and pinned by a shared lock (flock: filelock has exclusive ones alone) while a process may read
 it; the kernel drops both when the process dies, however it dies. The least recently fetched entries
@@ -9,6 +10,7 @@ go first.
 
 import contextlib
 import fcntl
+import json
 import logging
 import os
 import shutil
@@ -21,12 +23,13 @@ from filelock import Timeout
 
 from east_core.errors import ArtifactDamaged
 from east_core.store.environment import number
-from east_core.store.files import known_hash, remember_hash
+from east_core.store.files import file_hash, known_hash, remember_hash, write_atomically
 from east_core.store.locks import exclusive_lock
 from east_core.store.manifest import ArtifactFile, ArtifactRecord
 
 log = logging.getLogger(__name__)
 DEFAULT_LIMIT_GIB = 100.0
+ARTIFACTS = "artifacts"  # the folder below $EAST_CACHE that all stores share
 Download = Callable[[ArtifactFile, Path], str]
 
 
@@ -64,6 +67,31 @@ class DownloadCache:
             self._evict()
         return entry
 
+    def made(self, name: str, make: Callable[[Path], object]) -> Path:
+        """The folder that `make` fills, kept under a name that tells its content.
+
+        It is made once, and again where it was evicted or is not as it was made.
+        """
+        entry = self.root / name
+        with self._mutex:
+            self._pin(name)
+            if not self.has_made(name):
+                with exclusive_lock(self.root / f"{name}.fill"):
+                    if not self.has_made(name):  # by another process, while we waited
+                        self._make(entry, make)
+            os.utime(self._lock_path(name))
+            self._evict()
+        return entry
+
+    def has_made(self, name: str) -> bool:
+        """Whether that folder is here, whole; hashed once a process, and again when it changed."""
+        entry = self.root / name
+        try:
+            noted = json.loads(_notes(entry).read_text("utf-8"))
+            return all(known_hash(entry / file) == sha256 for file, sha256 in noted.items())
+        except (OSError, ValueError, AttributeError):
+            return False
+
     def close(self) -> None:
         """Unpin everything that this object fetched."""
         with self._mutex:
@@ -89,6 +117,19 @@ class DownloadCache:
             )
         partial.replace(target)
         remember_hash(target, found)
+
+    def _make(self, entry: Path, make: Callable[[Path], object]) -> None:
+        partial = entry.with_name(f".{entry.name}.partial")
+        for left in (entry, partial):  # damaged, or left by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        partial.mkdir(parents=True)
+        make(partial)
+        files = [path.relative_to(partial) for path in partial.rglob("*") if path.is_file()]
+        hashes = {str(file): file_hash(partial / file) for file in files}
+        partial.rename(entry)
+        for file, sha256 in hashes.items():
+            remember_hash(entry / file, sha256)
+        write_atomically(_notes(entry), json.dumps(hashes).encode())
 
     def _is_valid(self, path: Path, file: ArtifactFile) -> bool:
         """Whether a cached file is whole; hashed once a process, and again when it changed."""
@@ -153,10 +194,16 @@ class DownloadCache:
             with exclusive_lock(lock).acquire(blocking=False):
                 shutil.rmtree(self.root / content, ignore_errors=True)
                 (self.root / f"{content}.fill").unlink(missing_ok=True)
+                _notes(self.root / content).unlink(missing_ok=True)
                 lock.unlink(missing_ok=True)
         except Timeout:
             return False
         return True
+
+
+def _notes(entry: Path) -> Path:
+    """The hashes of the files in a folder that was made here."""
+    return entry.with_name(f"{entry.name}.hashes")
 
 
 def _is_current(descriptor: int, path: Path) -> bool:

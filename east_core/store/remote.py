@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from east_core.errors import ArtifactDamaged, StoreError
-from east_core.store.cache import DownloadCache
+from east_core.store.cache import ARTIFACTS, DownloadCache
 from east_core.store.faults import disk_fault
 from east_core.store.filesystem import Transfer
 from east_core.store.manifest import (
@@ -39,7 +39,7 @@ class RemoteBackend:
         self, url: str, cache: Path, options: Mapping[str, Any], transfer: Transfer
     ) -> None:
         self.transport = Transport(url, options, transfer)
-        self.cache = DownloadCache(cache / "artifacts")
+        self.cache = DownloadCache(cache / ARTIFACTS)
         self.scratch = cache / "scratch"
 
     def read(self, path: str) -> bytes:

@@ -1,12 +1,14 @@
 """Store: where a run's artifacts live, by one fsspec URL or local path."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 from east_core.errors import ArtifactDamaged, StoreError
+from east_core.store.cache import ARTIFACTS, DownloadCache
+from east_core.store.faults import disk_fault
 from east_core.store.files import cache_home
 from east_core.store.filesystem import Transfer
 from east_core.store.local import LocalBackend
@@ -95,6 +97,8 @@ class Store:
             else RemoteBackend(self.root, self.cache, options or {}, transfer or Transfer())
         )
 
+        self._made = DownloadCache(self.cache / ARTIFACTS)
+
     @staticmethod
     def root_of(url: str) -> str:
         """A store's URL in its one spelling."""
@@ -109,6 +113,7 @@ class Store:
     def close(self) -> None:
         """Let the cache evict what was fetched; until then it stays, as the process may read it."""
         self.place.close()
+        self._made.close()
 
     def __repr__(self) -> str:
         return f"Store({self.root!r})"
@@ -169,6 +174,22 @@ class Store:
                     "run under another name to make them again"
                 ) from None
             raise
+
+    def made(self, name: str, make: Callable[[Path], object]) -> Path:
+        """A local folder that `make` fills from artifacts: made once, and kept in the cache.
+
+        `name` tells its content. What `make` raises is raised; StoreError where the disk fails.
+        """
+        try:
+            return self._made.made(name, make)
+        except OSError as error:
+            raise disk_fault(
+                f"keep {name} in the cache", self._made.root, error, "EAST_CACHE"
+            ) from error
+
+    def has_made(self, name: str) -> bool:
+        """Whether the cache has that folder."""
+        return self._made.has_made(name)
 
     def _read(self, address: str) -> ArtifactRecord | None:
         path = f"{check_address(address)}/{RECORD_NAME}"

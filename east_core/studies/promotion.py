@@ -20,6 +20,7 @@ from pydantic import ConfigDict, Field
 from east_core.config import Frozen, RunConfig
 from east_core.errors import ArtifactConflict, ArtifactMismatch, ConfigError
 from east_core.evaluation.estimates import PairedDifference, paired_difference
+from east_core.inputs.base_models import is_stored_as_adapter
 from east_core.reports import text
 from east_core.runs.addresses import LineAddresses, RunAddresses
 from east_core.runs.predictions import read_outcomes
@@ -215,4 +216,6 @@ def _entry(record: ArtifactRecord) -> Entry:
 def _pointer(store: Store, entry: Entry) -> bytes:
     found = store.require(entry.champion) if entry.champion else None
     url = None if found is None else store.url(found.path_of(""))
-    return json.dumps({**asdict(entry), "url": url}, indent=1).encode()
+    is_adapter = found is not None and is_stored_as_adapter(found)
+    plain = {**asdict(entry), "url": url, "is_adapter": is_adapter}
+    return json.dumps(plain, indent=1).encode()

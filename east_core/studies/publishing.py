@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING
 from east_core.config import ModelConfig
 from east_core.config.toml_file import parse_config
 from east_core.errors import ConfigError, DataError, StoreError
-from east_core.inputs.base_models import PATTERNS, locate_model
+from east_core.inputs.base_models import (
+    PATTERNS,
+    is_stored_as_adapter,
+    locate_model,
+    whole_model,
+)
 from east_core.protocols import example_type
 from east_core.reports.model_card import (
     Published,
@@ -114,7 +119,7 @@ def _described(store: Store, address: str, target: Target, license_id: str | Non
         round=part.round,
         base=base.name if is_on_hub else public_name(base.name),
         is_base_on_hub=is_on_hub,
-        license=license_id or _license_of(base),
+        license=license_id or _license_of(base, store.cache),
         settings=settings,
         rounds=summarise(store, run),
         checkpoint=store.require(address),
@@ -136,7 +141,7 @@ def _is_on_hub(config: ModelConfig) -> bool:
     return is_hub_name(config.name) and not Path(config.name).is_dir()
 
 
-def _license_of(config: ModelConfig) -> str | None:
+def _license_of(config: ModelConfig, cache: Path) -> str | None:
     """The licence that the base model's card names; None where there is none to be found."""
     try:
         if _is_on_hub(config):
@@ -144,7 +149,7 @@ def _license_of(config: ModelConfig) -> str | None:
 
             card = Path(hf_hub_download(config.name, "README.md", revision=config.revision))
         else:
-            card = locate_model(config, Path()) / "README.md"
+            card = locate_model(config, cache) / "README.md"
         found = _FRONT_MATTER.match(card.read_text("utf-8"))
     except Exception:  # of the hub, the network, the disk: a licence that is not found is told
         return None
@@ -158,12 +163,15 @@ def _license_of(config: ModelConfig) -> str | None:
 
 
 def _model_files(store: Store, record: ArtifactRecord) -> dict[str, Path]:
-    """The recorded files that a model consists of, without logs and whatever else lies there."""
-    folder = store.fetch(record)
+    """The files that the whole model consists of, without logs and whatever else lies there."""
+    folder = whole_model(store, record)
+    names = [file.path for file in record.files]
+    if is_stored_as_adapter(record):
+        names = sorted(path.name for path in folder.iterdir() if path.is_file())
     files = {
-        file.path: folder / file.path
-        for file in record.files
-        if "/" not in file.path and any(fnmatch(file.path, pattern) for pattern in PATTERNS)
+        name: folder / name
+        for name in names
+        if "/" not in name and any(fnmatch(name, pattern) for pattern in PATTERNS)
     }
     if not any(name.endswith(".safetensors") for name in files):
         raise DataError(f"{store.url(record)}: no .safetensors in it; only these are published")

@@ -18,6 +18,7 @@ from east_core.config import (
     QuestionSource,
     RunConfig,
 )
+from east_core.inputs.base_models import name_of_checkpoint
 from east_core.inputs.questions import load_arrivals
 from east_core.records import Question
 from east_core.runs.addresses import ARRIVALS, LineAddresses, arrivals_file
@@ -110,8 +111,8 @@ def _arrivals_settings(name: str, source: DatasetConfig, folder: Path) -> dict[s
 def _champion_model(base: ModelConfig, store: Store, champion: str) -> ModelConfig:
     if champion == promotion.BASE:
         return base
-    folder = store.fetch(store.require(champion))
-    return ModelConfig(name=str(folder), trust_remote_code=base.trust_remote_code)
+    name = name_of_checkpoint(store, store.require(champion))
+    return ModelConfig(name=name, trust_remote_code=base.trust_remote_code)
 
 
 def _arrivals(

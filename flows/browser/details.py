@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from east_core.evaluation.estimates import PairedDifference, compare_outcomes
+from east_core.inputs.base_models import is_stored_as_adapter
 from east_core.reports.text import SET_COLUMNS, set_row
 from east_core.runs.addresses import (
     BASE_MODEL,
@@ -118,18 +119,26 @@ def _checkpoints(
         part = RunAddresses(name).part(record.address)
         if part is None or part.kind != CHECKPOINT or part.round is None:
             continue
-        url = store.url(record)
-        folder = url if store.is_local else f"{name}-round-{part.round:02d}"
+        download, folder = _ways_out(store, record, f"{name}-round-{part.round:02d}")
         yield ShownCheckpoint(
             round=part.round,
             address=record.address,
-            url=url,
+            url=store.url(record),
             size=record.size,
             is_pruned=store.is_pruned(record),
             is_best=part.round == best,
-            download=download_line(url, folder, is_local=store.is_local),
+            download=download,
             serve=f"vllm serve {shlex.quote(folder)} --served-model-name {shlex.quote(name)}",
         )
+
+
+def _ways_out(store: Store, record: ArtifactRecord, called: str) -> tuple[str, str]:
+    """A command that brings a checkpoint here, and the folder that it can be served from then."""
+    url = store.url(record)
+    if is_stored_as_adapter(record):
+        return merge_line(store.url(record.address.removesuffix(f"/{CHECKPOINT}")), called), called
+    folder = url if store.is_local else called
+    return download_line(url, folder, is_local=store.is_local), folder
 
 
 def download_line(url: str, folder: str, *, is_local: bool) -> str:
@@ -142,6 +151,11 @@ def download_line(url: str, folder: str, *, is_local: bool) -> str:
     if url.startswith("gs://"):
         return f"gcloud storage cp -r {quoted} {shlex.quote(folder)}"
     return f"python -c 'import fsspec, sys; fsspec.filesystem(sys.argv[1].split(\":\")[0]).get(sys.argv[1], sys.argv[2], recursive=True)' {quoted} {shlex.quote(folder)}"  # noqa: E501
+
+
+def merge_line(url: str, folder: str) -> str:
+    """A command that writes the whole model of a round that is stored as an adapter."""
+    return f"east publish {shlex.quote(url)} --to {shlex.quote(f'./{folder}')}"
 
 
 def lineage_graph(name: str, records: Sequence[ArtifactRecord]) -> Graph:

@@ -38,7 +38,7 @@ from east_core.tables import write_table
 from east_core.testing.small_jobs import ONE_RANK, RECIPES
 from tests.integration.families import FAMILIES
 from tests.integration.teaching import ANSWERS, form_of
-from tests.integration.training_runs import max_difference
+from tests.integration.training_runs import max_difference, whole_checkpoint
 
 SYSTEM = "Reason step by step."
 QUESTIONS = (Question("a", "2 + 3 = ?", "5"), Question("b", "What is 3 + 4?", "7"))
@@ -192,7 +192,8 @@ class Bench:
         rows = list(_trained_ids(rank_job(job, work / "out", "cpu").data_file))
         sampled = [ids for example in examples for ids in _sampled_ids(example)]
         first = AT_THE_START.get(column.loss) or _first_loss(job, self._ended())
-        return Trained(work / "out", result, first, len(sampled), rows, sampled)
+        out = whole_checkpoint(job, work / "out")
+        return Trained(out, result, first, len(sampled), rows, sampled)
 
     def _ended(self) -> list[Completion]:
         """The completions of SFT's examples."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
+from east_core.inputs.base_models import whole_model
 from east_core.inputs.questions import builtin_path
 from east_core.store import Store
 
@@ -68,7 +69,7 @@ def test_one_round_through_the_flow(name: str, tmp_path: Path) -> None:
     if name != "lora":
         assert float(first) == pytest.approx({"dpo": math.log(2), "kto": 0.5}[name], abs=1e-4)
     base = load_file(builtin_path("seed_model") / "model.safetensors")
-    weights = load_file(store.fetch(trained) / "model.safetensors")
+    weights = load_file(whole_model(store, trained) / "model.safetensors")
     assert weights.keys() == base.keys()
     assert 0 < max(abs(weights[key] - base[key]).max() for key in base) < 0.1
     # vLLM has served the new checkpoint, merged where adapters were trained

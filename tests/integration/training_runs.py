@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +16,9 @@ from safetensors.torch import load_file
 from east_core.engines.trl.launcher import RankLauncher
 from east_core.engines.trl.messages import TrainingStep
 from east_core.engines.trl.training import TrlTrainer
+from east_core.inputs.adapters import is_adapter, read_adapter, write_merged
 from east_core.protocols import TrainingJob
+from east_core.store.manifest import LOGS
 
 LAUNCHER = RankLauncher()  # of all tests in this process: it imports the engines once
 LAUNCHER.__enter__()
@@ -33,7 +36,17 @@ def trainer(
 def train_quietly(job: TrainingJob, out: Path) -> dict[str, torch.Tensor]:
     """Train through the front door and return the checkpoint's parameters."""
     trainer().train(job, out)
-    return load_file(out / "model.safetensors")
+    return load_file(whole_checkpoint(job, out) / "model.safetensors")
+
+
+def whole_checkpoint(job: TrainingJob, out: Path) -> Path:
+    """The folder of the trained model: `out`, or one beside it where that holds an adapter."""
+    if not is_adapter(out):
+        return out
+    whole = out.with_name(f"{out.name}-whole")
+    shutil.copytree(out / LOGS, whole / LOGS, dirs_exist_ok=True)
+    write_merged(job.model.folder, [read_adapter(out)], whole)
+    return whole
 
 
 def on_ranks(job: TrainingJob, scratch: Path, **resources: Any) -> TrainingJob:

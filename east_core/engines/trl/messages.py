@@ -85,6 +85,15 @@ class SavedCheckpoint(Message, frozen=True):
         return f"training saved {self.checkpoint}"
 
 
+class StoredWhole(Message, frozen=True):
+    """A LoRA round is stored as a whole model, and why."""
+
+    why: str
+
+    def __str__(self) -> str:
+        return f"the checkpoint is stored merged, not as its adapter: {self.why}"
+
+
 class StepDone(Message, frozen=True):
     """An optimizer step is done."""
 
@@ -135,7 +144,15 @@ class Ended(Message, frozen=True):
 
 
 FromRank: TypeAlias = (
-    Prepared | Resumed | SkippedCheckpoint | SavedCheckpoint | StepDone | Finished | Failed | Ended
+    Prepared
+    | Resumed
+    | SkippedCheckpoint
+    | SavedCheckpoint
+    | StoredWhole
+    | StepDone
+    | Finished
+    | Failed
+    | Ended
 )
 read_command: Callable[[str], Fork] = reader(Fork)
 read_rank_message: Callable[[str], FromRank] = reader(FromRank)

@@ -172,9 +172,11 @@ def test_hours_on_cpu_need_measured_rates() -> None:
 
 def test_lora_trains_and_keeps_little() -> None:
     recipe = SftRecipe(global_batch_size=64, lora={"rank": 16})
-    plan = make_plan(basis(training=recipe, processes=1))
+    of_lora = basis(training=recipe, processes=1)
+    plan = make_plan(of_lora)
     # peft on all linear layers of Llama-3.1-8B with r = 16: 41,943,040 trainable parameters
     assert plan.value(RANK, "optimizer") == 12 * 41_943_040
+    assert plan.value(ROUND, "checkpoint stored") == of_lora.weight_bytes * 41_943_040
 
 
 def test_a_sleeping_engine_saves_its_starts_and_costs_training_memory() -> None:

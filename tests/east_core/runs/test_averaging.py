@@ -11,12 +11,12 @@ from safetensors.torch import load_file, save_file
 
 from east_core.config import Averaging, RunConfig
 from east_core.errors import ArtifactMismatch, ConfigError, DataError, StoreError
+from east_core.inputs.tensors import INDEX_FILE
 from east_core.protocols import PROBE_FILE, TRAINING_LOG, TrainingJob, TrainingResult
 from east_core.runs import start
 from east_core.runs.averaging import Blend, average
 from east_core.runs.retention import plan_prune, prune
 from east_core.runs.run import Run
-from east_core.runs.tensors import INDEX_FILE
 from east_core.store import Stage, materialize
 from east_core.store.lineage import trace
 from east_core.store.verification import verify

@@ -117,3 +117,46 @@ def test_a_cache_that_nobody_refers_to_any_more_still_pins_what_it_fetched(tmp_p
     for name in ("a", "b"):
         server.fetch(other, name)
     assert path.exists()
+
+
+def test_what_is_made_is_made_once_and_again_where_it_is_damaged(tmp_path: Path) -> None:
+    made: list[Path] = []
+
+    def make(folder: Path) -> None:
+        made.append(folder)
+        (folder / "logs").mkdir()
+        (folder / "logs" / "weights.bin").write_bytes(b"sound")
+
+    for cache in (DownloadCache(tmp_path), DownloadCache(tmp_path)):
+        file = cache.made("merged-a", make) / "logs" / "weights.bin"
+        assert file.read_bytes() == b"sound"
+    assert len(made) == 1
+    file.write_bytes(b"other")
+    assert not cache.has_made("merged-a")
+    assert (cache.made("merged-a", make) / "logs" / "weights.bin").read_bytes() == b"sound"
+    assert len(made) == 2
+
+
+def test_what_a_killed_process_has_half_made_is_made_anew(tmp_path: Path) -> None:
+    cache = DownloadCache(tmp_path)
+
+    def killed(folder: Path) -> None:
+        (folder / "half").write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cache.made("merged-a", killed)
+    assert not cache.has_made("merged-a")
+    folder = cache.made("merged-a", lambda out: (out / "whole").write_bytes(b"whole"))
+    assert [path.name for path in folder.iterdir()] == ["whole"]
+
+
+def test_what_was_made_counts_and_is_evicted_like_a_download(tmp_path: Path) -> None:
+    server = Server()
+    first = DownloadCache(tmp_path, limit=SIZE)
+    first.made("merged-a", lambda out: (out / "weights.bin").write_bytes(b"." * SIZE))
+    first.close()
+    time.sleep(0.02)
+    server.fetch(DownloadCache(tmp_path, limit=SIZE), "b")
+    assert held(first) == 1
+    assert not list(tmp_path.glob("merged-a*")), "nothing of it is left"

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from east_core.errors import DataError
-from east_core.runs import tensors
-from east_core.runs.tensors import (
+from east_core.inputs import tensors
+from east_core.inputs.tensors import (
     read_tensors,
     round_to_bfloat16,
     weight_files,

@@ -1,4 +1,4 @@
-"""Weighted averages of safetensors files, a million numbers at a time.
+"""Safetensors files read and written a million numbers at a time, and their weighted averages.
 
 A file (huggingface.co/docs/safetensors) is eight bytes with the header's length, a JSON header
 with each tensor's type, shape and `data_offsets`, then the data. It is read and written here, as
@@ -11,17 +11,16 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from east_core.errors import DataError
-from east_core.inputs.base_models import safetensors_problem
 
 WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
 # The types that are averaged, as numpy reads them; bfloat16 is the upper half of a float32.
-_FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _STEP = 2**20  # numbers at a time: 8 MiB a checkpoint in float64
 
 
@@ -37,7 +36,7 @@ class Tensor:
 
     def same_layout(self, other: "Tensor") -> bool:
         """Whether both have one shape, and types that can be averaged."""
-        floats = self.dtype in _FLOATS and other.dtype in _FLOATS
+        floats = self.dtype in FLOATS and other.dtype in FLOATS
         return self.shape == other.shape and (floats or self.dtype == other.dtype)
 
     def __str__(self) -> str:
@@ -76,11 +75,33 @@ def read_tensors(files: Sequence[Path]) -> dict[str, Tensor]:
     for file in files:
         if problem := safetensors_problem(file):
             raise DataError(f"{file} {problem}; download or copy it again")
-        for name, tensor in _in_file(file):
+        for name, tensor in tensors_in(file):
             if name in found:
                 raise DataError(f"{file} holds {name}, and so does {found[name].file}")
             found[name] = tensor
     return found
+
+
+def safetensors_problem(path: Path) -> str | None:
+    """Why a file of weights can't be whole; None where its length is what its header says.
+
+    The format (huggingface.co/docs/safetensors): eight bytes with the header's length, a JSON
+    header with each tensor's `data_offsets`, then the data.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        start = stream.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        if length > size - 8:
+            return f"is cut off in its header ({size} bytes)"
+        raw = stream.read(length)
+    try:
+        tensors = json.loads(raw)
+        ends = [t["data_offsets"][1] for name, t in tensors.items() if name != "__metadata__"]
+        entry = 8 + length + max(ends, default=0)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+        return "has no safetensors header"
+    return None if entry == size else f"has {size} bytes where its header says {entry}"
 
 
 def write_average(source: Path, target: Path, parts: Sequence[tuple[float, Tensors]]) -> int:
@@ -94,14 +115,30 @@ def write_average(source: Path, target: Path, parts: Sequence[tuple[float, Tenso
     total = 0
     with source.open("rb") as stream, target.open("wb") as out:
         out.write(stream.read(8 + _header_length(stream)))
-        for name, shape in _in_file(source):
+        for name, shape in tensors_in(source):
             given = [(weight, tensors[name]) for weight, tensors in parts]
-            if shape.dtype in _FLOATS:
+            if shape.dtype in FLOATS:
                 _write_floats(out, shape, given)
             else:
                 _write_equal(out, name, [tensor for _, tensor in given])
             total += math.prod(shape.shape)
     return total
+
+
+def write_header(tensors: Tensors, types: Mapping[str, str]) -> bytes:
+    """The beginning of a file that holds these tensors, in their order, as those types."""
+    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, tensor in tensors.items():
+        dtype, start = types[name], end
+        is_float = dtype in FLOATS
+        end += _width(dtype) * math.prod(tensor.shape) if is_float else tensor.size
+        entries[name] = {
+            "dtype": dtype, "shape": list(tensor.shape), "data_offsets": [start, end]
+        }  # fmt: skip
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # data begins at a multiple of eight, as the library has it
+    return struct.pack("<Q", len(text)) + text
 
 
 def widen_bfloat16(halves: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
@@ -123,7 +160,7 @@ def _header_length(stream: BinaryIO) -> int:
     return length
 
 
-def _in_file(file: Path) -> Iterator[tuple[str, Tensor]]:
+def tensors_in(file: Path) -> Iterator[tuple[str, Tensor]]:
     """The tensors of one file in the order of their bytes, which they fill without a gap."""
     with file.open("rb") as stream:
         begin = 8 + _header_length(stream)
@@ -143,37 +180,42 @@ def _in_file(file: Path) -> Iterator[tuple[str, Tensor]]:
         yield name, tensor
 
 
+def _width(dtype: str) -> int:
+    """Bytes of a number."""
+    return np.dtype(FLOATS[dtype]).itemsize
+
+
 def _fills(tensor: Tensor) -> bool:
     """Whether a tensor has as many bytes as its shape and type need."""
-    if tensor.dtype not in _FLOATS:
+    if tensor.dtype not in FLOATS:
         return tensor.size >= 0
-    return tensor.size == np.dtype(_FLOATS[tensor.dtype]).itemsize * math.prod(tensor.shape)
+    return tensor.size == _width(tensor.dtype) * math.prod(tensor.shape)
 
 
 def _write_floats(out: BinaryIO, shape: Tensor, given: Sequence[tuple[float, Tensor]]) -> None:
     """Write the weighted sum; a single part of the same type is copied, whatever its bits."""
     if len(given) == 1 and given[0][1].dtype == shape.dtype:
-        out.writelines(_blocks(given[0][1], 1, shape.size))
+        out.writelines(blocks_of(given[0][1], 1, shape.size))
         return
     numbers = math.prod(shape.shape)
-    readers = [_blocks(t, t.size // numbers if numbers else 1, numbers) for _, t in given]
+    readers = [blocks_of(t, t.size // numbers if numbers else 1, numbers) for _, t in given]
     for blocks in zip(*readers, strict=True):
         pairs = zip(given, blocks, strict=True)
-        terms = (weight * _as_float64(block, t.dtype) for (weight, t), block in pairs)
+        terms = (weight * as_float64(block, t.dtype) for (weight, t), block in pairs)
         total = next(terms)  # not 0 + ...: that would turn -0.0 into 0.0
         for term in terms:
             total += term
-        out.write(_rounded(total, shape.dtype))
+        out.write(rounded(total, shape.dtype))
 
 
 def _write_equal(out: BinaryIO, name: str, given: Sequence[Tensor]) -> None:
-    for blocks in zip(*(_blocks(tensor, 1, tensor.size) for tensor in given), strict=True):
+    for blocks in zip(*(blocks_of(tensor, 1, tensor.size) for tensor in given), strict=True):
         if len(set(blocks)) > 1:
             raise DataError(f"{name} is {given[0]}: can't be averaged, and differs between rounds")
         out.write(blocks[0])
 
 
-def _blocks(tensor: Tensor, width: int, numbers: int) -> Iterator[bytes]:
+def blocks_of(tensor: Tensor, width: int, numbers: int) -> Iterator[bytes]:
     """A tensor's bytes, at most `_STEP` of its `numbers` (of `width` bytes each) at a time."""
     with tensor.file.open("rb") as stream:
         stream.seek(tensor.start)
@@ -181,12 +223,22 @@ def _blocks(tensor: Tensor, width: int, numbers: int) -> Iterator[bytes]:
             yield stream.read(min(_STEP, numbers - done) * width)
 
 
-def _as_float64(block: bytes, dtype: str) -> npt.NDArray[np.float64]:
-    values = np.frombuffer(block, _FLOATS[dtype])
+def read_numbers(tensor: Tensor, first: int, count: int) -> npt.NDArray[np.float64]:
+    """`count` of the tensor's numbers from number `first` on, in the order of their bytes."""
+    width = _width(tensor.dtype)
+    with tensor.file.open("rb") as stream:
+        stream.seek(tensor.start + first * width)
+        return as_float64(stream.read(count * width), tensor.dtype)
+
+
+def as_float64(block: bytes, dtype: str) -> npt.NDArray[np.float64]:
+    """The numbers in bytes of a type that safetensors names ("BF16")."""
+    values = np.frombuffer(block, FLOATS[dtype])
     return (widen_bfloat16(values) if dtype == "BF16" else values).astype(np.float64)
 
 
-def _rounded(values: npt.NDArray[np.float64], dtype: str) -> bytes:
+def rounded(values: npt.NDArray[np.float64], dtype: str) -> bytes:
+    """Numbers as the bytes of a type, each rounded to the nearest, half to even."""
     if dtype == "BF16":
         return round_to_bfloat16(values.astype(np.float32)).astype("<u2").tobytes()
-    return values.astype(_FLOATS[dtype]).tobytes()
+    return values.astype(FLOATS[dtype]).tobytes()
