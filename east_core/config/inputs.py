@@ -63,7 +63,8 @@ class DatasetConfig(Frozen):
         "builtin:train.jsonl",
         min_length=1,
         description="JSONL or Parquet file, folder or glob, by path or fsspec URL; or a hub data "
-        "set id as hub:openai/gsm8k. builtin:train.jsonl and builtin:test.jsonl are the demo's.",
+        "set id as hub:openai/gsm8k. builtin:train.jsonl and builtin:test.jsonl are the demo's. A "
+        "benchmark and a mixture's set must name theirs.",
     )
     format: Literal["gsm8k", "math", "mbpp", "humaneval", "table"] = Field(
         "table",
