@@ -235,8 +235,12 @@ def reply(session: Session, functions: Callables, count: int, has_gold: bool) ->
 
 def rejected(session: Session, functions: Callables) -> str | None:
     """Which of the functions rejects the gold answer, and how; None where they accept it."""
-    asked = {"key": ("read", GOLD), "same": ("same", GOLD, GOLD), "accepts": ("accepts", GOLD)}
-    for name, (kind, *numbers) in asked.items():
+    asked: dict[str, Step] = {
+        "key": ("read", (GOLD,)),
+        "same": ("same", (GOLD, GOLD)),
+        "accepts": ("accepts", (GOLD,)),
+    }
+    for name, (kind, numbers) in asked.items():
         before = len(session.failures)
         if getattr(functions, name) is None or session.take(kind, *numbers):
             continue
