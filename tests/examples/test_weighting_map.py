@@ -1,0 +1,45 @@
+"""The map's figure and table say what its numbers say."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+SCRIPT = Path(__file__).parents[2] / "examples" / "weighting_map" / "draw_map.py"
+GAINS = {"uniform": 0.0, "entropy": 0.02, "shuffled": -0.01}
+SWING = 0.004  # seed 1 below, seed 2 above, for every weighting but vanilla
+
+
+def numbers() -> pd.DataFrame:
+    rows = [
+        {
+            "pupil": "one",
+            "completions": 8,
+            "loss": loss,
+            "weighting": weighting,
+            "seed": seed,
+            "base": 0.25,
+            "accuracy": 0.5 + gain + (SWING * (seed - 1.5) if gain else 0) + (0.1 * (seed == 2)),
+        }
+        for loss in ("sft", "dpo")
+        for weighting, gain in GAINS.items()
+        for seed in (1, 2)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_differences_are_paired_by_seed_and_held_against_the_same_loss(tmp_path: Path) -> None:
+    rows = numbers()
+    rows.loc[rows.loss == "dpo", "accuracy"] -= 0.2  # a difference of losses is none of weightings
+    rows.to_csv(tmp_path / "numbers.csv", index=False)
+    order = [sys.executable, str(SCRIPT), "--numbers", str(tmp_path / "numbers.csv")]
+    subprocess.run([*order, "--output", str(tmp_path / "map")], check=True, capture_output=True)
+    table = (tmp_path / "map.md").read_text(encoding="utf-8")
+    half = 100 * 12.706 * SWING / 2  # Student's t of one degree of freedom; sem = SWING / 2
+    for line, vanilla in (("SFT", "55.0%"), ("DPO", "35.0%")):
+        assert (
+            f"| one | 8 | {line} | 25.0% | {vanilla} | +2.0 [{2 - half:+.1f}, {2 + half:+.1f}] "
+            f"| -1.0 [{-1 - half:+.1f}, {-1 + half:+.1f}] |" in table
+        )
+    assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
