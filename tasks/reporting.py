@@ -21,7 +21,7 @@ from east_core.runs import weights
 from east_core.runs.addresses import QUESTIONS_FILE
 from east_core.runs.predictions import read_predictions
 from east_core.runs.run import Run
-from east_core.runs.summary import RoundSummary, RoundTime, summarise
+from east_core.runs.summary import RoundSummary, RoundTime, measured, summarise
 from east_core.store import ArtifactRecord
 from east_core.tables import read_table, read_tables
 from east_core.weighting.weighed import WeighedQuestion
@@ -122,6 +122,8 @@ def curve_page(
     )
     header = "| round | accuracy | kept | dropped | mean entropy (bits) |\n|---|---|---|---|---|"
     rows = "\n".join(map(_row, rounds))
+    if (measure := measured(rounds)) is not None:
+        rows += f"\n\n{measure}"
     places = (
         f"Artifacts: `{link}`  \nReport: `east report {link}`  \n"
         f"Training steps: `tensorboard --logdir {link}`"

@@ -81,6 +81,7 @@ class RoundSummary:
     which are the checkpoint's before; None where they are not weighed, or by an older version.
     `stopped` is why the run once ended after this round (`stopped_early`: whether it still does).
     `sets` are a mixture's, by name; `replayed` of the examples are no own ones of the round.
+    `samples` says of benchmarks scored by the mean over samples of how many; others are greedy.
     """
 
     round: int
@@ -106,6 +107,7 @@ class RoundSummary:
     stopped: str | None = None
     sets: Mapping[str, SetSummary] = field(default_factory=dict)
     replayed: int | None = None
+    samples: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def completions(self) -> str | None:
@@ -200,6 +202,15 @@ def best_trained(rounds: Iterable[RoundSummary]) -> int | None:
     )
 
 
+def measured(rounds: Sequence[RoundSummary]) -> str | None:
+    """What accuracies are of, in words, where they are not all of greedy completions."""
+    counts = {name: count for each in rounds for name, count in sorted(each.samples.items())}
+    if not counts:
+        return None
+    told = (f"{count} samples a question on {name}" for name, count in counts.items())
+    return f"accuracy is the mean over {', '.join(told)}"
+
+
 def summary_json(rounds: Sequence[RoundSummary]) -> dict[str, Any]:
     """The rounds for programs: the shape that `east show --json` prints."""
     return {"rounds": [asdict(summary) for summary in rounds]}
@@ -207,11 +218,14 @@ def summary_json(rounds: Sequence[RoundSummary]) -> dict[str, Any]:
 
 def _summary(number: int, records: Iterable[tuple[Part, ArtifactRecord]]) -> RoundSummary:
     accuracy: dict[str, Estimate] = {}
+    samples: dict[str, int] = {}
     seconds: dict[str, float] = {}
     facts: dict[str, Mapping[str, Any]] = {}
     for part, record in records:
         if part.kind == SCORES:
             accuracy[part.name] = Estimate(**record.facts["accuracy"])
+            if count := record.facts.get("samples"):
+                samples[part.name] = count
         else:
             facts[part.kind if not is_shard(record.address) else ""] = record.facts
         if part.kind != STOPS:
@@ -220,6 +234,7 @@ def _summary(number: int, records: Iterable[tuple[Part, ArtifactRecord]]) -> Rou
     return RoundSummary(
         round=number,
         accuracy=dict(sorted(accuracy.items())),
+        samples=samples,
         kept=weights.get("kept"),
         dropped=sum(weights["dropped"].values()) if weights else None,
         mean_entropy_bits=weights.get("mean_entropy_bits"),

@@ -22,7 +22,13 @@ from east_core.runs.addresses import (
 from east_core.runs.extent import claimed_settings, rounds_asked
 from east_core.runs.live import Live, read_live
 from east_core.runs.predictions import read_outcomes
-from east_core.runs.summary import RoundSummary, best_trained, stopped_early, summarise_records
+from east_core.runs.summary import (
+    RoundSummary,
+    best_trained,
+    measured,
+    stopped_early,
+    summarise_records,
+)
 from east_core.store import ArtifactRecord, Store
 
 STAGES = (QUESTIONS, BASE_MODEL, SAMPLES, WEIGHTS, EXAMPLES, CHECKPOINT, SCORES)
@@ -82,6 +88,11 @@ class RunDetails:
     changed_at: str
     live: Live | None
     set_columns: Sequence[str] = SET_COLUMNS
+
+    @property
+    def measured(self) -> str | None:
+        """What the accuracies are of, where they are not of greedy completions."""
+        return measured(self.rounds)
 
     @property
     def set_rows(self) -> Sequence[tuple[object, ...]]:

@@ -13,7 +13,7 @@ from east_core.errors import DataError
 from east_core.reports import text
 from east_core.reports.text import SET_COLUMNS
 from east_core.runs.addresses import ACCURACY_PICTURE, RunAddresses
-from east_core.runs.summary import RoundSummary, stopped_early, summarise
+from east_core.runs.summary import RoundSummary, measured, stopped_early, summarise
 from east_core.store import Store
 from flows.server.connection import running_address
 
@@ -72,6 +72,8 @@ def print_rounds(name: str, rounds: Sequence[RoundSummary]) -> None:
     for summary in rounds:
         _add_rows(table, summary, several)
     console.print(table)
+    if (measure := measured(rounds)) is not None:
+        console.print(measure, markup=False)
     for summary in rounds:
         for line in filter(None, (summary.completions, summary.diversity)):
             console.print(f"round {summary.round:<4}{line}", markup=False)

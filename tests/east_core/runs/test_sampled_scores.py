@@ -1,6 +1,7 @@
 """Runs that are scored by the mean over samples, from the scores to what goes by them."""
 
 import pytest
+from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
 from east_core.config import EvaluationRecipe, RunConfig, Stopping
@@ -11,8 +12,10 @@ from east_core.runs.best import scored_before
 from east_core.runs.predictions import read_answered, read_outcomes, read_predictions
 from east_core.runs.scores import scoring_stage
 from east_core.runs.stopping import after_scores
+from east_core.runs.summary import measured, summarise
 from east_core.studies.promotion import PairedTest, decide
 from east_core.testing.fakes import SKILL_FILE, InstantTrainer, ScriptedSampler
+from flows.browser.app import browser_app
 from flows.browser.details import comparisons
 
 SAMPLED = EvaluationRecipe(mode="sampled", samples_per_question=4)
@@ -90,6 +93,14 @@ def test_the_report_says_what_its_scores_are(fake_run):
     assert "mean accuracy of 4 samples went from" in page
     assert "questions are answered correctly more often" in " ".join(page.split())
     assert "mean accuracy of" not in render(*_place(fake_run(rounds=1)))
+
+
+def test_the_rounds_say_of_how_many_samples_their_scores_are_the_mean(fake_run):
+    run = fake_run(rounds=1, evaluation=SAMPLED)
+    told = measured(summarise(*_place(run)))
+    assert told == "accuracy is the mean over 4 samples a question on sums"
+    assert told in TestClient(browser_app(run.store)).get(f"/run/{run.name}").text
+    assert measured(summarise(*_place(fake_run(rounds=1)))) is None
 
 
 def test_runs_that_are_scored_in_two_ways_are_not_paired(fake_run, tmp_path):

@@ -14,6 +14,7 @@ from east_core.evaluation.estimates import Estimate
 from east_core.runs.summary import RoundSummary
 from flows import self_training as flows
 from flows.commands import console, launch
+from tasks.reporting import curve_page
 
 
 def test_the_table_of_rounds_fits_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,6 +30,23 @@ def test_the_table_of_rounds_fits_80_columns(monkeypatch: pytest.MonkeyPatch) ->
     assert "…" not in shown
     for text in ("54.4% [50.0, 58.7]", "7000", "473", "1.97", "86399", "123.4"):
         assert text in shown
+
+
+def test_scores_that_are_no_greedy_ones_say_so_in_each_view(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(console, "console", Console(file=out, width=80))
+    rounds = [
+        RoundSummary(
+            round=0, accuracy={"sums": Estimate(0.5, 0.4, 0.6, 40)}, kept=None, dropped=None,
+            mean_entropy_bits=None, seconds={}, samples={"sums": 4},
+        )
+    ]  # fmt: skip
+    console.print_rounds("demo", rounds)
+    told = "accuracy is the mean over 4 samples a question on sums"
+    assert told in out.getvalue()
+    assert told in curve_page("demo", rounds, [], "store/demo", None)
 
 
 def test_a_refused_name_does_not_show_the_rounds_of_the_run_that_has_it(
