@@ -1,7 +1,5 @@
 """Gold answers are tried before anything is computed with them."""
 
-import functools
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -29,11 +27,11 @@ class GoldTrials:
 
     def of(self, questions: Iterable[Question]) -> Iterator[tuple[Question, GoldTrial]]:
         """Each question, and what its grading makes of its gold answer; label-free ones pass."""
-        questions, copies = itertools.tee(questions)
-        jobs = (
-            (functools.partial(self._try, each), self.grading.of(each.id).waits) for each in copies
-        )
-        yield from zip(questions, self.grader.in_order(jobs), strict=True)
+
+        def job(question: Question) -> tuple[Callable[[], tuple[Question, GoldTrial]], bool]:
+            return lambda: (question, self._try(question)), self.grading.of(question.id).waits
+
+        yield from self.grader.in_order(map(job, questions))
 
     def usable(self, items: Iterable[T], question_of: Callable[[T], Question]) -> Iterator[T]:
         """Pass items on, those that functions or tests will read behind a trial."""
