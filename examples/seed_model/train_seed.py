@@ -6,6 +6,8 @@ or questions of another difficulty, or a seed that errs in another way (east_cor
 
     python examples/seed_model/train_seed.py --output easy --questions-only --steps 1 --largest 20
     python examples/seed_model/train_seed.py --output many --pupil many
+    python examples/seed_model/train_seed.py --output many --pupil many \
+        --start east_core/demo/seed_model
 
 The seed should gain from self-training, so it must know better than it does. It is trained in four
 stages, none of them on a question of the two files:
@@ -17,7 +19,8 @@ stages, none of them on a question of the two files:
 4. habits: the same with a pupil's errors.
 
 Sampled at temperature 1 the seed then errs about as often as stage 4 did, and now and then not at
-all: the right solutions that self-training finds and keeps.
+all: the right solutions that self-training finds and keeps. With --start the first three stages are
+left out: a model that is there, such as the demo's, gets the pupil's habits in place of its own.
 
 All seeds are fixed. The question files are the same byte for byte everywhere; the weights on the
 same kind of machine with the same PyTorch version and number of threads.
@@ -107,6 +110,7 @@ ARITHMETIC: Final = Stage("arithmetic", 900, 1e-2, 16, floor=0.1)
 STORIES: Final = Stage("stories", 700, 1e-2, 16, floor=0.5)
 SOUND: Final = Stage("sound", 1000, 6e-3, 32)
 HABITS: Final = Stage("habits", 200, 3e-3, 16)
+STAGES: Final = (ARITHMETIC, STORIES, SOUND, HABITS)
 
 
 @dataclass(frozen=True)
@@ -319,9 +323,10 @@ def train_all(
     taken: frozenset[str],
     pupil: Pupil,
     keep: Path | None,
+    stages: Sequence[Stage] = STAGES,
 ) -> None:
-    """The four stages, one after the other; no question has a key in `taken`."""
-    for stage in (ARITHMETIC, STORIES, SOUND, HABITS):
+    """The stages, one after the other; no question has a key in `taken`."""
+    for stage in stages:
         rows = (
             arithmetic_rows(tokenizer, stage, pupil)
             if stage is ARITHMETIC
@@ -349,8 +354,18 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--pupil", choices=PUPILS, default="one", help="who errs, and how")
     parser.add_argument("--steps", type=int, nargs="+", default=DEMO_DIFFICULTY.step_counts)
     parser.add_argument("--largest", type=int, default=DEMO_DIFFICULTY.largest, metavar="N")
+    parser.add_argument("--start", type=Path, help="only teach habits, to the model in this folder")
     parser.add_argument("--keep-stages", type=Path, help="also save the model of each stage here")
     return parser.parse_args()
+
+
+def made(start: Path | None) -> tuple[PreTrainedTokenizerFast, LlamaForCausalLM]:
+    """The tokenizer, and the model that training begins with."""
+    if start is None:
+        tokenizer = make_tokenizer()
+        return tokenizer, make_model(tokenizer)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(start)
+    return tokenizer, LlamaForCausalLM.from_pretrained(start)
 
 
 def main() -> None:
@@ -363,11 +378,11 @@ def main() -> None:
     write_questions(make_questions(taken, difficulty), arguments.output)
     if arguments.questions_only:
         return
-    tokenizer = make_tokenizer()
-    model = make_model(tokenizer)
+    tokenizer, model = made(arguments.start)
     print(f"{model.num_parameters():,} parameters, vocabulary of {len(tokenizer)}", flush=True)
     pupil = PUPILS[arguments.pupil]
-    train_all(model, tokenizer, frozenset(taken), pupil, arguments.keep_stages)
+    stages = (HABITS,) if arguments.start else STAGES
+    train_all(model, tokenizer, frozenset(taken), pupil, arguments.keep_stages, stages)
     save(model, tokenizer, arguments.output / "seed_model")
 
 
