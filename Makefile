@@ -3,6 +3,7 @@
 #   make test    the default tests         make test-slow  the slow ones
 #   make lint    style, types, import contracts
 #   make ui      Prefect's server, a worker and the deployments, on loopback
+#   make install-flows   flow and server in .venv-flows, without engines and with the newest Prefect
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -29,7 +30,7 @@ ifeq ($(EXTRA)-$(UV_FIND_LINKS),cpu-)
 TORCH_BACKEND := --torch-backend=cpu
 endif
 
-.PHONY: help install demo test test-slow lint format docs coverage ui bench check-gpu answers exactness faults families requirements resolve clean
+.PHONY: help install install-flows demo test test-slow lint format docs coverage ui bench check-gpu answers exactness faults families requirements resolve clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -46,6 +47,14 @@ $(STAMP): requirements/$(EXTRA).txt pyproject.toml
 	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps -e .
 	@$(BIN)/python -m flows.server.template >/dev/null
 	@touch $@
+
+install-flows: install  ## Install flow and server into .venv-flows; engines stay in .venv.
+	@test -x .venv-flows/bin/python || $(BIN)/python -m venv .venv-flows
+	@VIRTUAL_ENV=.venv-flows $(BIN)/uv pip install --quiet -r requirements/flows.txt
+	@VIRTUAL_ENV=.venv-flows $(BIN)/uv pip install --quiet --no-deps -e .
+	@.venv-flows/bin/python -m flows.server.template >/dev/null
+	@echo 'export EAST_ENGINE_PYTHON=$$PWD/.venv/bin/python'
+	@echo '.venv-flows/bin/east up        # or check, run, ...'
 
 demo: install  ## Run three rounds of self-training on the built-in task.
 	@$(BIN)/east demo
@@ -102,4 +111,4 @@ resolve: install  ## Check that the pins are a whole solution on each Python (PY
 	requirements/resolve $(PYTHONS)
 
 clean:  ## Remove .venv and caches (never .east, where your runs are).
-	rm -rf .venv site .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf .venv .venv-flows site .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

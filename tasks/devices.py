@@ -15,7 +15,7 @@ from filelock import Timeout
 from prefect.logging import get_run_logger
 
 from east_core.engines.supervise import die_with_parent
-from east_core.store.files import cache_home
+from east_core.home import cache_home
 from east_core.store.locks import exclusive_lock
 
 

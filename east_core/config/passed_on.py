@@ -3,8 +3,8 @@
 `resources.engine_options` go to vLLM's engine, `training.trainer_options` to TRL's configuration of
 the loss. A name that we set ourselves, or that would break exactness, is refused with the reason; a
 name that the library does not have, with the nearest that it has. The libraries' names are read
-from their source, without importing them: the flow's process has no engine, and may not even have
-them installed.
+from their source, without importing them: the flow's process has no engine, and its environment may
+not even hold one.
 
 ENGINE_OPEN and TRAINER_OPEN are the few that we set and that a user's own may replace.
 
@@ -15,10 +15,11 @@ what only changes speed or memory; every other name counts.
 import ast
 import difflib
 import functools
-import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from east_core.engine_python import installed_for_engines
 
 ENGINE_OURS = {
     "model": "it is the round's checkpoint; set model.name",
@@ -256,12 +257,14 @@ _TRL_CLASSES = {"sft": "SFTConfig", "dpo": "DPOConfig", "kto": "KTOConfig"}
 
 def engine_problem(options: Mapping[str, Any]) -> str | None:
     """Why resources.engine_options can't be passed on, in one line; None where they can."""
-    return _problem("resources.engine_options", options, ENGINE_OURS, engine_names(), "vLLM")
+    names = engine_names() if options else frozenset[str]()
+    return _problem("resources.engine_options", options, ENGINE_OURS, names, "vLLM")
 
 
 def trainer_problem(options: Mapping[str, Any], loss: str) -> str | None:
     """Why training.trainer_options can't be passed on, in one line; None where they can."""
-    names, library = trainer_names(loss), f"TRL's {_TRL_CLASSES[loss]}"
+    names = trainer_names(loss) if options else frozenset[str]()
+    library = f"TRL's {_TRL_CLASSES[loss]}"
     if (options.get("liger_kernel_config") or {}).get("fused_linear_cross_entropy"):
         return f"training.trainer_options.liger_kernel_config: {_FUSED}"
     return _problem("training.trainer_options", options, TRAINER_OURS, names, library)
@@ -277,15 +280,13 @@ def trainer_identity(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in TRAINER_SPEED}
 
 
-@functools.cache
 def engine_names() -> frozenset[str]:
-    """The settings of vLLM's engine; none where vLLM is not installed here."""
+    """The settings of vLLM's engine; none where vLLM is not installed for the engines."""
     return frozenset(_fields("vllm", "engine/arg_utils.py", "EngineArgs"))
 
 
-@functools.cache
 def trainer_names(loss: str) -> frozenset[str]:
-    """The settings of TRL's configuration of a loss; none where TRL is not installed here."""
+    """The settings of TRL's configuration of a loss; none where TRL is not installed for them."""
     own = set(_fields("trl", f"trainer/{loss}_config.py", _TRL_CLASSES[loss]))
     if not own:
         return frozenset()
@@ -310,16 +311,18 @@ def _problem(
     return None
 
 
-def _fields(package: str, file: str, name: str) -> Iterator[str]:
-    """The annotated fields of a class, read from its source."""
-    spec = importlib.util.find_spec(package)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(folder) / file
-        if path.is_file():
-            for node in ast.parse(path.read_text("utf-8")).body:
-                if isinstance(node, ast.ClassDef) and node.name == name:
-                    yield from (
-                        each.target.id
-                        for each in node.body
-                        if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
-                    )
+def _fields(package: str, file: str, name: str) -> tuple[str, ...]:
+    """The annotated fields of a class in the engines' environment, read from its source."""
+    folder = installed_for_engines().folders.get(package)
+    return () if folder is None else _fields_in(Path(folder) / file, name)
+
+
+@functools.cache
+def _fields_in(file: Path, name: str) -> tuple[str, ...]:
+    if not file.is_file():
+        return ()
+    for node in ast.parse(file.read_text("utf-8")).body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            fields = (each.target for each in node.body if isinstance(each, ast.AnnAssign))
+            return tuple(target.id for target in fields if isinstance(target, ast.Name))
+    return ()

@@ -9,6 +9,7 @@ from typing import Literal
 import psutil
 
 from east_core.config import Resources
+from east_core.engine_python import engine_python, installed_for_engines, require_engines
 from east_core.engines.trl.deepspeed import deepspeed_config
 from east_core.errors import ConfigError, EngineError
 
@@ -46,8 +47,8 @@ def engine_count(resources: Resources, model_bytes: int = 0) -> int:
 def require_means(resources: Resources) -> None:
     """Refuse, before anything starts, what `east plan` understands and can't run here.
 
-    Several nodes without a cluster, a tracker that is not installed, a DeepSpeed file that does not
-    fit, prompts in chunks on CPUs, more GPUs than are visible.
+    Engines or a tracker that are not installed, several nodes without a cluster, a DeepSpeed file
+    that does not fit, prompts in chunks on CPUs, more GPUs than are visible.
     Raises ConfigError.
     """
     if resources.nodes > 1 and resources.ray is None:
@@ -55,6 +56,7 @@ def require_means(resources: Resources) -> None:
             f"resources.nodes {resources.nodes} needs a Ray cluster: set resources.ray to "
             "host:port of its head, or to auto (docs/clusters.md)"
         )
+    require_engines()
     require_trackers(resources)
     deepspeed_config(resources)
     if device_of(resources) == "cpu" and resources.engine_options.get("enable_chunked_prefill"):
@@ -67,12 +69,20 @@ def require_means(resources: Resources) -> None:
 
 
 def require_trackers(resources: Resources) -> None:
-    """Refuse a tracker whose package is not installed. Raises ConfigError."""
-    missing = [name for name in resources.trackers if find_spec(name) is None]
-    if missing:
+    """Refuse a tracker whose package is not installed, here or for the engines.
+
+    The flow tells trackers of rounds, the ranks of steps. Raises ConfigError.
+    """
+    for name in resources.trackers:
+        if find_spec(name) is None:
+            where, pip = "", "pip"
+        elif name not in installed_for_engines().folders:
+            where, pip = " for the engines", f"{engine_python()} -m pip"
+        else:
+            continue
         raise ConfigError(
-            f"resources.trackers names {missing[0]}, which is not installed; "
-            f"pip install {missing[0]}, or leave it out"
+            f"resources.trackers names {name}, which is not installed{where}; "
+            f"{pip} install {name}, or leave it out"
         )
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Self, TypeVar
 
+from east_core.engine_python import engine_python, engine_variables
 from east_core.engines.messages import Message, encode
 from east_core.engines.supervise import die_with_parent
 from east_core.errors import EngineError
@@ -90,11 +91,15 @@ class ChildProcess(Conversation):
 
     The tree also ends when this process dies in any way (see east_core.engines.supervise).
     `forks` are so many copies that the child makes of itself with `fork_copies`; to each of them
-    there is a conversation in `copies`.
+    there is a conversation in `copies`. `python` runs the supervisor.
     """
 
     def __init__(
-        self, argv: Sequence[str], env: Mapping[str, str] | None = None, forks: int = 0
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        forks: int = 0,
+        python: str = sys.executable,
     ) -> None:
         watch, self._alive = os.pipe()
         pairs = [(os.pipe(), os.pipe()) for _ in range(forks)]
@@ -102,7 +107,7 @@ class ChildProcess(Conversation):
         inherited = [watch, *(descriptor for pair in theirs for descriptor in pair)]
         supervised = [",".join(map(str, inherited)), "--", *argv]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "east_core.engines.supervise", *supervised],
+            [python, "-m", "east_core.engines.supervise", *supervised],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -150,6 +155,17 @@ class ChildProcess(Conversation):
         for each in (self, *self.copies):
             with contextlib.suppress(OSError):  # a broken pipe has nothing left to flush
                 each._commands.close()
+
+
+def engine_process(
+    program: Sequence[str], env: Mapping[str, str] | None = None, forks: int = 0
+) -> ChildProcess:
+    """A child that runs `program`, arguments of Python, in the engines' environment.
+
+    See east_core.engine_python for which that is.
+    """
+    python = engine_python()
+    return ChildProcess([python, *program], {**engine_variables(), **(env or {})}, forks, python)
 
 
 def fork_copies() -> None:

@@ -1,10 +1,15 @@
 """What transformers says of a model folder, before an engine is started on it."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+if find_spec("torch") is None:  # where engines have a Python of their own: no news that we need
+    os.environ["TRANSFORMERS_NO_ADVISORY_WARNINGS"] = "1"
 
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig

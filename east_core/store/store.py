@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from east_core.errors import ArtifactDamaged, StoreError
+from east_core.home import cache_folder
 from east_core.store.cache import ARTIFACTS, DownloadCache
 from east_core.store.faults import disk_fault
-from east_core.store.files import cache_home
 from east_core.store.filesystem import Transfer
 from east_core.store.local import LocalBackend
 from east_core.store.location import (
@@ -90,7 +90,7 @@ class Store:
         check_url(url)
         self.root = self.root_of(url)
         self.is_local = is_local(url)
-        self.cache = cache or Path(os.environ.get("EAST_CACHE") or cache_home())
+        self.cache = cache or cache_folder()
         self.place: Backend = (
             LocalBackend(local_path(url))
             if self.is_local

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from east_core.answers.gold import GoldTrials, described
 from east_core.answers.grading import Grader
 from east_core.config import DatasetConfig, Replay, Resources, RunConfig, SamplingRecipe
+from east_core.engine_python import engines_told
 from east_core.engines.devices import device_of, require_means
 from east_core.engines.lm_eval.harness import LmEval
 from east_core.errors import ConfigError
@@ -39,6 +40,7 @@ def check_run(config: RunConfig) -> Iterator[str]:
     """One line for each thing that was verified; the first that fails raises its EastError."""
     require_means(config.resources)
     yield f"settings   ok: run {config.name!r}, {config.rounds} rounds, {_batch(config)}"
+    yield f"engines    ok: {engines_told()}"
     if _shards_nothing(config.resources):
         yield "ranks      ok: one, with nothing to shard: resources.zero_stage = 0 is faster"
     if config.resources.ray is not None:

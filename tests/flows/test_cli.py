@@ -68,6 +68,7 @@ def test_check_passes_a_sound_config(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines()] == [
         "settings",
+        "engines",
         "store",
         "model",
         "tokenizer",

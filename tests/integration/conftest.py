@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -125,6 +125,7 @@ def start_east_up(
     *options: str,
     environment: Mapping[str, str] = MappingProxyType({}),
     login: str | None = None,
+    east: Sequence[str | Path] = (Path(sys.executable).with_name("east"),),
 ) -> EastUp:
     port = port or _free_port()
     env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
@@ -133,7 +134,7 @@ def start_east_up(
     log = folder / "up.log"
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [Path(sys.executable).with_name("east"), "up", "--port", str(port), *options],
+            [*east, "up", "--port", str(port), *options],
             cwd=folder, env=env, stdout=stream, stderr=stream,
         )  # fmt: skip
     up = EastUp(f"http://127.0.0.1:{port}", folder, process, login)

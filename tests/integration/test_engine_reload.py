@@ -4,7 +4,6 @@ import dataclasses
 import json
 import logging
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,7 +118,7 @@ def test_a_base_model_that_did_not_arrive_is_noticed(
     other_model: ModelSource, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It has no probe beside it; the engine that was started with it has told what it says."""
-    monkeypatch.setattr(vllm_sampler, "_PROGRAM", (sys.executable, str(STALE)))
+    monkeypatch.setattr(vllm_sampler, "_PROGRAM", (str(STALE),))
     base = ModelSource(builtin_path("seed_model"), "base")
     with VllmSampler(RESOURCES) as sampler, caplog.at_level(logging.WARNING):
         first = answers(sampler, base)

@@ -2,9 +2,9 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
+from east_core.engine_python import engine_python
 from east_core.errors import ConfigError
 
 PYTHON = "EAST_LM_EVAL_PYTHON"
@@ -20,13 +20,13 @@ _ASK_SECONDS = 60.0
 
 
 def harness_python() -> str:
-    """The Python that $EAST_LM_EVAL_PYTHON names; else this one, where it has the harness.
+    """The Python that $EAST_LM_EVAL_PYTHON names, else the engines', if it has the harness.
 
     Raises ConfigError, with the commands that install it, where there is none.
     """
-    python = str(Path(os.environ.get(PYTHON) or sys.executable).expanduser())
+    python = str(Path(os.environ.get(PYTHON) or engine_python()).expanduser())
     if "lm_eval" not in packages(python):
-        where = f"{PYTHON}={python}" if os.environ.get(PYTHON) else "this environment"
+        where = f"{PYTHON}={python}" if os.environ.get(PYTHON) else f"the engines' {python}"
         raise ConfigError(
             f"a benchmark is a task of lm-evaluation-harness, which is not in {where}: {INSTALL}"
         )

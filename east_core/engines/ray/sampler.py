@@ -9,7 +9,6 @@ machine, into its download cache.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +19,12 @@ from east_core.engines.devices import engine_count
 from east_core.engines.ray.cluster import ActorPool, actor, connect
 from east_core.engines.vllm.batching import ProgressCounter
 from east_core.engines.vllm.sampler import VllmSampler
+from east_core.home import cache_folder
 from east_core.inputs.base_models import fingerprint_files
 from east_core.protocols import PROBE_FILE, GenerationSettings, ModelSource, SamplingProgress
 from east_core.records import Question, SampledQuestion
 from east_core.store.cache import DownloadCache
-from east_core.store.files import cache_home, file_hash
+from east_core.store.files import file_hash
 from east_core.store.manifest import ArtifactFile, ArtifactRecord
 
 CHUNK_BYTES = 64 * 2**20
@@ -94,7 +94,7 @@ class EngineActor:
 
     def __init__(self, resources: Resources) -> None:
         self._sampler = VllmSampler(resources)
-        self._cache = DownloadCache(Path(os.environ.get("EAST_CACHE") or cache_home()) / "ray")
+        self._cache = DownloadCache(cache_folder() / "ray")
 
     def ready(self) -> None:
         """Answer as soon as there is room for the actor."""

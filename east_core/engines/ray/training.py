@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from east_core.config import Resources
-from east_core.engines.processes import ChildProcess
+from east_core.engines.processes import engine_process
 from east_core.engines.ray.cluster import WAIT_SECONDS, connect, end, outcome
 from east_core.errors import ConfigError, EngineError, MachineLost
 
@@ -48,11 +48,11 @@ class Agent:
         return missing if is_same else [str(job), *missing]
 
     def run(self, command: list[str], environment: Mapping[str, str]) -> Iterator[str]:
-        """Run torchrun and yield its output line by line.
+        """Run torchrun, in this machine's Python of engines, and yield its output line by line.
 
         Raises MachineLost where it was killed, EngineError where it fails otherwise.
         """
-        with ChildProcess(command, environment) as child:
+        with engine_process(command, environment) as child:
             yield from child.lines()
             status = child.wait()
         if status > KILLED:

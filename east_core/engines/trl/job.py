@@ -8,7 +8,6 @@ nothing of another job can ever be resumed from.
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
 import sys
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from east_core.config import Resources, Training
+from east_core.engine_python import installed_for_engines
 from east_core.engines.devices import Device
 from east_core.engines.trl.deepspeed import deepspeed_config
 from east_core.errors import ConfigError
@@ -135,7 +135,7 @@ def _identity(job: TrainingJob, device: Device) -> str:
         "seed": job.seed,
         **({} if job.has_mean_one else {"weights": "as they are"}),
         "layout": [resources, device],
-        "engines": [importlib.metadata.version(name) for name in _ENGINES],
+        "engines": [installed_for_engines().versions.get(name) for name in _ENGINES],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

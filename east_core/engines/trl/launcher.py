@@ -1,12 +1,11 @@
 """Starts the ranks of one job after the other on this machine, and tells how they ended."""
 
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-from east_core.engines.processes import ChildProcess, message_in, time_limit
+from east_core.engines.processes import ChildProcess, engine_process, message_in, time_limit
 from east_core.engines.trl.messages import Ended, Fork, RankEnd, read_rank_message
 from east_core.engines.trl.torchrun import RankKilled
 from east_core.errors import EngineError
@@ -18,7 +17,7 @@ RANK_ENVIRONMENT = {
     "PYTHONWARNINGS": "ignore::FutureWarning",  # DeepSpeed's, about torch, at every collective
     "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # a process that asked CUDA itself can't fork any more
 }
-_PROGRAM = (sys.executable, "-m", "east_core.engines.trl.fork_server")
+_PROGRAM = ("-m", "east_core.engines.trl.fork_server")
 
 
 class RankLauncher:
@@ -42,7 +41,7 @@ class RankLauncher:
     def warm_up(self) -> ChildProcess:
         """Begin to import, where that is still to be done, and return at once."""
         if self._process is None:
-            self._process = ChildProcess(_PROGRAM, env=RANK_ENVIRONMENT)
+            self._process = engine_process(_PROGRAM, RANK_ENVIRONMENT)
         return self._process
 
     def close(self) -> None:

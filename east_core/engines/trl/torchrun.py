@@ -2,7 +2,6 @@
 
 import re
 import signal
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +11,8 @@ from east_core.errors import EngineError
 
 
 def torchrun_command(ranks: int, rendezvous: Sequence[str], job: Path) -> list[str]:
-    """The command that starts so many ranks of a job on this machine."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--max-restarts=0"]
+    """Arguments of the engines' Python that start so many ranks of a job on a machine."""
+    launcher = ["-m", "torch.distributed.run", "--max-restarts=0"]
     ranked = [f"--nproc-per-node={ranks}", *rendezvous]
     return [*launcher, *ranked, "-m", "east_core.engines.trl.rank", str(job)]
 

@@ -15,7 +15,6 @@ import logging
 import math
 import os
 import queue
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,13 @@ from typing import Self, TypeVar
 from east_core.config import Resources
 from east_core.engines.devices import device_of, engine_count, memory_in_use, visible_gpus
 from east_core.engines.probe import TOLERANCE_BF16, TOLERANCE_FP32, Probe
-from east_core.engines.processes import ChildProcess, Conversation, message_in, repeating
+from east_core.engines.processes import (
+    ChildProcess,
+    Conversation,
+    engine_process,
+    message_in,
+    repeating,
+)
 from east_core.engines.vllm.batching import (
     BatchPolicy,
     ProgressCounter,
@@ -62,7 +67,7 @@ SLEEP_SECONDS = 120.0
 # small step too small a difference for the probe. tests/integration/test_families.py tries them.
 KEEP_OLD_EXPERTS = frozenset({"GptOssForCausalLM"})
 _OWN_PROCESS = "VLLM_ENABLE_V1_MULTIPROCESSING"
-_PROGRAM = (sys.executable, "-m", "east_core.engines.vllm.worker")
+_PROGRAM = ("-m", "east_core.engines.vllm.worker")
 log = logging.getLogger(__name__)
 Inbox = queue.SimpleQueue[tuple[int, FromWorker | EngineError]]
 Reply = TypeVar("Reply", Loaded, GeneratedSamples, Asleep)
@@ -247,11 +252,12 @@ class VllmSampler:
     def _start_processes(self, count: int) -> list[Conversation]:
         """Processes that import vLLM. On CPUs one does it for all: they are copies of it."""
         if device_of(self.resources) == "cpu":
-            child = ChildProcess(_PROGRAM, engine_environment(0, count, self.resources), count - 1)
+            variables = engine_environment(0, count, self.resources)
+            child = engine_process(_PROGRAM, variables, count - 1)
             self._processes = [child]
             return [child, *child.copies]
         self._processes = [
-            ChildProcess(_PROGRAM, engine_environment(index, count, self.resources))
+            engine_process(_PROGRAM, engine_environment(index, count, self.resources))
             for index in range(count)
         ]
         return [*self._processes]

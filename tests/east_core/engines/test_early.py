@@ -13,12 +13,12 @@ CPU = Resources(device="cpu", engines=1)
 
 @pytest.fixture(autouse=True)
 def idle_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vllm_sampler, "_PROGRAM", ("sleep", "4343"))
+    monkeypatch.setattr(vllm_sampler, "_PROGRAM", ("-c", "import time; time.sleep(4343)"))
 
 
 def engines() -> list[psutil.Process]:
     processes = psutil.Process().children(recursive=True)
-    return [each for each in processes if "4343" in each.cmdline()]
+    return [each for each in processes if any("4343" in word for word in each.cmdline())]
 
 
 def test_a_run_gets_the_processes_that_were_started_early_and_they_end_with_the_command() -> None:
@@ -43,7 +43,7 @@ def test_nothing_starts_where_more_is_asked_for_than_there_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As many processes as a typing error asks for would bring the machine down."""
-    monkeypatch.setattr(vllm_sampler, "ChildProcess", None)
+    monkeypatch.setattr(vllm_sampler, "engine_process", None)
     with (
         pytest.raises(ConfigError, match="need 4096 GPUs"),
         early_sampler(Resources(device="cuda", engines=4096)),

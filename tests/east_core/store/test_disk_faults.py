@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from east_core.errors import StoreError
+from east_core.home import cache_home
 from east_core.store import Stage, Store, materialize
-from east_core.store.files import cache_home
 from east_core.store.location import local_path
 
 STAGE = Stage("demo/questions", "questions")

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +30,7 @@ for order in sys.stdin:
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[RankLauncher]:
-    monkeypatch.setattr(launcher, "_PROGRAM", (sys.executable, "-c", SCRIPTED))
+    monkeypatch.setattr(launcher, "_PROGRAM", ("-c", SCRIPTED))
     with RankLauncher() as ranks:
         yield ranks
 
@@ -71,7 +70,7 @@ def test_a_process_that_is_of_no_use_is_replaced(
 
 
 def test_outside_of_a_run_nothing_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher, "_PROGRAM", (sys.executable, "-c", SCRIPTED))
+    monkeypatch.setattr(launcher, "_PROGRAM", ("-c", SCRIPTED))
     pid, _ = run(RankLauncher(), "well")
     assert not psutil.pid_exists(pid)
 
