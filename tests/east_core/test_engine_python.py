@@ -81,7 +81,7 @@ def test_a_python_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, nam
         ("exit 3", "is no Python: "),
         ('cat "$1"', "is no Python: "),
         ("echo 17", "is no Python: "),
-        (telling(python="3.9.2"), "is Python 3.9.2, and the project needs 3.11 or newer"),
+        (telling(python="3.9.2"), "is Python 3.9.2; 3.11 or newer is needed"),
         (
             telling(folders={}),
             r"has no torch, .*-m pip install 'east-self-training\[cpu\]' \(or \[",
