@@ -11,9 +11,11 @@ from safetensors.torch import load_file, save_file
 from east_core.errors import DataError
 from east_core.inputs import adapters
 from east_core.inputs.adapters import (
+    ADAPTER_CONFIG,
     ADAPTER_FILE,
     MERGE_FILE,
     is_adapter,
+    make_whole,
     read_adapter,
     trained_config,
     write_merged,
@@ -124,6 +126,20 @@ def test_a_chain_in_one_go_is_the_chain_step_by_step(tmp_path: Path, trained_in:
     merged(tmp_path / "model", tmp_path / "first", tmp_path / "one")
     in_steps = merged(tmp_path / "first", tmp_path / "second", tmp_path / "two")
     assert all(torch.equal(at_once[name], in_steps[name]) for name in at_once)
+
+
+def test_an_adapter_is_made_the_whole_model_in_its_place(tmp_path: Path) -> None:
+    base(tmp_path / "model")
+    adapter(tmp_path / "one", {"up": (7, 5)})
+    (tmp_path / "one" / ADAPTER_CONFIG).write_text("{}")
+    (tmp_path / "one" / "training.jsonl").write_text("{}")
+    merged(tmp_path / "model", tmp_path / "whole", tmp_path / "one")
+    make_whole(tmp_path / "one", tmp_path / "model")
+    files = {file.name: file.read_bytes() for file in (tmp_path / "one").iterdir()}
+    assert files.pop("training.jsonl") == b"{}"
+    assert files == {file.name: file.read_bytes() for file in (tmp_path / "whole").iterdir()}
+    make_whole(tmp_path / "one", tmp_path / "no model")  # is whole: stays as it is
+    assert (tmp_path / "one" / "config.json").read_bytes() == files["config.json"]
 
 
 def test_all_but_the_weights_is_the_models_own(tmp_path: Path) -> None:

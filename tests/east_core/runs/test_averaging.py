@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from east_core.config import Averaging, RunConfig
 from east_core.errors import ArtifactMismatch, ConfigError, DataError, StoreError
+from east_core.inputs.adapters import ADAPTER_CONFIG, ADAPTER_FILE, MERGE_FILE
 from east_core.inputs.tensors import INDEX_FILE
 from east_core.protocols import PROBE_FILE, TRAINING_LOG, TrainingJob, TrainingResult
 from east_core.runs import start
@@ -302,6 +303,33 @@ def test_a_round_publishes_the_average_and_goes_on_from_it(
     after_one = read_all(checkpoint(run, 1))
     assert all(torch.equal(t, after_one[n]) for n, t in trainer.started_from[1].items())
     assert run.record(run.at.scores(2, "sums")).input_addresses["model"] == second.address
+
+
+class AdapterTrainer(InstantTrainer):
+    """Leaves an adapter that adds 2 to one matrix, as training by LoRA does."""
+
+    def train(self, job: TrainingJob, out: Path) -> TrainingResult:
+        result = super().train(job, out)
+        shutil.rmtree(out)
+        out.mkdir()
+        factors = {"A": torch.ones(1, 3), "B": torch.full((4, 1), 2.0)}
+        save_file(factors, out / ADAPTER_FILE)
+        (out / ADAPTER_CONFIG).write_text("{}")
+        change = {"a": "A", "b": "B", "scale": 1.0, "is_transposed": False}
+        told = {"dtype": "float32", "weights": {"embed": change}}
+        (out / MERGE_FILE).write_text(json.dumps(told))
+        return result
+
+
+def test_the_average_with_an_adapter_is_a_whole_model(tmp_path: Path) -> None:
+    run = averaged_run(tmp_path, weight=0.5)
+    finish(run, ScriptedSampler(), AdapterTrainer())
+    embed = SHARDS[ONE]["embed"].float()
+    for number, added in ((1, 1.0), (2, 1.5)):
+        assert "adapter_of" not in run.record(run.at.checkpoint(number)).facts
+        averaged = read_all(checkpoint(run, number))
+        assert averaged.keys() == {"embed", "head", "norm"}
+        assert torch.equal(averaged["embed"], embed + added)
 
 
 def test_a_base_that_can_not_be_averaged_is_refused_when_the_run_begins(tmp_path: Path) -> None:
