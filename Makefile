@@ -30,7 +30,7 @@ ifeq ($(EXTRA)-$(UV_FIND_LINKS),cpu-)
 TORCH_BACKEND := --torch-backend=cpu
 endif
 
-.PHONY: help install install-flows demo test test-slow lint format docs coverage ui bench check-gpu answers exactness faults families requirements resolve clean
+.PHONY: help install install-flows demo test test-slow lint format docs coverage ui bench check-gpu answers exactness faults kills families requirements resolve clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -99,6 +99,10 @@ exactness: install  ## Prove the training weights: docs/exactness.md (a quarter 
 
 faults: install  ## Disturb runs in every way: docs/reliability.md (goes on if stopped).
 	$(BIN)/python -m pytest -m faults --write-pages tests/integration/faults
+
+kills: install  ## Kill runs at random, two at a time: docs/reliability.md (three quarters of an hour).
+	$(BIN)/python -m pytest -m kills --write-pages -n 2 --dist worksteal \
+		tests/integration/faults/test_random_kills.py
 
 families: install  ## Try 18 families of models: docs/models.md (an hour and a half; -k in ONLY="[gemma-3").
 	$(BIN)/python -m pytest -m families --write-pages --timeout 900 $(if $(ONLY),-k "$(ONLY)") \

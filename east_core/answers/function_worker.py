@@ -25,6 +25,7 @@ GOLD = -1
 _WALL_FACTOR = 10.0
 _SHOWN = 40
 _QUESTIONS_PER_CHILD = 500
+_KILLS_FORGIVEN = 2
 
 
 class Callables(Protocol):
@@ -90,6 +91,7 @@ class Child:
 
     def __init__(self, functions: Callables, seconds: float, megabytes: int) -> None:
         self.questions = 0
+        self.is_late = False
         self._seconds = seconds
         self._steps, theirs = Pipe()
         self._pid = os.fork()
@@ -113,6 +115,7 @@ class Child:
             if self._steps.poll(_WALL_FACTOR * self._seconds):
                 outcome, spent = json.loads(self._steps.recv_bytes())
                 return outcome, spent
+            self.is_late = True
         except OSError:
             pass
         raise EOFError
@@ -149,18 +152,20 @@ def _serve_steps(steps: Connection, functions: Callables, seconds: float, megaby
 class Session:
     """The steps of questions, over as many children as die of them.
 
-    A question has a budget of CPU time; `failures` are those of the present question.
+    A question has a budget of CPU time; `failures` are those of the present question. A step whose
+    child was killed from outside (by hand, for want of memory) is taken again.
     """
 
     def __init__(self, functions: Callables, limits: tuple[float, int]) -> None:
         self.failures: list[str] = []
         self._functions, self._limits, self._left = functions, limits, 0.0
+        self._kills = 0
         self._child: Child | None = None
         self._job: Job | None = None
 
     def start(self, job: Job, budget: float) -> None:
         """Begin with the next question."""
-        self.failures, self._job, self._left = [], job, budget
+        self.failures, self._job, self._left, self._kills = [], job, budget, 0
         if self._child is not None and self._child.questions >= _QUESTIONS_PER_CHILD:
             self.close()
         if self._child is not None:
@@ -193,15 +198,23 @@ class Session:
         try:
             outcome, spent = self._child.take(step)
         except EOFError:
+            reason = self._ending()
+            if reason is None:
+                return self._outcome(step)
             self._left -= seconds
-            return {"fails": self._ending()}
+            return {"fails": reason}
         self._left -= spent
         return dict(outcome)
 
-    def _ending(self) -> str:
-        """End a child that a step was too much for; how it came to that."""
+    def _ending(self) -> str | None:
+        """End a child that a step was too much for; how it came to that, None: by nothing here."""
         assert self._child is not None
+        is_late = self._child.is_late
         status, self._child = self._child.end(), None
+        was_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        if was_killed and not is_late and self._kills < _KILLS_FORGIVEN:
+            self._kills += 1
+            return None
         if os.WIFEXITED(status):
             return "the functions ended their process"
         if os.WTERMSIG(status) in (signal.SIGPROF, signal.SIGKILL):

@@ -27,6 +27,7 @@ Pair = tuple[int, int]
 _WARM_UP = (r"\frac{1}{2}", r"x^2+2x+1", r"(1,2)", r"3\sqrt{5}-\pi", r"1<x\le 2", "y=2x+3")
 _STEPS_PER_CHILD = 20_000
 _DEATHS_PER_FORM = 3
+_KILLS_FORGIVEN = 2
 _LETHAL_FORMS = 10_000
 
 
@@ -125,10 +126,11 @@ class Child:
         os.kill(self.pid, signal.SIGKILL)
         self.end()
 
-    def end(self) -> None:
-        """Reap the child; closing the pipe ends one that still lives."""
+    def end(self) -> int:
+        """Reap the child, and tell the signal of its death; one that lives ends with the pipe."""
         self._jobs.close()
-        os.waitpid(self.pid, 0)
+        status = os.waitpid(self.pid, 0)[1]
+        return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
 
 
 def _serve_steps(jobs: Connection, seconds: float, megabytes: int) -> None:
@@ -164,15 +166,23 @@ class PairComparer:
 
         Every form is read first, so that one that can't be read costs its time once. A form whose
         comparisons have died `_DEATHS_PER_FORM` times is compared no further in this job, and
-        nothing is once the job has taken `budget` seconds of CPU time.
+        nothing is once the job has taken `budget` seconds of CPU time. A step whose child was
+        killed from outside (by hand, for want of memory) is taken again.
         """
         self._left = budget
         outcomes: dict[Pair, bool | None] = {}
         deaths: Counter[int] = Counter()
+        kills = 0
         steps = [*((index, index) for index in range(len(forms))), *pairs]
         while todo := [step for step in steps if self._is_open(forms, step, outcomes, deaths)]:
             fatal = self._work(forms, todo, outcomes)
-            if fatal is not None:
+            if fatal is None:
+                continue
+            if self.end_child() == signal.SIGKILL and kills < _KILLS_FORGIVEN:
+                kills += 1
+                self._left += self._limits[0]
+                del outcomes[fatal]
+            else:
                 self._record_death(forms, fatal, deaths)
         return [outcomes.get(pair) for pair in pairs]
 
@@ -206,7 +216,6 @@ class PairComparer:
         return None
 
     def _record_death(self, forms: list[str], step: Pair, deaths: Counter[int]) -> None:
-        self.end_child()
         deaths.update(set(step))
         if step[0] == step[1]:
             if len(self._lethal) >= _LETHAL_FORMS:
@@ -220,11 +229,10 @@ class PairComparer:
             self._child = Child(*self._limits, self._parent)
         return self._child
 
-    def end_child(self) -> None:
-        """End the child, if there is one."""
-        if self._child is not None:
-            self._child.end()
-            self._child = None
+    def end_child(self) -> int:
+        """End the child, if there is one; the signal that it had died of."""
+        child, self._child = self._child, None
+        return 0 if child is None else child.end()
 
 
 def main() -> None:

@@ -17,10 +17,15 @@ from east_core.errors import EngineError
 
 _START_SECONDS = 300.0
 _END_SECONDS = 2.0
+_TRIES = 3
 _NEEDED = {
     "grading_worker.py": "that math-verify is installed",
     "function_worker.py": "that the grading functions' module can be imported",
 }
+
+
+class TookTooLong(EOFError):
+    """A worker was ended because its reply did not come."""
 
 
 class Worker:
@@ -63,15 +68,17 @@ class Worker:
             ) from None
 
     def ask(self, job: Any) -> Any:
-        """The reply to a job; EOFError where the process is lost."""
+        """The reply to a job. Raises EOFError where the process is lost, TookTooLong where late."""
+        lost = EOFError
         try:
             self._connection.send_bytes(json.dumps(job).encode())
-            if not self._connection.poll(self._wall):
-                raise EOFError
-            return json.loads(self._connection.recv_bytes())
+            if self._connection.poll(self._wall):
+                return json.loads(self._connection.recv_bytes())
+            lost = TookTooLong
         except (EOFError, OSError):
-            self.kill()
-            raise EOFError from None
+            pass
+        self.kill()
+        raise lost
 
     def end(self) -> None:
         """Let the process and its idle child end; kill them where they don't."""
@@ -98,15 +105,23 @@ class WorkerPool:
             self._places.put(None)  # a place for a worker that is started when it is needed
 
     def ask(self, job: Any) -> Any:
-        """A worker's reply; EOFError where the worker was lost. Safe to call from threads."""
+        """A worker's reply. Raises EOFError where the job was lost. Safe to call from threads.
+
+        Another worker is asked where one died: by hand, or by the system's memory killer. Then the
+        job is not to blame, and an answer must not depend on it. One that kills each is lost.
+        """
         worker = self._places.get()
+        tries = 0
         try:
-            worker = worker or self._start()
-            return worker.ask(job)
-        except EOFError:
-            # the whole worker is gone, by a wall-clock limit or the system's memory killer
-            worker = None
-            raise
+            while True:
+                tries += 1
+                worker = worker or self._start()
+                try:
+                    return worker.ask(job)
+                except EOFError as lost:
+                    worker = None
+                    if tries == _TRIES or isinstance(lost, TookTooLong):
+                        raise
         finally:
             self._places.put(worker)
 

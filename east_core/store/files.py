@@ -2,10 +2,14 @@
 
 import contextlib
 import errno
+import fcntl
+import glob
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from east_core.home import cache_home
 
@@ -62,14 +66,52 @@ def file_state(path: Path) -> _State:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a small file so that a crash leaves the old one or the new one, never a part."""
+    """Write a small file so that a crash leaves the old one or the new one, never a part.
+
+    Parts that killed writers of the same file left are removed.
+    """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        _remove_ownerless(left)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
+    with _owned(partial) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    partial.replace(path)
+        partial.replace(path)
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _owned(path: Path) -> Iterator[BinaryIO]:
+    """An empty file, locked as long as it is open; removed where writing it fails."""
+    while True:
+        with path.open("wb") as file:
+            with contextlib.suppress(OSError):  # no locks here: then nobody removes it either
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if not _is_at(file, path):
+                continue  # removed between open and lock
+            try:
+                yield file
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
+            return
+
+
+def _remove_ownerless(path: Path) -> None:
+    """Remove a part unless somebody writes it: the kernel drops a lock with its process."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_at(file, path):
+            path.unlink()
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    """Whether an open file is still the one at `path`."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def sync_folder(folder: Path) -> None:

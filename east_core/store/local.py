@@ -113,6 +113,9 @@ class LocalBackend:
         except OSError as error:
             raise disk_fault("publish", self.root / record.address, error) from error
 
+    def tidy(self, record: ArtifactRecord) -> None:
+        """Nothing to tidy: what a kill leaves is in scratch."""
+
     def write(self, path: str, data: bytes) -> None:
         """Write a small file, replacing what is there."""
         try:

@@ -110,7 +110,8 @@ def materialize(
     """
     wanted = stage.wanted()
     if found := _existing_record(store, wanted):
-        drop_published(store.scratch(), store.root, wanted.address, wanted.fingerprint)
+        if drop_published(store.scratch(), store.root, wanted.address, wanted.fingerprint):
+            store.place.tidy(found)  # the kill may have come before what follows the record
         return found
     return _build_and_publish(store, wanted, build, clock)
 

@@ -102,9 +102,21 @@ class RemoteBackend:
         try:
             self.transport.create(path, encode_record(record))
         except FileExistsError:
-            self._clear_strays(decode_record(self.read(path), self.url(path)))
+            self.tidy(decode_record(self.read(path), self.url(path)))
             raise
-        self._clear_strays(record)
+        self.tidy(record)
+
+    def tidy(self, record: ArtifactRecord) -> None:
+        """Delete what interrupted attempts of other content left under the address."""
+        stray = re.compile(rf"{re.escape(record.address)}/([0-9a-f]{{{FOLDER_DIGITS}}})/")
+        strays = [
+            path
+            for path in self.sizes(record.address)
+            if (match := stray.match(path)) and match[1] != record.folder
+        ]
+        if strays:
+            log.info("deleting %d files of unpublished attempts at %s", len(strays), record.address)
+            self.transport.delete(strays)
 
     def write(self, path: str, data: bytes) -> None:
         """Write a small file, replacing what is there."""
@@ -156,15 +168,3 @@ class RemoteBackend:
                     f"{there.get(record.path_of(file.path))} of {file.size} bytes; run again: the "
                     "files that arrived are kept"
                 )
-
-    def _clear_strays(self, record: ArtifactRecord) -> None:
-        """Delete what interrupted attempts of other content left under the address."""
-        stray = re.compile(rf"{re.escape(record.address)}/([0-9a-f]{{{FOLDER_DIGITS}}})/")
-        strays = [
-            path
-            for path in self.sizes(record.address)
-            if (match := stray.match(path)) and match[1] != record.folder
-        ]
-        if strays:
-            log.info("deleting %d files of unpublished attempts at %s", len(strays), record.address)
-            self.transport.delete(strays)

@@ -112,7 +112,7 @@ def claim_scratch(base: Path, store: str, address: str, fingerprint: str) -> Ite
     can be written or locked there.
     """
     root = _root(base, store, address, fingerprint)
-    path = root.with_name(f"{root.name}.lock")
+    path = _lock_path(root)
     try:
         root.mkdir(parents=True, exist_ok=True)
         lock = _lock(path, address)
@@ -126,14 +126,19 @@ def claim_scratch(base: Path, store: str, address: str, fingerprint: str) -> Ite
         lock.release()
 
 
-def drop_published(base: Path, store: str, address: str, fingerprint: str) -> None:
+def drop_published(base: Path, store: str, address: str, fingerprint: str) -> bool:
     """Delete the scratch of an artifact that is published, unless somebody holds it.
 
-    A kill between the record's put and the removal of scratch leaves it behind.
+    A kill between the record's put and the removal of scratch leaves it behind, or its lock alone.
+    Whether there was any.
     """
     root = _root(base, store, address, fingerprint)
-    if root.exists() and (freed := _remove_unowned(root)) is not None:
-        log.info("removed %.1f MiB of scratch: %s is published", freed / 2**20, address)
+    if not root.exists() and not _lock_path(root).exists():
+        return False
+    if (freed := _remove_unowned(root)) is None:
+        return False
+    log.info("removed %.1f MiB of scratch: %s is published", freed / 2**20, address)
+    return True
 
 
 def sweep_scratch(base: Path, days: float | None = None, now: float | None = None) -> list[Path]:
@@ -145,7 +150,9 @@ def sweep_scratch(base: Path, days: float | None = None, now: float | None = Non
     limit = number("EAST_SCRATCH_DAYS", DEFAULT_DAYS) if days is None else days
     oldest = (time.time() if now is None else now) - limit * 86_400
     gone = []
-    for root in sorted(path for path in base.glob("*") if path.is_dir()):
+    found = {path for path in base.glob("*") if path.is_dir()}
+    locked = {lock.with_name(lock.name.removesuffix(".lock")) for lock in base.glob("*.lock")}
+    for root in sorted(found | locked):
         if not _OURS.fullmatch(root.name) or _last_change(root) > oldest:
             continue
         if (freed := _remove_unowned(root)) is not None:
@@ -162,16 +169,21 @@ def _root(base: Path, store: str, address: str, fingerprint: str) -> Path:
     return base / f"{address.replace('/', '--')}-{fingerprint[:16]}-{place}"
 
 
+def _lock_path(root: Path) -> Path:
+    return root.with_name(f"{root.name}.lock")
+
+
 def _remove_unowned(root: Path) -> int | None:
     """Delete a scratch folder and its lock; None where a process holds it. Gives the bytes."""
-    path = root.with_name(f"{root.name}.lock")
+    path = _lock_path(root)
     try:
         lock = _lock(path, root.name)
     except (ArtifactConflict, OSError):
         return None  # somebody works on it, or it is another user's
     try:
         freed = sum(file.lstat().st_size for file in root.rglob("*"))
-        shutil.rmtree(root)
+        if root.exists():  # a kill may have left the lock alone
+            shutil.rmtree(root)
         path.unlink()
     finally:
         lock.release()
@@ -188,11 +200,11 @@ def _delete(root: Path, lock: Path) -> None:
 
 def _last_change(root: Path) -> float:
     """When something below a folder was last written, in seconds since 1970."""
-    times = [root.lstat().st_mtime]
-    for path in root.rglob("*"):
+    times = []
+    for path in (root, _lock_path(root), *root.rglob("*")):
         with contextlib.suppress(FileNotFoundError):
             times.append(path.lstat().st_mtime)
-    return max(times)
+    return max(times, default=0.0)
 
 
 def files_in(folder: Path) -> tuple[ArtifactFile, ...]:

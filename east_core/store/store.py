@@ -64,6 +64,7 @@ class Backend(Protocol):
     def fetch(self, record: ArtifactRecord, files: Sequence[ArtifactFile]) -> Path: ...  # noqa: D102
     def require_free(self, address: str) -> None: ...  # noqa: D102
     def publish(self, record: ArtifactRecord, folder: Path) -> None: ...  # noqa: D102
+    def tidy(self, record: ArtifactRecord) -> None: ...  # noqa: D102
     def write(self, path: str, data: bytes) -> None: ...  # noqa: D102
     def delete(self, paths: list[str]) -> None: ...  # noqa: D102
     def check(self) -> bool: ...  # noqa: D102

@@ -3,6 +3,8 @@
 #     -t east:cpu .
 FROM python:3.11.14-slim-bookworm AS build
 ARG EXTRAS="cpu kubernetes"
+# PyTorch's own index; empty where uv is told of another place that has CPU builds (/etc/uv/uv.toml)
+ARG TORCH_BACKEND=cpu
 WORKDIR /opt/east
 RUN python -m pip install --no-cache-dir uv==0.13.9 && python -m venv /opt/venv
 ENV VIRTUAL_ENV=/opt/venv UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1
@@ -11,7 +13,7 @@ ENV VIRTUAL_ENV=/opt/venv UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1
 COPY pyproject.toml ./
 COPY requirements/ requirements/
 RUN set -- && for extra in $EXTRAS; do set -- "$@" --extra "$extra"; done \
-    && uv pip install --torch-backend=cpu -r pyproject.toml "$@" \
+    && uv pip install ${TORCH_BACKEND:+"--torch-backend=$TORCH_BACKEND"} -r pyproject.toml "$@" \
     --constraint requirements/cpu.txt --override requirements/overrides-cpu.txt
 COPY . .
 # Editable: infra/prefect.yaml is found beside the packages.

@@ -5,12 +5,14 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Pipe
 
 import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from east_core.answers import grading_worker
 from east_core.answers.canonical import canonical_form
 from east_core.answers.grading import Grader
 from east_core.errors import EngineError
@@ -184,16 +186,33 @@ def test_the_process_that_compares_has_its_address_space_limited():
     assert 700 << 20 in limits
 
 
-def test_a_killed_worker_costs_one_comparison_and_is_replaced():
+@pytest.mark.parametrize("victim", ["worker", "child"])
+def test_whoever_is_killed_is_replaced_and_asked_again(victim):
     before = workers()
     with Grader(processes=1) as grader:
         assert grader.equal(LIMIT, VALUE)
-        for process in workers():
-            if process not in before:
-                process.send_signal(signal.SIGKILL)
-        assert not grader.equal(OTHER, r"\frac{3}{2}")
-        assert grader.undecided == 1
-        assert grader.equal(LIMIT, VALUE)
+        mine = [process for process in workers() if process not in before]
+        child = next(process for process in mine if process.parent() in mine)
+        killed = child if victim == "child" else child.parent()
+        killed.send_signal(signal.SIGKILL)
+        assert grader.equal(OTHER, "2")
+        assert grader.undecided == 0
+
+
+@pytest.mark.parametrize(("kills", "verdict"), [(1, True), (2, True), (3, None)])
+def test_a_step_in_which_the_child_is_killed_is_taken_again(kills, verdict, tmp_path, monkeypatch):
+    def killed(a, b):
+        mark = tmp_path / str(len(list(tmp_path.iterdir())))
+        if int(mark.name) < kills:
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return True
+
+    monkeypatch.setattr(grading_worker, "same", killed)
+    monkeypatch.setattr(grading_worker, "is_read", bool)
+    comparer = grading_worker.PairComparer(1.0, 1 << 20, Pipe()[0])
+    assert comparer.compare_pairs(["1", "2"], [(0, 1)], budget=1.5) == [verdict]
+    comparer.end_child()
 
 
 def test_closing_leaves_no_process_behind():

@@ -185,7 +185,25 @@ def test_a_child_that_dies_between_questions_is_replaced(graded: Any) -> None:
         assert grader.undecided == 0
 
 
-def test_a_worker_that_is_killed_leaves_its_question_undecided(graded: Any) -> None:
+@pytest.mark.parametrize("victim", ["os.getppid()", "os.getpid()"])
+def test_whoever_is_killed_from_outside_is_replaced_and_asked_again(
+    graded: Any, tmp_path: Path, victim: str
+) -> None:
+    source = (
+        f"import os, pathlib, signal\nmark = pathlib.Path({str(tmp_path / 'mark')!r})\n"
+        "def f(text, question):\n"
+        "    if not mark.exists():\n"
+        "        mark.touch()\n"
+        f"        os.kill({victim}, signal.SIGKILL)\n"
+        "    return text"
+    )
+    with Grader(processes=1) as grader:
+        found = cluster(sampled("Blue", "red"), grader, "boxed", grading=graded(source, "mine:f"))
+        assert grader.undecided == 0
+    assert members(found) == {(0,): True, (1,): False}
+
+
+def test_a_worker_that_is_killed_each_time_leaves_its_question_undecided(graded: Any) -> None:
     source = "import os, signal\ndef f(text, question): os.kill(os.getppid(), 9)"
     with Grader(processes=1) as grader:
         found = cluster(sampled("a"), grader, "boxed", grading=graded(source, "mine:f"))

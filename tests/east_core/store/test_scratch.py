@@ -1,5 +1,6 @@
 """Scratch: what a kill leaves there goes, and what somebody works on stays."""
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from east_core.store import Stage, Store, materialize, work_folder
-from east_core.store.scratch import claim_scratch, sweep_scratch
+from east_core.store.scratch import Scratch, claim_scratch, sweep_scratch
 
 DAY = 86_400.0
 
@@ -48,6 +49,55 @@ def test_a_kill_after_the_record_leaves_nothing_for_ever(
     assert left(store), "the kill left its scratch"
     materialize(Store(store.root), stage, build)
     assert not left(store)
+
+
+def test_a_kill_that_leaves_the_lock_alone_leaves_nothing_for_ever(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage("demo/checkpoint", "train")
+    unlink = Path.unlink
+
+    def killed(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".lock":
+            raise Killed
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", killed)
+        with pytest.raises(Killed):
+            materialize(store, stage, build)
+    (lock,) = left(store)
+    assert lock.endswith(".lock")
+    materialize(Store(store.root), stage, build)
+    assert not left(store)
+
+
+def test_a_lock_without_scratch_is_swept(store: Store) -> None:
+    root = unfinished(store, "demo/checkpoint")
+    shutil.rmtree(root)
+    assert sweep_scratch(store.scratch(), days=1, now=time.time() + 2 * DAY) == [root]
+    assert not left(store)
+
+
+def test_a_kill_between_record_and_tidying_leaves_no_attempt_for_ever(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, stage = Store(f"memory://{tmp_path.name}"), Stage("demo/checkpoint", "train")
+
+    def killed(*_: Any) -> None:
+        raise Killed
+
+    for owner, name in ((Scratch, "finish"), (store.place, "tidy")):
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, killed)
+            with pytest.raises(Killed):
+                materialize(store, stage, build)
+    files = store.place.sizes("demo/checkpoint")
+    assert len(files) == 3, "a record and the files of two attempts"
+    record = materialize(Store(store.root), stage, build)
+    assert set(store.place.sizes("demo/checkpoint")) == {
+        record.path_of("model"), "demo/checkpoint/_record.json",
+    }  # fmt: skip
 
 
 def unfinished(store: Store, address: str) -> Path:

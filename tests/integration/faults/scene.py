@@ -107,7 +107,8 @@ class Ended:
 class Scene:
     """One row's run: its folder, its store, and the records seen when the fault struck.
 
-    `extra` is added to its environment. `rerun` runs it again where `east run` is not the way, and
+    `extra` is added to its environment; `program` is what runs where the engines are scripted.
+    `rerun` runs it again where `east run` is not the way, and
     `unrepeated` is what the rerun's output must not show.
     """
 
@@ -116,6 +117,7 @@ class Scene:
     engines: Engines
     on_s3: bool = False
     extra: dict[str, str] = field(default_factory=dict)
+    program: Path = SCRIPTED_EAST
     struck: Records = field(default_factory=dict)
     unrepeated: str = ""
     rerun: Callable[[], Ended] | None = None
@@ -183,7 +185,7 @@ class Scene:
     def start(self, config: Path | None = None, **extra: str) -> "Started":
         """Start `east run` (or its scripted likeness) and return at once."""
         self._runs += 1
-        program = [str(SCRIPTED_EAST)]
+        program = [str(self.program)]
         if self.engines == "real":
             program = ["-c", "from flows.commands.main import main; main()"]
         name = f"{self.name}-{self._runs}"
