@@ -32,6 +32,7 @@ KINDS = (
     ("supervisor", "east_core.engines.supervise"),
     ("server", "uvicorn"),
     ("grader", "grading_worker.py"),
+    ("grader", "function_worker.py"),
     ("engine", "east_core.engines.vllm.worker"),
     ("engine", ENGINE),
     ("rank", "east_core.engines.trl.fork_server"),

@@ -31,6 +31,7 @@ from tests.integration.pages import markers, write_table
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "reliability.md"
 BEGIN, END = markers("kills")
 PROGRAM = Path(__file__).parents[1] / "scripted_children.py"
+GRADER = PAGE.parents[1] / "examples" / "custom_grader"
 KILLS_A_RUN: dict[Engines, int] = {"scripted": 3, "real": 2}
 FIRST_SEED = 1
 COUNTS: dict[Engines, int] = {
@@ -42,10 +43,10 @@ CASES = [
     for engines in ("real", "scripted")
     for number in range(-(-COUNTS[engines] // KILLS_A_RUN[engines]))  # type: ignore[index]
 ]
-# Answers that only math-verify can compare: then there are graders to kill.
-LIMITS = "".join(
-    rf'{{"id": "q{i}", "question": "{i}", "answer": "\\lim_{{x \\to {i}}} (x+{i % 7})"}}' + "\n"
-    for i in range(40)
+# Grading functions of one's own: then there are graders to kill.
+GRADING = "".join(
+    f'[{table}.grading]\nkind = "python"\nfunctions = "grader"\nfolder = "{GRADER}"\n'
+    for table in ("questions", "benchmarks.sums")
 )
 
 
@@ -106,7 +107,7 @@ def set_up(bench: Bench, name: str, engines: Engines, on_s3: bool = False) -> Sc
         (scene.folder / folder).mkdir()
         scene.extra[variable] = str(scene.folder / folder)
     if engines == "scripted":
-        (scene.folder / "questions.jsonl").write_text(LIMITS)
+        scene.config.write_text(scene.toml + GRADING)
     return scene
 
 
