@@ -28,6 +28,11 @@ def die_with_parent(number: int = signal.SIGKILL) -> None:
     _prctl(_PR_SET_PDEATHSIG, number)
 
 
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends (Linux only)."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
 def name_process(name: str) -> None:
     """Give this process a name of at most 15 characters, as `top` and `ps -o comm` show it."""
     _prctl(_PR_SET_NAME, ctypes.create_string_buffer(name.encode()))
@@ -51,8 +56,7 @@ def end_descendants() -> None:
 def main() -> int:
     """Run the command, end its tree, and return its exit status."""
     (watch, *inherited), command = map(int, sys.argv[1].split(",")), sys.argv[3:]
-    if sys.platform == "linux":
-        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    adopt_orphans()
     child = subprocess.Popen(
         command,
         preexec_fn=die_with_parent,  # noqa: PLW1509 no threads yet

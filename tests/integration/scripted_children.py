@@ -1,13 +1,19 @@
 """`east`, with scripted engines that are processes, as real ones are: there is something to kill.
 
     python tests/integration/scripted_children.py run CONFIG
+    python tests/integration/scripted_children.py fork
 
+The second imports what a run imports, and then forks a process for each line of its input
+(`Order`), since most of a scripted run's time is its imports; it tells the process's id.
 A supervised process is asked before each shard is answered, and another one "trains". They are
 started and ended by the product's own supervision; what they do is sleep.
 """
 
 import contextlib
+import json
+import os
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -64,8 +70,55 @@ class ChildTrainer(InstantTrainer):
         return result
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command line with these engines."""
     # vLLM's own process would be started early, and never be asked: 20 s of CPU a run
     early.early_sampler = lambda resources: contextlib.nullcontext()  # type: ignore[assignment]
     with use_engines(Engines(ChildSampler(), ChildTrainer())):
         main()
+
+
+def fork() -> None:
+    """Fork a run for each order: {"arguments": [...], "environment": {...}, "log": PATH}.
+
+    It is nobody's child here, so whoever is a subreaper above has it, and its exit status.
+    """
+    import flows.self_training  # noqa: F401 what is imported now need not be after a fork
+    from east_core.reports import figures  # noqa: F401
+
+    assert threading.active_count() == 1
+    for line in sys.stdin:
+        reading, writing = os.pipe()
+        if (between := os.fork()) == 0:
+            if (pid := os.fork()) == 0:
+                os.close(writing)
+                become(**json.loads(line))
+            os.write(writing, str(pid).encode())
+            os._exit(0)
+        os.waitpid(between, 0)
+        os.close(writing)
+        print(os.read(reading, 20).decode(), flush=True)
+        os.close(reading)
+
+
+def become(arguments: list[str], environment: dict[str, str], log: str) -> None:
+    """Be a run in this process, and end with it."""
+    os.environ.update(environment)
+    stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for descriptor in (1, 2):
+        os.dup2(stream, descriptor)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    sys.argv = ["east", *arguments]
+    status = 1
+    try:
+        run()
+        status = 0
+    except SystemExit as end:
+        status = int(end.code or 0)
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    fork() if sys.argv[1:] == ["fork"] else run()

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import Any, Self
 
 import psutil
 
-from east_core.engines.supervise import die_with_parent
+from east_core.engines.supervise import adopt_orphans, die_with_parent
 from east_core.testing.s3_servers import S3Server, free_port, moto_server, wait_for_port
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -29,6 +30,7 @@ class Bench:
         (self.work / "logs").mkdir(parents=True, exist_ok=True)
         self.ends = self._whole = contextlib.ExitStack()
         self._server: subprocess.Popen[bytes] | None = None
+        self._forks: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -113,6 +115,32 @@ class Bench:
         (ends or self.ends).callback(end_tree, process)
         return process
 
+    def fork(
+        self, program: Path, name: str, arguments: list[str], env: Mapping[str, str]
+    ) -> "Forked":
+        """`spawn` of a program that has imported what it needs before (see its `fork`).
+
+        Prefect's settings are the bench's, with its server; they are read at the import.
+        """
+        if self._forks is None:
+            adopt_orphans()
+            settings = self.environment() | {"PREFECT_API_URL": self.prefect_url}
+            self._forks = subprocess.Popen(
+                [sys.executable, str(program), "fork"], cwd=self.work, env=settings,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 the proxy's threads hold no locks
+            )  # fmt: skip
+            self._whole.callback(end_tree, self._forks)
+        assert self._forks.stdin is not None
+        assert self._forks.stdout is not None
+        log = self.work / "logs" / f"{name}.log"
+        order = {"arguments": arguments, "environment": dict(env), "log": str(log)}
+        self._forks.stdin.write(json.dumps(order) + "\n")
+        self._forks.stdin.flush()
+        forked = Forked(int(self._forks.stdout.readline()))
+        self.ends.callback(end_tree, forked)
+        return forked
+
     def api(self, path: str, body: object = None) -> Any:
         """Ask Prefect's API; POST where there is a body."""
         data = None if body is None else json.dumps(body).encode()
@@ -138,6 +166,34 @@ class Bench:
         return str(next(d["id"] for d in found if d["name"] == "self-training"))
 
 
+class Forked:
+    """A process that a child forked and left to us; as much of a Popen as the scenes use."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """The exit status, -N where signal N ended it; None while it lives."""
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end. Raises AssertionError where it does not come."""
+        ended = lambda: self.poll() is not None or time.sleep(0.02)  # noqa: E731
+        wait_until(ended, f"the end of process {self.pid}", timeout or LONGEST_WAIT)
+        assert self.returncode is not None
+        return self.returncode
+
+    def kill(self) -> None:
+        """End it as kill -9 does."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+
 def wait_until(reached: Callable[[], object], what: str, seconds: float = LONGEST_WAIT) -> Any:
     """Poll until `reached` gives something, and return it."""
     deadline = time.monotonic() + seconds
@@ -147,7 +203,7 @@ def wait_until(reached: Callable[[], object], what: str, seconds: float = LONGES
     return found
 
 
-def end_tree(process: "subprocess.Popen[bytes]") -> None:
+def end_tree(process: "subprocess.Popen[bytes] | Forked") -> None:
     """Kill a process and all below it, if it still lives."""
     if process.poll() is not None:
         return

@@ -85,6 +85,8 @@ class Disturbed:
         self._is_disturbed = False
         if self.own_server:
             return self.scene.start(PREFECT_HOME=str(self.scene.folder / "prefect"))
+        if self.scene.engines == "scripted":
+            return self.scene.fork_on_server()
         return self.scene.start_on_server()
 
     def _again(self, run: Started) -> Started:

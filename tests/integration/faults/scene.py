@@ -23,7 +23,7 @@ import psutil
 from east_core.store.manifest import RECORD_NAME, decode_record
 from east_core.testing.fakes import write_model
 from east_core.testing.s3_servers import BUCKET, S3Server
-from tests.integration.faults.bench import Bench, wait_until
+from tests.integration.faults.bench import Bench, Forked, wait_until
 from tests.integration.faulty_proxy import FaultyProxy, faulty_proxy
 
 SCRIPTED_EAST = Path(__file__).parents[1] / "scripted_east.py"
@@ -195,6 +195,14 @@ class Scene:
         process = self.bench.spawn(name, arguments, self.environment() | extra)
         return Started(process, log)
 
+    def fork_on_server(self) -> "Started":
+        """`start_on_server` of a `program` that forks: quicker by its imports."""
+        self._runs += 1
+        name = f"{self.name}-{self._runs}"
+        env = self.environment()
+        process = self.bench.fork(self.program, name, ["run", str(self.config)], env)
+        return Started(process, self.bench.work / "logs" / f"{name}.log")
+
     def start_on_server(self) -> "Started":
         """`start`, told to the bench's Prefect server instead of one of its own: quicker."""
         return self.start(PREFECT_API_URL=self.bench.prefect_url)
@@ -258,7 +266,7 @@ class Row:
 class Started:
     """A run's process and its log."""
 
-    process: "subprocess.Popen[bytes]"
+    process: "subprocess.Popen[bytes] | Forked"
     log: Path
 
     @property
