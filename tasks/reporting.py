@@ -176,7 +176,7 @@ def weights_page(run: Run, number: int) -> str:
     ]
     drawn = figures.png(figures.weight_histograms(kept, f"{run.config.name}, round {number}"))
     facts = "\n".join(
-        f"| {label} | {value} |" for label, value in sorted(text.labelled_facts(record.facts))
+        f"| {label} | {value} |" for label, value in text.labelled_facts(record.facts)
     )
     shown = run_page(run.store, run.name)
     picture = image("weights", drawn, shown and f"{shown}/weights/{number}.svg")

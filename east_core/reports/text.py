@@ -27,7 +27,7 @@ LABELS = {
     "unboxed_correct_share": "share that is right outside of a box",
     "unboxed_share": "share answered outside of a box",
     "undecided": "undecided comparisons",
-    "weight_quantiles": "weights by percentile",
+    "weight_quantiles": "weights",
 }
 # Facts that programs draw with, of no use to a reader; and sets, which have a table of their own.
 FOR_PROGRAMS = frozenset({"entropy_histogram", "histogram_bin_bits", "sets"})
@@ -58,11 +58,22 @@ def set_row(name: str, of: SetSummary) -> tuple[str, ...]:
 
 
 def labelled_facts(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What a record states, as label and text; an estimate by its value, lists left out."""
-    for name, fact in facts.items():
+    """What a record states, as label and text, by label; an estimate by its value, lists left out.
+
+    Percentiles are a line each, lowest first: together they are too wide for a table.
+    """
+    for label, name in sorted((_label(name), name) for name in facts.keys() - FOR_PROGRAMS):
+        fact = facts[name]
         value = fact["value"] if isinstance(fact, Mapping) and "value" in fact else fact
-        if name not in FOR_PROGRAMS and not isinstance(value, list | tuple):
-            yield LABELS.get(name, name.replace("_", " ")), _written(value)
+        if isinstance(value, Mapping) and name.endswith("_quantiles"):
+            for percentile in sorted(value, key=_percentile):
+                yield f"{label}, {percentile}", _written(value[percentile])
+        elif not isinstance(value, list | tuple):
+            yield label, _written(value)
+
+
+def _label(name: str) -> str:
+    return LABELS.get(name, name.replace("_", " "))
 
 
 def _written(value: object) -> str:
