@@ -63,8 +63,7 @@ def check_run(config: RunConfig) -> Iterator[str]:
         for name, each in config.questions.named.items():
             named = f"{name}: " if name else ""
             yield f"questions  ok: {named}{_check_questions(each, grader)}"
-        for name, benchmark in _own_benchmarks(config).items():
-            yield f"benchmark  ok: {name}: {_check_questions(benchmark, grader)}"
+        yield from _check_own_benchmarks(config, grader)
     surveyed = {}
     for name, task in harness_tasks(Run(config, store)).items():
         surveyed[name] = LmEval(on_line=lambda _: None).survey(task)
@@ -200,6 +199,14 @@ def _check_questions(config: DatasetConfig, grader: Grader) -> str:
     line += _listed(rows.several, "box several answers in their solution, only the last one counts")
     line += _listed(by_spelling, "have gold answers that are compared by spelling alone")
     return "\n".join([line, *shown])
+
+
+def _check_own_benchmarks(config: RunConfig, grader: Grader) -> Iterator[str]:
+    own = _own_benchmarks(config)
+    for name, benchmark in own.items():
+        yield f"benchmark  ok: {name}: {_check_questions(benchmark, grader)}"
+    if own and not config.evaluation.samples_per_question:
+        yield "           greedy only; evaluation.samples_per_question = 8 adds pass@k and maj@k"
 
 
 def _own_benchmarks(config: RunConfig) -> dict[str, DatasetConfig]:

@@ -76,6 +76,13 @@ def test_the_report_tells_the_whole_run(run):
     assert f"{last['value']:.1%}" in page.text
 
 
+def test_what_greedy_scores_leave_out_is_told(run, fake_run, tmp_path):
+    left_out = "Greedy completions only. pass@k and maj@k"
+    assert left_out not in Page(render(run.store, "sums")).text
+    greedy = fake_run(tmp_path, rounds=1)
+    assert left_out in Page(render(greedy.store, "sums")).text
+
+
 def test_an_unfinished_run_has_a_report_too(fake_run):
     run = fake_run(rounds=1)
     for record in list(run.store.records("sums")):

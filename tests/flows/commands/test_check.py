@@ -35,7 +35,9 @@ def test_the_context_that_is_told_is_the_one_that_the_run_asks_for(
     monkeypatch.setattr(check, "_inspected", lambda *_: model)
     monkeypatch.setattr("flows.commands.check.base_model.check_model_folder", lambda *_: None)
     run = Run.open(sums_config(tmp_path, rounds=1))
-    told = [line for line in check.check_run(run.config) if line.startswith("context")]
+    lines = list(check.check_run(run.config))
+    told = [line for line in lines if line.startswith("context")]
+    assert any("greedy only; evaluation.samples_per_question = 8 adds" in each for each in lines)
     start.freeze_questions(run)
     start.freeze_benchmarks(run)
     assert told[0].endswith(f"the engine keeps {needed_context(run)}")
@@ -62,6 +64,7 @@ def test_a_task_of_the_harness_is_surveyed_and_held_against_the_training_questio
     monkeypatch.setattr("flows.commands.check.base_model.check_model_folder", lambda *_: None)
     config = sums_config(tmp_path, benchmarks={"theirs": HarnessTask(task="sums", limit=30)})
     told = list(check.check_run(config))
+    assert not any("greedy only" in line for line in told)  # they are sampled as the task says
     of_task = "lm_eval 0.4.12, task sums 3.0: 30 questions, right by exact_match,strict-match"
     assert f"benchmark  ok: theirs: {of_task}" in told
     assert any(line.startswith("overlap ") and "30 in theirs" in line for line in told)
