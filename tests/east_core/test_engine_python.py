@@ -198,3 +198,11 @@ def test_what_is_installed_is_told_without_importing_it() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert set(json.loads(done.stdout.replace("'", '"'))) <= {"lazy_loader"}
+
+
+def test_a_python_that_has_nothing_tells_so() -> None:
+    bare = [sys.executable, "-I", "-S", installed.__file__]
+    done = subprocess.run(bare, capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout)
+    assert told["folders"] == told["versions"] == {}
+    assert told["python"] == sys.version.split()[0]
