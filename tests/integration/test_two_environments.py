@@ -21,7 +21,8 @@ from tests.integration.conftest import EastUp, start_east_up
 from tests.integration.test_two_rounds import environment, records, write_config
 
 ROOT = Path(__file__).parents[2]
-FLOWS = os.environ.get("EAST_FLOWS_PYTHON", "")
+NAMED = os.environ.get("EAST_FLOWS_PYTHON")
+FLOWS = str(Path(NAMED).absolute()) if NAMED else ""
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(2400),
