@@ -86,18 +86,14 @@ def baseline(bench: Bench) -> Callable[[Engines], dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def results(pytestconfig: pytest.Config) -> Iterator[dict[str, Any]]:
-    """What became of each run; with --write-pages also of those of earlier calls, and the page."""
-    writes = bool(pytestconfig.getoption("--write-pages"))
+def kept(pytestconfig: pytest.Config) -> Iterator[pytest.Cache]:
+    """Keeps what became of each run, for later calls; with --write-pages, writes the page."""
     cache = pytestconfig.cache
     assert cache is not None
-    found: dict[str, Any] = {}
-    yield found
-    for name, result in found.items():
-        cache.set(f"kills/{name}", asdict(result))
-    if writes:
-        kept = (cache.get(f"kills/{engines}-{seed}", None) for engines, seed in CASES)
-        write_table(PAGE, "kills", table([Killed(**told) for told in kept if told]))
+    yield cache
+    if pytestconfig.getoption("--write-pages"):
+        found = (cache.get(f"kills/{engines}-{seed}", None) for engines, seed in CASES)
+        write_table(PAGE, "kills", table([Killed(**told) for told in found if told]))
 
 
 def set_up(bench: Bench, name: str, engines: Engines, on_s3: bool = False) -> Scene:
@@ -111,9 +107,7 @@ def set_up(bench: Bench, name: str, engines: Engines, on_s3: bool = False) -> Sc
     return scene
 
 
-def holds_already(config: pytest.Config, name: str) -> bool:
-    assert config.cache is not None
-    known = config.cache.get(f"kills/{name}", None)
+def holds_already(known: Any) -> bool:
     return bool(known) and known["code_version"] == code_version()
 
 
@@ -121,11 +115,11 @@ def holds_already(config: pytest.Config, name: str) -> bool:
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("engines", "seed"), CASES)
 def test_a_run_killed_at_random_ends_like_an_undisturbed_one(
-    engines: Engines, seed: int, bench: Bench, baseline: Any, results: dict[str, Any],
+    engines: Engines, seed: int, bench: Bench, baseline: Any, kept: pytest.Cache,
     pytestconfig: pytest.Config,
 ) -> None:  # fmt: skip
     name = f"{engines}-{seed}"
-    if pytestconfig.getoption("--write-pages") and holds_already(pytestconfig, name):
+    if pytestconfig.getoption("--write-pages") and holds_already(kept.get(f"kills/{name}", None)):
         pytest.skip("it held with this code already; --cache-clear forgets that")
     expected = baseline(engines)
     with bench.row():
@@ -141,7 +135,8 @@ def test_a_run_killed_at_random_ends_like_an_undisturbed_one(
         assert left_behind(scene) == [], told
     slowest = max([outlived, *(kill.seconds for kill in run.kills)])
     victims = [kill.victim for kill in run.kills]
-    results[name] = Killed(engines, victims, run.starts, slowest, told, code_version())
+    result = Killed(engines, victims, run.starts, slowest, told, code_version())
+    kept.set(f"kills/{name}", asdict(result))
 
 
 def table(runs: Sequence[Killed]) -> str:
