@@ -155,7 +155,8 @@ def table(runs: Sequence[Killed]) -> str:
             f"| {engines} | {len(mine)} | {victims.total()} ({whom}) | {again} | {slowest:.1f} s |"
         )
     versions = ", ".join(sorted({run.code_version for run in runs}))
-    return "\n".join(cells) + f"\n\nMeasured with {versions or 'nothing yet'}."
+    held = f"{len(runs)} of {len(CASES)} runs have been carried out and held"
+    return "\n".join(cells) + f"\n\n{held}, with {versions or 'no version'}."
 
 
 def test_the_table_counts_kills_by_victim() -> None:
