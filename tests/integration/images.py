@@ -5,6 +5,7 @@ same release and the same minor version of Python, but not the same build of it.
 """
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -13,13 +14,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-TOOLS = ("buildah", "podman", "debootstrap")
+TOOLS = ("buildah", "podman", "debootstrap", "bwrap")
 MISSING = [name for name in TOOLS if shutil.which(name) is None]
 ROOT = Path(__file__).resolve().parents[2]
 FROM = re.compile(r"^FROM (?P<image>python:(?P<python>[\d.]+)-slim-(?P<release>\w+))", re.MULTILINE)
 PACKAGES = ("ca-certificates", "python3", "python3-pip", "python3-venv", "python-is-python3")
 CERTIFICATES = "/etc/ssl/certs"
 USER = 10001
+FOLDERS = ("/srv/east", "/var/cache/east", "/var/tmp/east")  # that Compose mounts volumes on
 
 
 @dataclass(frozen=True)
@@ -77,21 +79,39 @@ class Images:
             )  # fmt: skip
 
     def run(self, image: str, work: Path, command: Sequence[str]) -> str:
-        """A command in a container as compose starts one: no root, no rights, nothing to write
-        but its three folders and /tmp; without network.
+        """A command on the image's disk as Compose starts one: no root, no rights, nothing to write
+        but its three folders and /tmp; without network. Raises AssertionError where it fails.
+        Everybody must get to `work`.
+
+        bubblewrap stands in for podman's runtime, which wants rights that not every root has.
         """
-        mounts = []
-        for name, place in (("work", "/srv/east"), ("cache", "/var/cache/east"),
-                            ("scratch", "/var/tmp/east")):  # fmt: skip
-            (work / name).mkdir(parents=True, exist_ok=True)
-            os.chown(work / name, USER, USER)
-            mounts.append(f"--volume={work / name}:{place}")
-        return self.ask(
-            "podman", "--cgroup-manager=cgroupfs", "--events-backend=file", "run", "--rm",
-            "--cgroups=disabled", "--network=none", "--read-only", "--read-only-tmpfs=false",
-            "--tmpfs=/tmp", "--shm-size=2g", "--cap-drop=ALL", "--security-opt=no-new-privileges",
-            "--log-driver=none", *mounts, image, *command,
+        [told] = json.loads(self.ask("podman", "image", "inspect", image))
+        variables = [each.partition("=") for each in told["Config"]["Env"]]
+        options = ["--ro-bind", self._disk(image, work), "/", "--proc", "/proc", "--dev", "/dev"]
+        options += ["--tmpfs", "/tmp", "--clearenv", "--setenv", "HOME", "/home/east"]
+        options += [word for name, _, value in variables for word in ("--setenv", name, value)]
+        for place in FOLDERS:
+            folder = work / place.strip("/").replace("/", "-")
+            folder.mkdir(parents=True, exist_ok=True)
+            os.chown(folder, USER, USER)
+            options += ["--bind", str(folder), place]
+        user = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
+        options += ["--unshare-all", "--die-with-parent", "--chdir", FOLDERS[0]]
+        done = subprocess.run(
+            [*user, "bwrap", *options, "tini", "-s", "--", *command], text=True, check=False,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
+        subprocess.run(["umount", str(work / "disk")], check=True)
+        self.ask("podman", "image", "umount", image)
+        assert done.returncode == 0, done.stdout[-3000:]
+        return done.stdout
+
+    def _disk(self, image: str, work: Path) -> str:
+        """The image's files, where its user gets at them."""
+        mounted, disk = self.ask("podman", "image", "mount", image).split()[-1], work / "disk"
+        disk.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["mount", "--bind", mounted, str(disk)], check=True)
+        return str(disk)
 
 
 @contextlib.contextmanager
