@@ -10,6 +10,7 @@ linked into place, which fails where one is.
 """
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -162,7 +163,7 @@ class LocalBackend:
     def _on_this_disk(self, folder: Path) -> Iterator[Path]:
         """`folder`, or a copy where it lies on another file system and can't be renamed."""
         self.scratch.mkdir(parents=True, exist_ok=True)
-        if folder.stat().st_dev == self.scratch.stat().st_dev:
+        if _renames(folder.parent, self.scratch):
             yield folder
             return
         staged = self.scratch / f"{uuid.uuid4().hex}.staged"
@@ -193,6 +194,24 @@ class LocalBackend:
             raise ArtifactDamaged(_damaged(record, file, why))
         if known_hash(path) != file.sha256:
             raise ArtifactDamaged(_damaged(record, file, "does not have its recorded SHA-256"))
+
+
+def _renames(source: Path, target: Path) -> bool:
+    """Whether what is in one folder can be renamed into another, tried with an empty one.
+
+    Two mounts of one disk (volumes of a container) have one device, and no rename between them.
+    """
+    probe = source / f"{uuid.uuid4().hex}.probe"
+    probe.mkdir()
+    try:
+        probe.rename(target / probe.name)
+    except OSError as error:
+        probe.rmdir()
+        if error.errno != errno.EXDEV:
+            raise
+        return False
+    (target / probe.name).rmdir()
+    return True
 
 
 def _unlisted(error: OSError) -> None:

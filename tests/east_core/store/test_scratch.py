@@ -1,5 +1,6 @@
 """Scratch: what a kill leaves there goes, and what somebody works on stays."""
 
+import errno
 import shutil
 import time
 from pathlib import Path
@@ -98,6 +99,22 @@ def test_a_kill_between_record_and_tidying_leaves_no_attempt_for_ever(
     assert set(store.place.sizes("demo/checkpoint")) == {
         record.path_of("model"), "demo/checkpoint/_record.json",
     }  # fmt: skip
+
+
+def test_scratch_on_another_mount_of_the_same_disk_is_copied(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename, base = Path.rename, store.scratch()
+
+    def between_mounts(path: Path, target: Path) -> Path:
+        if path.is_relative_to(base) != Path(target).is_relative_to(base):
+            raise OSError(errno.EXDEV, "Invalid cross-device link", str(path))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", between_mounts)
+    record = materialize(store, Stage("demo/checkpoint", "train"), build)
+    assert (store.fetch(record) / "model").read_text() == "weights"
+    assert not left(store)
 
 
 def unfinished(store: Store, address: str) -> Path:
