@@ -43,14 +43,15 @@ def kept_hash(path: Path, smallest: int = 2**20) -> str:
         return known_hash(path)
     stamp = [size, *state, path.stat().st_ctime_ns]
     note = cache_home() / "hashes" / f"{hashlib.sha256(bytes(path)).hexdigest()}.json"
-    with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         noted = json.loads(note.read_bytes())
         if noted["stamp"] == stamp:
             remember_hash(path, str(noted["sha256"]))
             return known_hash(path)
     found = known_hash(path)
-    note.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(note, json.dumps({"stamp": stamp, "sha256": found}).encode())
+    with contextlib.suppress(OSError):  # a home that is read-only (containers): no note, then
+        note.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(note, json.dumps({"stamp": stamp, "sha256": found}).encode())
     return found
 
 

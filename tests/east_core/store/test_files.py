@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from east_core.store.files import write_atomically
+from east_core.store.files import file_hash, kept_hash, write_atomically
 
 KILLED = """
 import os, signal, sys
@@ -46,3 +46,13 @@ def test_a_failed_write_leaves_no_part(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(OSError, match="no space"):
         write_atomically(tmp_path / "live.json", b"whole")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_home_that_takes_no_note_costs_a_hash_and_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").touch()  # no folder can be made in it
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    model = tmp_path / "model.safetensors"
+    model.write_bytes(b"weights")
+    assert kept_hash(model, smallest=0) == file_hash(model)
