@@ -7,8 +7,9 @@ and writes Parquet shards and records to a local store. There are two other side
 of its own: `benchmarks.plain.sampling` is what one would write (`LLM.chat`, nothing but n,
 temperature and max_tokens), and "bare" is `LLM.generate` over the same prompts with our parameters
 and engine options; the difference between them is what our options cost.
-All engines are started, and have sampled once, before the clock runs; they take turns. Shards are
-of the size that runs have by default, so that our engine drains as often as in a run.
+All engines are started, and have sampled once, before the clock runs; they take turns. On a GPU
+they share its memory. Shards are of the size that runs have by default, so that our engine drains
+as often as in a run.
 """
 
 import argparse
@@ -37,6 +38,7 @@ from east_core.runs import samples, start
 from east_core.runs.run import Run
 
 GOAL = 0.97
+SHARE_OF_GPU = 0.45  # that either side may take of a GPU's memory: both are on it at once
 MODEL = "builtin:seed_model"
 ROUND = 1
 
@@ -50,7 +52,9 @@ def run_config(
         store=str(store),
         model=ModelConfig(name=options.model),
         questions=DatasetConfig(limit=options.questions),
-        sampling=SamplingRecipe(samples_per_question=options.samples, max_tokens=96),
+        sampling=SamplingRecipe(
+            samples_per_question=options.samples, max_tokens=options.max_tokens
+        ),
         resources=resources,
     )
 
@@ -121,8 +125,8 @@ def bare_command(run: Run, questions: int) -> list[str]:
 def plain_command(run: Run, questions: int) -> list[str]:
     """`benchmarks.plain.sampling` on the same questions."""
     recipe, data = run.config.sampling, builtin_path("train.jsonl")
-    counts = (questions, recipe.samples_per_question, recipe.max_tokens)
-    return ["benchmarks.plain.sampling", str(model_folder(run)), str(data), *map(str, counts)]
+    numbers = (questions, recipe.samples_per_question, recipe.max_tokens, SHARE_OF_GPU)
+    return ["benchmarks.plain.sampling", str(model_folder(run)), str(data), *map(str, numbers)]
 
 
 def model_folder(run: Run) -> Path:
@@ -136,7 +140,11 @@ def main() -> None:
     parser.add_argument("--model", default=MODEL, help="a folder, or a built-in")
     parser.add_argument("--questions", type=int, default=500)
     parser.add_argument("--samples", type=int, default=8, help="completions of each question")
-    parser.add_argument("--kv-cache", type=float, default=0.25, help="its size in GiB")
+    parser.add_argument("--max-tokens", type=int, default=96, help="of a completion")
+    parser.add_argument("--kv-cache", type=float, default=0.25, help="its size in GiB, on CPUs")
+    parser.add_argument(
+        "--sequences", type=int, default=Resources().max_sequences, help="that our engine generates"
+    )
     parser.add_argument(
         "--shard", type=int, default=Resources().shard_questions, help="questions in a shard"
     )
@@ -149,7 +157,11 @@ def main() -> None:
         serve_bare(json.loads(options.bare))
         return
     resources = Resources(
-        device=options.device, kv_cache_gib=options.kv_cache, shard_questions=options.shard
+        device=options.device,
+        engine_memory=SHARE_OF_GPU,
+        kv_cache_gib=options.kv_cache,
+        max_sequences=options.sequences,
+        shard_questions=options.shard,
     )
     rows = [
         _measured(options, resources, name, command)

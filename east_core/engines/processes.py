@@ -10,6 +10,7 @@ import collections
 import contextlib
 import contextvars
 import os
+import queue
 import subprocess
 import sys
 import threading
@@ -187,6 +188,25 @@ def fork_copies() -> None:
             return
         os.close(commands)
         os.close(output)
+
+
+def read_commands() -> "queue.SimpleQueue[str | None]":
+    """In a child: the lines that its parent sends, as a thread reads them; None behind the last.
+
+    The thread reads a copy of standard input. multiprocessing closes sys.stdin in a process that it
+    forks, which would wait for ever for the lock of a thread that reads from it; vLLM forks its
+    engine so on GPUs.
+    """
+    inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    own = os.fdopen(os.dup(sys.stdin.fileno()), encoding=sys.stdin.encoding)
+    threading.Thread(target=_put_lines, args=(own, inbox), daemon=True).start()
+    return inbox
+
+
+def _put_lines(commands: IO[str], inbox: "queue.SimpleQueue[str | None]") -> None:
+    for line in commands:
+        inbox.put(line)
+    inbox.put(None)
 
 
 def _as_text(pairs: Sequence[tuple[int, int]]) -> str:

@@ -8,9 +8,6 @@ scheduled equally.
 """
 
 import math
-import queue
-import sys
-import threading
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -23,7 +20,7 @@ from vllm.outputs import RequestOutput
 from vllm.sampling_params import RequestOutputKind
 
 from east_core.engines.probe import SENTENCE, Probe
-from east_core.engines.processes import emit, fork_copies
+from east_core.engines.processes import emit, fork_copies, read_commands
 from east_core.engines.vllm.completions import completions_of, special_marks
 from east_core.engines.vllm.messages import (
     Asleep,
@@ -239,19 +236,11 @@ def handle(worker: Worker, message: ToWorker) -> None:
             worker.begin(questions)
 
 
-def read_lines(inbox: "queue.SimpleQueue[str | None]") -> None:
-    """Put each line of stdin into the inbox; None at its end."""
-    for line in sys.stdin:
-        inbox.put(line)
-    inbox.put(None)
-
-
 def main() -> None:
     """Serve until stdin ends."""
     fork_copies()
     worker = Worker()
-    inbox: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    threading.Thread(target=read_lines, args=(inbox,), daemon=True).start()
+    inbox = read_commands()
     while True:
         if worker.is_busy and inbox.empty():
             worker.step()

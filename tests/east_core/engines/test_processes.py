@@ -128,6 +128,35 @@ def test_copies_of_a_child_talk_on_pipes_of_their_own_and_end_with_it() -> None:
         assert ended or copies[1].status() == psutil.STATUS_ZOMBIE
 
 
+FORKING = """
+import multiprocessing, time
+from east_core.engines.processes import read_commands
+
+inbox = read_commands()
+print(inbox.get(), end="", flush=True)
+time.sleep(0.3)  # the thread waits for the next line
+forked = multiprocessing.get_context("fork").Process(target=print, args=("forked",))
+forked.start()
+forked.join(10)
+print("ended with", forked.exitcode, flush=True)
+forked.kill()
+print(inbox.get(), end="", flush=True)
+print(inbox.get(), flush=True)
+"""
+
+
+def test_a_child_that_reads_its_commands_can_fork() -> None:
+    """As vLLM does on GPUs for its engine: a lock that was held in between would stay held."""
+    with ChildProcess([sys.executable, "-W", "ignore", "-c", FORKING]) as child:
+        child.send(Told("one"))
+        lines = child.lines()
+        assert "one" in next(lines)
+        assert next(lines) == "forked"
+        assert next(lines) == "ended with 0"
+        child.send(Told("two"))
+        assert "two" in next(lines)
+
+
 def test_messages_reach_the_child() -> None:
     with ChildProcess(["cat"]) as child:
         child.send(Told("42"))
