@@ -206,7 +206,7 @@ def _check_own_benchmarks(config: RunConfig, grader: Grader) -> Iterator[str]:
     for name, benchmark in own.items():
         yield f"benchmark  ok: {name}: {_check_questions(benchmark, grader)}"
     if own and not config.evaluation.samples_per_question:
-        yield "           greedy only; evaluation.samples_per_question = 8 adds pass@k and maj@k"
+        yield "scores     ok: greedy only; evaluation.samples_per_question = 8 adds pass@k, maj@k"
 
 
 def _own_benchmarks(config: RunConfig) -> dict[str, DatasetConfig]:

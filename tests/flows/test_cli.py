@@ -76,6 +76,7 @@ def test_check_passes_a_sound_config(tmp_path: Path) -> None:
         "generation",
         "questions",
         "benchmark",
+        "scores",
         "overlap",
         "context",
         "sizes",
