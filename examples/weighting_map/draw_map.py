@@ -1,7 +1,7 @@
 r"""Draw where weighting helps: the map of infra/configs/map/matrix.toml, from its numbers by seed.
 
-    python examples/weighting_map/draw_map.py --output map            # from accuracies.csv here
     python examples/weighting_map/draw_map.py --output map --store .east/store
+    python examples/weighting_map/draw_map.py --output map            # again, from accuracies.csv
 
 With --store the accuracies are first read from the studies' runs, and written to accuracies.csv.
 Writes map.png and map.md: for each pupil, number of completions and loss the difference of each
@@ -165,6 +165,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.store:
         collect(arguments.store).to_csv(arguments.numbers, index=False, float_format="%.4f")
+    elif not arguments.numbers.is_file():
+        parser.error(f"{arguments.numbers} is not there yet; read the runs' scores with --store")
     numbers = pd.read_csv(arguments.numbers)
     told = differences(numbers)
     arguments.output.with_suffix(".png").write_bytes(figures.png(draw(told)))
