@@ -143,7 +143,7 @@ def main() -> None:
     parser.add_argument("--max-tokens", type=int, default=96, help="of a completion")
     parser.add_argument("--kv-cache", type=float, default=0.25, help="its size in GiB, on CPUs")
     parser.add_argument(
-        "--sequences", type=int, default=Resources().max_sequences, help="that our engine generates"
+        "--sequences", type=int, help="that our engine generates at a time; default: as in a run"
     )
     parser.add_argument(
         "--shard", type=int, default=Resources().shard_questions, help="questions in a shard"

@@ -39,14 +39,17 @@ class Functions:
         self.key: Any = getattr(found, "key", None)
         self.same: Any = getattr(found, "same", None)
         self.accepts: Any = getattr(found, "accepts", None)
+        self._require_one_comparison(path)
+        for name in _ARGUMENTS:
+            _require_arguments(path, name, getattr(self, name))
+
+    def _require_one_comparison(self, path: str) -> None:
         if not callable(self.extract) or not (callable(self.key) or callable(self.same)):
             raise Refused(
                 f"{path} needs extract(completion, question), and key(answer) or same(a, b)"
             )
         if callable(self.key) and callable(self.same):
             raise Refused(f"{path} has both key(answer) and same(a, b); leave one of them out")
-        for name in _ARGUMENTS:
-            _require_arguments(path, name, getattr(self, name))
 
 
 def told(error: BaseException) -> str:

@@ -100,8 +100,11 @@ class Resources(Frozen):
         "kv_cache_dtype, max_num_batched_tokens ...). What may change samples counts as part of "
         "what identifies them (docs/models.md).",
     )
-    max_sequences: int = Field(
-        256, ge=1, description="Completions that an engine generates at the same time, at most."
+    max_sequences: int | None = Field(
+        None,
+        ge=1,
+        description="Completions that an engine generates at the same time, at most; None: vLLM's "
+        "own choice on GPUs (1,024 on an H100, 256 on small ones), 256 on CPUs.",
     )
     shard_questions: int = Field(
         256, ge=1, description="Questions in a shard: the unit of resume in sampling."

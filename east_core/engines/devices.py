@@ -15,6 +15,8 @@ from east_core.errors import ConfigError, EngineError
 
 Device = Literal["cpu", "cuda"]
 AUTO_ENGINES = 2
+SEQUENCES = 256  # at a time, in an engine on a CPU; on most GPUs vLLM chooses the same,
+LARGE_GPU_SEQUENCES = 1024  # and so many on those of 70 GiB and more, but for the A100
 _ASK_SECONDS = 30.0
 _ENGINE_BYTES = 2**30  # what a CPU engine holds besides its weights and its KV cache
 _SHARE_OF_MEMORY = 0.7  # of what is free: training's ranks come beside the engines
@@ -26,6 +28,12 @@ def device_of(resources: Resources) -> Device:
         return resources.device
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     return "cuda" if Path("/dev/nvidiactl").exists() and not hidden else "cpu"
+
+
+def most_sequences(resources: Resources) -> int:
+    """The most completions that an engine may generate at a time, whatever vLLM chooses."""
+    most = LARGE_GPU_SEQUENCES if device_of(resources) == "cuda" else SEQUENCES
+    return resources.max_sequences or most
 
 
 def engine_count(resources: Resources, model_bytes: int = 0) -> int:

@@ -3,9 +3,14 @@
 from dataclasses import dataclass
 
 from east_core.config import DpoRecipe, RunConfig, SftRecipe
-from east_core.engines.devices import Device, engine_count
+from east_core.engines.devices import (
+    LARGE_GPU_SEQUENCES,
+    SEQUENCES,
+    Device,
+    engine_count,
+)
 from east_core.planning.assumptions import Assumptions, Workload
-from east_core.planning.figures import BF16, FP32
+from east_core.planning.figures import BF16, FP32, GIB
 from east_core.planning.model_shape import ModelShape
 
 
@@ -40,6 +45,14 @@ class Basis:
     def engines(self) -> int:
         """Sampling engines."""
         return engine_count(self.config.resources.model_copy(update={"device": self.device}))
+
+    @property
+    def most_sequences(self) -> int:
+        """Completions that an engine generates at a time, at most; where not set, vLLM's choice."""
+        gpu = self.assumed.gpu
+        is_large = self.device == "cuda" and gpu.memory >= 70 * GIB and "a100" not in gpu.name
+        chosen = LARGE_GPU_SEQUENCES if is_large else SEQUENCES
+        return self.config.resources.max_sequences or chosen
 
     @property
     def gpus(self) -> int:

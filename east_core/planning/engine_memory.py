@@ -54,7 +54,7 @@ def _work_space(basis: Basis) -> float:
     """A layer's tensors of one prefill, and the logits of all sequences."""
     resources, s = basis.config.resources, basis.shape
     layer = PREFILL_TOKENS * BF16 * 2 * (s.hidden + s.intermediate / resources.tensor_parallel)
-    return layer + 2 * FP32 * resources.max_sequences * s.vocabulary
+    return layer + 2 * FP32 * basis.most_sequences * s.vocabulary
 
 
 def _room(basis: Basis, cache: float) -> Iterator[Estimate]:
@@ -66,6 +66,6 @@ def _room(basis: Basis, cache: float) -> Iterator[Estimate]:
     longest = min(basis.work.prompt_tokens + basis.config.sampling.max_tokens, s.context)
     yield _of_engine("tokens in the cache", fit, "cache / bytes a token", "tokens")
     yield _of_engine("sequences at full length", fit / longest, f"of {longest} tokens", "number")
-    most, mean = basis.config.resources.max_sequences, mean_context(basis)
+    most, mean = basis.most_sequences, mean_context(basis)
     formula = f"min(max_sequences {most}, tokens / mean context {mean:.0f})"
     yield _of_engine("sequences at a time", min(most, fit / mean), formula, "number")

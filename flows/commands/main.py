@@ -1,5 +1,6 @@
 """The `east` command line. Heavy imports happen inside the commands, so that --help is quick."""
 
+import inspect
 import json
 import os
 import sys
@@ -16,7 +17,7 @@ from flows.commands.say import say
 from flows.commands.store import lineage, prune, runs, verify
 from flows.commands.studies import compare, report, sweep
 from flows.commands.ui import browse, champions, deploy, notify, rollback, up, watch, worker
-from flows.commands.weigh import weigh
+from flows.commands.weigh import EXAMPLES, weigh
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -115,7 +116,7 @@ app.command()(report)
 app.command()(publish)
 app.command()(compare)
 app.command()(sweep)
-app.command()(weigh)
+app.command(help=f"{inspect.getdoc(weigh)}\n\n{EXAMPLES}")(weigh)
 app.command()(up)
 app.command()(browse)
 app.command()(deploy)

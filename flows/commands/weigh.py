@@ -85,6 +85,35 @@ AllowCode = Annotated[
 ]
 Processes = Annotated[int, typer.Option(min=1, help="Worker processes that compare answers.")]
 
+# Behind the docstring in `--help`; \b keeps the lines as they are.
+EXAMPLES = """\b
+EAST, weight ~ entropy:      east weigh s.jsonl --out w.jsonl
+favour the confident:        east weigh s.jsonl --out w.jsonl --exponent -1
+vanilla, all weights 1:      ... --weighting uniform
+~ 1 - accuracy:              ... --weighting accuracy
+~ top wrong answer's share:  ... --weighting rejected
+~ perplexity:                ... --weighting perplexity
+~ 4 p (1 - p), p accuracy:   ... --weighting variance
+hard questions teach often:  ... --weighting difficulty --most-examples 8
+entropy less its bias:       ... --weighting corrected_entropy
+entropy less its noise:      ... --weighting shrunk_entropy
+~ how right texts differ:    ... --weighting novelty
+~ right less wrong votes:    ... --weighting margin
+solved by about half:        ... --weighting balanced
+entropy dealt by chance:     ... --weighting shuffled
+H / 6.8, only to compare:    ... --weighting entropy_as_released
+no weight above 3:           ... --max-weight 3
+without gold answers:        ... --label-free --min-majority 0.6
+multiple choice:             ... --grading choice
+your own functions:          ... --grading python:functions=my_grader
+programs and their tests:    ... --grading code --allow-code-execution
+"ANSWER: 72" at the end:     ... --answer-regex 'ANSWER: (.+)'
+as Parquet:                  east weigh s.parquet --out w.parquet
+
+Perplexity needs "mean_logprobs", one for each response, in the file. Equations:
+docs/weighting.md; what counts as an answer: docs/answers.md.
+"""
+
 
 def weigh(
     samples: Source,
@@ -108,33 +137,6 @@ def weigh(
     the most common wrong answer, and a weight; the weights of the kept questions
     have the mean 1 (but for those "as released"). Questions with no correct
     response, or with one answer only, are dropped: weight 0 and a drop_reason.
-
-    \b
-    EAST, weight ~ entropy:      east weigh s.jsonl --out w.jsonl
-    favour the confident:        east weigh s.jsonl --out w.jsonl --exponent -1
-    vanilla, all weights 1:      ... --weighting uniform
-    ~ 1 - accuracy:              ... --weighting accuracy
-    ~ top wrong answer's share:  ... --weighting rejected
-    ~ perplexity:                ... --weighting perplexity
-    ~ 4 p (1 - p), p accuracy:   ... --weighting variance
-    hard questions teach often:  ... --weighting difficulty --most-examples 8
-    entropy less its bias:       ... --weighting corrected_entropy
-    entropy less its noise:      ... --weighting shrunk_entropy
-    ~ how right texts differ:    ... --weighting novelty
-    ~ right less wrong votes:    ... --weighting margin
-    solved by about half:        ... --weighting balanced
-    entropy dealt by chance:     ... --weighting shuffled
-    H / 6.8, only to compare:    ... --weighting entropy_as_released
-    no weight above 3:           ... --max-weight 3
-    without gold answers:        ... --label-free --min-majority 0.6
-    multiple choice:             ... --grading choice
-    your own functions:          ... --grading python:functions=my_grader
-    programs and their tests:    ... --grading code --allow-code-execution
-    "ANSWER: 72" at the end:     ... --answer-regex 'ANSWER: (.+)'
-    as Parquet:                  east weigh s.parquet --out w.parquet
-
-    Perplexity needs "mean_logprobs", one for each response, in the file. Equations:
-    docs/weighting.md; what counts as an answer: docs/answers.md.
     """
     from east_core.weighting.weigh_file import weigh_file
 

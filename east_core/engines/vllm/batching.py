@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from east_core.config import Resources
-from east_core.engines.devices import AUTO_ENGINES, device_of
+from east_core.engines.devices import AUTO_ENGINES, device_of, most_sequences
 from east_core.engines.vllm.messages import GeneratedSamples, GenerationRequest
 from east_core.protocols import GenerationSettings, SamplingProgress
 from east_core.records import Question, SampledQuestion
@@ -97,7 +97,7 @@ class BatchPolicy:
         if device_of(resources) == "cpu":
             asked = 1 if resources.engines == "auto" else resources.engines
             return cls(parts=max(AUTO_ENGINES, asked))
-        size = math.ceil(resources.max_sequences / samples_per_question)
+        size = math.ceil(most_sequences(resources) / samples_per_question)
         return cls(size=size, room=2 * size)
 
     def slices(self, questions: int) -> Iterator[range]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from east_core.config import Resources
-from east_core.engines.devices import device_of
+from east_core.engines.devices import device_of, most_sequences
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class EngineOptions:
     tensor_parallel: int
     engine_memory: float
     kv_cache_gib: float
-    max_sequences: int
+    max_sequences: int | None  # None: vLLM's own choice
     may_sleep: bool
     trust_remote_code: bool
     context: int | None = None  # tokens of prompt and completion; None: all that the model has
@@ -34,11 +34,12 @@ class EngineOptions:
             start, end = self.thinking
             marks = {"reasoning_start_str": start, "reasoning_end_str": end}
             thinking = {"reasoning_config": marks}
+        sequences = {} if self.max_sequences is None else {"max_num_seqs": self.max_sequences}
         shared = (
             context
             | thinking
+            | sequences
             | {
-                "max_num_seqs": self.max_sequences,
                 "tensor_parallel_size": self.tensor_parallel,
                 "trust_remote_code": self.trust_remote_code,
                 "disable_log_stats": True,
@@ -69,12 +70,14 @@ class EngineOptions:
         thinking: tuple[str, str] | None = None,
     ) -> "EngineOptions":
         """The options that a run's resources ask for."""
+        device = device_of(resources)
+        on_cpu = None if device == "cuda" else most_sequences(resources)
         return cls(
-            device=device_of(resources),
+            device=device,
             tensor_parallel=resources.tensor_parallel,
             engine_memory=resources.engine_memory,
             kv_cache_gib=resources.kv_cache_gib,
-            max_sequences=resources.max_sequences,
+            max_sequences=resources.max_sequences or on_cpu,
             may_sleep=resources.sleeping_engines,
             trust_remote_code=trust_remote_code,
             context=context,

@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from east_core.config import Resources
+from east_core.engines.vllm.batching import BatchPolicy
 from east_core.engines.vllm.options import EngineOptions
 from east_core.engines.vllm.sampler import context_for
 from east_core.inputs.context import own_context
@@ -52,3 +54,16 @@ def test_the_models_own_context_is_found_by_each_familys_name(
     assert own_context(tmp_path) == 1024
     assert context_for(ModelSource(tmp_path, "m"), settings) is None
     assert own_context(tmp_path / "nothing") is None
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "given"), [("cuda", None, None), ("cuda", 64, 64), ("cpu", None, 256)]
+)
+def test_on_gpus_vllm_chooses_how_many_sequences_where_nobody_did(
+    device: Literal["cuda", "cpu"], asked: int | None, given: int | None
+) -> None:
+    resources = Resources(device=device, max_sequences=asked)
+    options = EngineOptions.from_resources(resources, trust_remote_code=False)
+    assert options.llm_arguments().get("max_num_seqs") == given
+    if device == "cuda":  # its queue never runs dry: vLLM takes 1,024 at a time on the largest
+        assert BatchPolicy.of(resources, samples_per_question=8).size == (asked or 1024) // 8

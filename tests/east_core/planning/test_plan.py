@@ -138,6 +138,13 @@ def test_a_decoding_step_reads_weights_and_cache_once() -> None:
     assert plan.value(ROUND, "sampling") == pytest.approx(1000 * 64 * 200 / (2 * rate))
 
 
+def test_where_nothing_is_set_sequences_are_as_many_as_vllm_chooses() -> None:
+    assert basis().most_sequences == 1024
+    assert basis(max_sequences=64).most_sequences == 64
+    smaller = replace(basis(), assumed=replace(ASSUMED, gpu=GPUS["a100-80"]))
+    assert smaller.most_sequences == 256
+
+
 def test_training_over_nodes_waits_for_the_network_when_micro_batches_are_small() -> None:
     shared = {"processes": 32, "zero_stage": 3}
     here = basis(SEVENTY_B, micro_batch_size=1, **shared)
