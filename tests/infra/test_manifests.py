@@ -272,14 +272,14 @@ def test_prefects_settings_in_the_manifests_are_known_to_prefect() -> None:
     assert named <= {*_get_settings_fields(Settings), *_get_settings_fields(KubernetesSettings)}
 
 
-@pytest.mark.parametrize("image", ["cpu", "gpu"])
-def test_dockerfiles_pass_hadolint_and_leave_root(image: str) -> None:
+@pytest.mark.parametrize(("image", "pins"), [("cpu", "cpu"), ("gpu", "gpu"), ("server", "flows")])
+def test_dockerfiles_pass_hadolint_and_leave_root(image: str, pins: str) -> None:
     path = DOCKER / f"{image}.Dockerfile"
     done = check("hadolint", path)
     assert done.returncode == 0, done.stdout
     lines = path.read_text().splitlines()
     assert [line for line in lines if line.startswith("USER ")][-1] == "USER 10001"
-    assert f"requirements/{image}.txt" in path.read_text()
+    assert f"requirements/{pins}.txt" in path.read_text()
 
 
 def test_hadolint_would_find_something(tmp_path: Path) -> None:

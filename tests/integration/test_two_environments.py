@@ -42,11 +42,11 @@ def variables() -> dict[str, str]:
     return {"PYTHONPATH": str(ROOT), "EAST_ENGINE_PYTHON": sys.executable}
 
 
-def east(folder: Path, *arguments: str, python: str = FLOWS) -> str:
+def east(folder: Path, *arguments: str, python: str = FLOWS, **more: str) -> str:
     own = variables() if python == FLOWS else {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [python, "-c", MAIN, *arguments],
-        env={**environment(folder), **own}, capture_output=True, text=True, check=False,
+        env={**environment(folder), **own, **more}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
@@ -137,3 +137,12 @@ def test_a_run_from_a_deployment_has_its_page_with_a_picture(
     assert "/east/" in page
     with urllib.request.urlopen(f"{up.url}/east/", timeout=30) as answer:  # the run browser
         assert b"from-the-ui" in answer.read()
+
+
+def test_workers_may_have_an_older_prefect_than_the_server(up: EastUp, tmp_path: Path) -> None:
+    config = str(write_config(tmp_path))
+    east(tmp_path, "run", config, python=sys.executable, PREFECT_API_URL=f"{up.url}/api")
+    (run,) = up.api("flow_runs/filter", {"flow_runs": {"name": {"any_": ["two-rounds"]}}})
+    assert run["state"]["type"] == "COMPLETED"
+    pages = up.api("artifacts/latest/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
+    assert "two-rounds" in {page["key"] for page in pages}
