@@ -1,7 +1,7 @@
 """The images of infra/docker, built and run: a round of the demo in a container as in Compose.
 
-It takes a quarter of an hour on 2 cores, 20 GB of disk, Debian's mirror and PyPI. CUDA's wheels are left out:
-the GPU image is built with the CPU's torch and without vLLM, everything else of it as it is.
+It takes a quarter of an hour on 2 cores, 20 GB of disk, Debian's mirror and PyPI. CUDA's wheels are
+left out: the GPU image is built with the CPU's torch and without vLLM, everything else as it is.
 """
 
 import json
