@@ -134,6 +134,12 @@ def model_folder(run: Run) -> Path:
     return locate_model(run.config.model, run.store.cache)
 
 
+SIDES = {
+    "plain": ("plain LLM.chat", plain_command),
+    "bare": ("bare LLM.generate with our options", bare_command),
+}
+
+
 def main() -> None:
     """Measure pairs and write the row."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -149,6 +155,7 @@ def main() -> None:
         "--shard", type=int, default=Resources().shard_questions, help="questions in a shard"
     )
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--against", nargs="+", choices=SIDES, default=[*SIDES], help="which sides")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--json", type=Path, help="write the row here")
     parser.add_argument("--bare", help=argparse.SUPPRESS)
@@ -163,13 +170,7 @@ def main() -> None:
         max_sequences=options.sequences,
         shard_questions=options.shard,
     )
-    rows = [
-        _measured(options, resources, name, command)
-        for name, command in (
-            ("plain LLM.chat", plain_command),
-            ("bare LLM.generate with our options", bare_command),
-        )
-    ]
+    rows = [_measured(options, resources, *SIDES[side]) for side in options.against]
     if options.json:
         write_result(options.json, rows)
 

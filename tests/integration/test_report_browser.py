@@ -97,7 +97,7 @@ def test_the_report_in_chromium(tmp_path: Path) -> None:
         page.screenshot(path=shots / "report-phone-dark.png", full_page=True)
         browser.close()
     assert [address for address in asked if not address.startswith("data:")] == [url]
-    assert len(widths) == 5
+    assert len(widths) == 6
     assert all(width > 300 for width in widths)
     assert overflow <= 0
     assert overflow_of_a_phone <= 0
