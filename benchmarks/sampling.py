@@ -73,7 +73,9 @@ def time_stage(run: Run, sampler: vllm_sampler.VllmSampler) -> float:
     begun = time.perf_counter()
     record = samples.sample(run, ROUND, sampler)
     seconds = time.perf_counter() - begun
-    return int(str(record.facts["tokens"])) / seconds
+    rate = int(str(record.facts["tokens"])) / seconds
+    print(f"ours: {rate:,.0f} tokens a second, {seconds:.1f} s", file=sys.stderr, flush=True)
+    return rate
 
 
 # ---------------------------------------------------------------- the bare side
@@ -193,9 +195,13 @@ def _measured(
         asked = command(first, options.questions)
         other = stack.enter_context(other_side(asked, resources))
         measured(other, "rate")
-        pairs = alternate(
-            lambda: time_stage(next(runs), sampler), lambda: measured(other, "rate"), options.runs
-        )
+
+        def theirs() -> float:
+            rate = measured(other, "rate")
+            print(f"{name}: {rate:,.0f} tokens a second", file=sys.stderr, flush=True)
+            return rate
+
+        pairs = alternate(lambda: time_stage(next(runs), sampler), theirs, options.runs)
     model = "" if options.model == MODEL else f"{Path(options.model).parent.name}, "
     row = median_row(
         f"sampling: stage / {name}, {model}tokens a second ({options.device})",

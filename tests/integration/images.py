@@ -88,6 +88,7 @@ class Images:
         [told] = json.loads(self.ask("podman", "image", "inspect", image))
         variables = [each.partition("=") for each in told["Config"]["Env"]]
         options = ["--ro-bind", self._disk(image, work), "/", "--proc", "/proc", "--dev", "/dev"]
+        options += ["--ro-bind", "/sys", "/sys"]  # as in every container; vLLM counts cores there
         options += ["--tmpfs", "/tmp", "--clearenv", "--setenv", "HOME", "/home/east"]
         options += [word for name, _, value in variables for word in ("--setenv", name, value)]
         for place in FOLDERS:
