@@ -180,11 +180,11 @@ def training(device: Device, work: Path) -> Found:
 
 
 def sampling(device: Device, work: Path) -> Found:
-    """The sampling stage against `LLM.chat` and against bare vLLM, in pairs."""
+    """The sampling stage against `LLM.chat`, in pairs."""
     _needs("vllm")
     out = work / "sampling.json"
-    options = ["--device", device, "--runs", "3", "--questions", "200", "--json", str(out)]
-    _run(["benchmarks.sampling", *options])
+    options = ["--device", device, "--runs", "3", "--questions", "200", "--against", "plain"]
+    _run(["benchmarks.sampling", *options, "--json", str(out)])
     rows = json.loads(out.read_text())["rows"]
     told = "; ".join(
         f"{row['name']}: {row['ratio']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" for row in rows

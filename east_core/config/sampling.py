@@ -109,7 +109,7 @@ class SamplingRecipe(Frozen):
     )
     logprobs: bool = Field(
         False,
-        description="Keep each completion's mean log-probability, at a tenth to a fifth of the "
+        description="Keep each completion's mean log-probability, at a tenth to three tenths of the "
         "sampling's speed. The weighting 'perplexity' needs it, and always has it.",
     )
     adaptive: AdaptiveRecipe | None = Field(
