@@ -109,8 +109,8 @@ class SamplingRecipe(Frozen):
     )
     logprobs: bool = Field(
         False,
-        description="Keep each completion's mean log-probability, at a tenth to three tenths of the "
-        "sampling's speed. The weighting 'perplexity' needs it, and always has it.",
+        description="Keep each completion's mean log-probability, at a tenth to three tenths of "
+        "the sampling's speed. The weighting 'perplexity' needs it, and always has it.",
     )
     adaptive: AdaptiveRecipe | None = Field(
         None,
