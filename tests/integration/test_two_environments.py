@@ -74,6 +74,15 @@ def test_the_flows_environment_has_no_engine() -> None:
     assert flows_python(ask) == []
 
 
+def test_the_newest_prefect_makes_dates_of_schedules() -> None:
+    # Prefect 3.9.1 with whenever 0.10 makes none before Python 3.13: nothing would ever be retrained
+    ask = (
+        "import asyncio, json; from prefect.server.schemas.schedules import CronSchedule as Cron; "
+    )
+    ask += "dates = Cron(cron='0 3 * * *', timezone='Europe/Berlin').get_dates(3); "
+    assert flows_python(f"{ask}print(json.dumps(len(asyncio.run(dates))))") == 3
+
+
 def test_what_is_made_is_what_one_environment_makes(finished: tuple[Path, Path]) -> None:
     two, one = map(records, finished)
     assert two.keys() == one.keys()
