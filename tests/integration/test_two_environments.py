@@ -75,7 +75,7 @@ def test_the_flows_environment_has_no_engine() -> None:
 
 
 def test_the_newest_prefect_makes_dates_of_schedules() -> None:
-    # Prefect 3.9.1 with whenever 0.10 makes none before Python 3.13: nothing would ever be retrained
+    # Prefect 3.9.1 with whenever 0.10 makes none before Python 3.13: nothing is ever retrained
     ask = (
         "import asyncio, json; from prefect.server.schemas.schedules import CronSchedule as Cron; "
     )
