@@ -7,6 +7,7 @@ import pytest
 from east_core.config import DpoRecipe, RunConfig
 from east_core.config.toml_file import load_config, parse_config, read_settings
 from east_core.errors import ConfigError
+from east_core.inputs.questions import builtin_path
 from east_core.studies.study import load_studies
 from east_core.weighting.strategies import AccuracyWeighting, EntropyWeighting
 
@@ -21,6 +22,14 @@ RUNS = [path for path in SHIPPED if path not in STUDIES]
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
 def test_every_shipped_run_config_loads(path: Path) -> None:
     assert load_config(path).rounds >= 1
+
+
+def test_every_table_of_the_demo_takes_a_setting() -> None:
+    demo = builtin_path("demo.toml")
+    limited = load_config(demo, ["questions.limit=7", "benchmarks.word-problems.limit=5"])
+    assert limited.questions.limit == 7
+    assert limited.benchmarks["word-problems"].limit == 5
+    assert limited.benchmarks["word-problems"].path == "builtin:test.jsonl"
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
