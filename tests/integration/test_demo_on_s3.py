@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from east_core.runs.addresses import VIEWS
 from east_core.store import Store
 from east_core.store.verification import verify
 from east_core.testing.radosgw import missing_requirement, radosgw_server
@@ -42,7 +43,7 @@ def demo(folder: Path, store: str, env: dict[str, str]) -> None:
 
 def contents(store: Store) -> dict[str, str]:
     """The content of every artifact; `config` names its store and is left out."""
-    assert verify(store, "demo").findings == ()
+    assert verify(store, "demo", VIEWS).findings == ()
     found = {record.address: record.content for record in store.records("demo")}
     del found["demo/config"]
     return found
