@@ -53,8 +53,8 @@ class RetrainForm(RunForm):
     )
     approval: Literal["automatic", "person"] = Field(
         "automatic",
-        description="Who has the last word on what the rule would promote. For a person the run "
-        "pauses, with the comparison, until it is resumed in the UI.",
+        description="Who has the last word on what the rule would promote. For a person a run "
+        "below this one pauses, with the comparison, until it is resumed in the UI.",
     )
     approval_hours: float = Field(
         24, gt=0, le=8760, description="How long it waits for a person; then the champion is kept."
@@ -86,7 +86,7 @@ def retrain(form: RetrainForm) -> State[None]:
         run = run.model_copy(update={"rounds": trained})  # fewer where it stopped early
         decision, comparison = judge(settings, run, form.rule)
         if form.approval == "person":
-            decision = ask_for_approval(decision, comparison, form.approval_hours)
+            decision = ask_for_approval(decision, run.name, comparison, form.approval_hours)
         entry = decide(settings, run, decision, arrivals)
     return _ended(entry.action, entry.reason)
 

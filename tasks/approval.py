@@ -1,4 +1,8 @@
-"""A person's word on a promotion: the flow run pauses, and goes on by a form in Prefect's UI.
+"""A person's word on a promotion: a flow run pauses, and goes on by a form in Prefect's UI.
+
+It is a run of its own below the retraining, since a run that pauses gives back its place under its
+deployment's concurrency limit: another retraining could start meanwhile, and minutes later Prefect
+would cancel the one that waits, which renews that place in vain.
 
 Prefect fails a run whose pause expires. A run that nobody answers shall end well, with the champion
 kept; so at the deadline we answer it ourselves, before Prefect's own deadline.
@@ -13,6 +17,7 @@ from typing import Literal
 from uuid import UUID
 
 import httpx
+from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
 from prefect.flow_runs import pause_flow_run
@@ -37,17 +42,32 @@ class Approval(RunInput):
     note: str = Field("", description="Why; kept in the history.")
 
 
-def ask_for_approval(decision: Decision, comparison: str, hours: float) -> Decision:
-    """Pause the flow run until a person decides; after `hours` the champion is kept.
+def ask_for_approval(decision: Decision, run: str, comparison: str, hours: float) -> Decision:
+    """Wait until a person decides on a run's checkpoint; after `hours` the champion is kept.
 
     `comparison` is what the person is shown, as Markdown. What the rule refuses is put to nobody.
     """
     if not decision.promote:
         return decision
+    get_run_logger().info(
+        "a person decides, within %g hours: Resume on the page of the run '%s: a person decides'",
+        hours, run,
+    )  # fmt: skip
+    answer = approval(run, comparison, hours)
+    if answer is None:
+        return _decided(decision, False, f"nobody decided within {hours:g} h")
+    is_promoted = answer.decision == "promote"
+    note = " ".join(visible(answer.note).split())[:LONGEST_NOTE]
+    who = "a person agreed" if is_promoted else "a person kept the champion"
+    return _decided(decision, is_promoted, f"{who}: {note}" if note else who)
+
+
+@flow(name="approval", flow_run_name="{run}: a person decides")
+def approval(run: str, comparison: str, hours: float) -> Approval | None:  # noqa: ARG001 its name
+    """A person's answer to a comparison; None where nobody gave one within `hours`."""
     context = FlowRunContext.get()
-    assert context is not None, "only a flow pauses"
+    assert context is not None, "a flow that runs has a context"
     assert context.flow_run is not None, "a flow that runs has a run"
-    get_run_logger().info("a person decides, within %g hours: Resume on this run's page", hours)
     with _answered_after(hours, context.flow_run.id) as is_late:
         answer: Approval = pause_flow_run(
             wait_for_input=Approval.with_initial_data(description=comparison),
@@ -55,12 +75,7 @@ def ask_for_approval(decision: Decision, comparison: str, hours: float) -> Decis
             poll_interval=POLL_SECONDS,
             key=f"approval-{context.flow_run.run_count}",  # a run that is tried again asks again
         )
-    if is_late.is_set():
-        return _decided(decision, False, f"nobody decided within {hours:g} h")
-    is_promoted = answer.decision == "promote"
-    note = " ".join(visible(answer.note).split())[:LONGEST_NOTE]
-    who = "a person agreed" if is_promoted else "a person kept the champion"
-    return _decided(decision, is_promoted, f"{who}: {note}" if note else who)
+    return None if is_late.is_set() else answer
 
 
 def _decided(decision: Decision, promote: bool, why: str) -> Decision:

@@ -34,6 +34,7 @@ from tasks.engines import Engines, use_engines
 from tasks.promotions import collapse_waiting
 
 RETRAIN = FlowFilter(name=FlowFilterName(any_=["retrain"]))
+ASKED = FlowFilter(name=FlowFilterName(any_=["approval"]))
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
@@ -179,12 +180,17 @@ def person(answer: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
     is_over = threading.Event()
 
     def look() -> None:
-        paused = FlowRunFilter(state=FlowRunFilterState(type={"any_": ["PAUSED"]}))
+        paused, running = (
+            FlowRunFilter(state=FlowRunFilterState(type={"any_": [state]}))
+            for state in ("PAUSED", "RUNNING")
+        )
         with get_client(sync_client=True) as client:
             while not is_over.wait(0.1):
-                for waiting in client.read_flow_runs(flow_run_filter=paused, flow_filter=RETRAIN):
+                for waiting in client.read_flow_runs(flow_run_filter=paused, flow_filter=ASKED):
+                    [parent] = client.read_flow_runs(flow_filter=RETRAIN, flow_run_filter=running)
+                    seen["parent"] = parent.name
                     keys = waiting.state.state_details.run_input_keyset
-                    if answer is not None and keys and not seen:
+                    if answer is not None and keys and "asked" not in seen:
                         seen["asked"] = read_form(client, waiting.id, keys)
                         told = client.resume_flow_run(waiting.id, answer)
                         assert told.status.value == "ACCEPT", told
@@ -222,6 +228,7 @@ def test_a_person_has_the_last_word_on_what_the_rule_would_promote(
     assert "I read some \\x1b[31m" in state.message
     assert ": promoted; a person " in state.message  # the rule's word, then the person's
     assert "| sums |" in seen["asked"]["description"]
+    assert seen["parent"]  # which stayed Running: it keeps its place under a concurrency limit
     assert seen["asked"]["schema"]["properties"]["decision"]["enum"] == ["promote", "keep"]
     [entry] = history(form)
     assert (entry.champion == promotion.BASE) == (word == "keep")
