@@ -87,7 +87,7 @@ format: install  ## Format the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install  ## Measure speed and memory as ratios: docs/benchmarks.md (about 25 minutes).
+bench: install  ## Measure speed and memory as ratios: docs/benchmarks.md (about 40 minutes, alone).
 	$(BIN)/python -m benchmarks.run
 
 check-gpu:  ## Try what only a GPU can show, in a quarter of an hour: check-gpu.md.
