@@ -80,8 +80,12 @@ def own_seconds(entry: dict[str, Any]) -> float:
 
 
 def whole_seconds(entry: dict[str, Any]) -> float:
-    """A round's time in seconds: its stages', and its own."""
-    return own_seconds(entry) + float(sum(entry["seconds"].values()))
+    """A round's time in seconds: its own, and its stages' but for the report.
+
+    A round's report is drawn beside the next round's samples.
+    """
+    stages = (spent for stage, spent in entry["seconds"].items() if stage != "report")
+    return own_seconds(entry) + float(sum(stages))
 
 
 def page_of(runs: Sequence[DemoRun]) -> str:

@@ -14,7 +14,13 @@ from tasks.context import current_run, run_for
 from tasks.engines import engines_for, require_engines
 from tasks.flow_tags import tag_run
 from tasks.logging import quiet_known_errors
-from tasks.reporting import Stopwatch, publish_round_pages, publish_round_report
+from tasks.reporting import (
+    Stopwatch,
+    beside_stages,
+    publish_round_report,
+    publish_solutions_page,
+    publish_weights_page,
+)
 from tasks.run_page import shown_run
 
 quiet_known_errors()
@@ -30,10 +36,12 @@ def self_training_round(run: str, number: int) -> bool:  # noqa: ARG001 `run` na
     stages.weigh(number)
     if stages.watch_samples(number):
         return False
-    stages.choose_examples(number)
-    stages.train(number)
-    score_checkpoint(current_run(), number)
-    publish_round_pages(number)
+    with beside_stages() as begin:
+        begin(publish_weights_page, number)
+        stages.choose_examples(number)
+        stages.train(number)
+        score_checkpoint(current_run(), number)
+        begin(publish_solutions_page, number)
     return True
 
 
@@ -47,14 +55,14 @@ def self_training(config: RunConfig) -> State[None]:
     require_engines(config)
     with run_for(config) as run:
         stages.prepare()
-        with shown_run(run), engines_for(config):
+        with shown_run(run), engines_for(config), beside_stages() as begin:
             watch = Stopwatch()
             score_checkpoint(run, 0)
-            publish_round_report(0, watch.round_time())
+            begin(publish_round_report, 0, watch.round_time())
             for number in range(1, config.rounds + 1):
                 if not self_training_round(run.name, number):
                     break
-                publish_round_report(number, watch.round_time())
+                begin(publish_round_report, number, watch.round_time())
                 prune_checkpoints(run, number)
                 if stages.watch_scores(number):
                     break

@@ -5,12 +5,16 @@ flow run, under one key for all rounds, so that the UI shows its history.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from prefect import Task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.events import emit_event
+from prefect.futures import PrefectFuture
 
 from east_core.config import RunConfig
 from east_core.records import Prediction, Question
@@ -27,7 +31,7 @@ from east_core.tables import read_table, read_tables
 from east_core.weighting.weighed import WeighedQuestion
 from tasks.browser import run_page
 from tasks.context import current_run
-from tasks.run_page import image, show_rounds
+from tasks.run_page import image, note_round_done, show_rounds
 from tasks.stages import plain_task, stage_task
 from tasks.trackers import tell_trackers
 
@@ -48,28 +52,59 @@ class Stopwatch:
         return round_time
 
 
+@contextmanager
+def beside_stages() -> Iterator[Callable[..., None]]:
+    """Gives what begins a task beside the stages that follow: `begin(task, *arguments)`.
+
+    One at a time; each is waited for before the next begins, and on leaving. Raises then what the
+    task raised, unless the stages themselves fail.
+    """
+    begun: list[PrefectFuture[Any]] = []
+
+    def begin(task: Task[..., Any], *arguments: object) -> None:
+        if begun:
+            begun.pop().result()
+        begun.append(task.submit(*arguments))
+
+    try:
+        yield begin
+    except BaseException:
+        for future in begun:
+            future.wait()
+        raise
+    for future in begun:
+        future.result()
+
+
 @stage_task("report")
 def publish_round_report(number: int, round_time: RoundTime) -> ArtifactRecord:
     """Draw the curves so far, renew the run's page, and tell that the round is complete."""
     run = current_run()
+    note_round_done(number)
     is_new = run.store.record(run.at.round_report(number)) is None
     record = round_report.publish(run, number, round_time)
     rounds = [past for past in summarise(run.store, run.name) if past.round <= number]
     pictures = sorted(run.store.fetch(record).glob("*.png"))
     link, shown = f"{run.store.root}/{run.name}", run_page(run.store, run.name)
     title = f"{run.name}, round {number} of {run.config.rounds}: {_accuracy(rounds[-1])}"
-    show_rounds(number, curve_page(run.name, rounds, pictures, link, shown), title)
+    show_rounds(curve_page(run.name, rounds, pictures, link, shown), title)
     if is_new:  # automations and trackers hear of a round once, however often the run is started
         emit_round_completed(run.config, rounds[-1])
         tell_trackers(run, rounds[-1])
     return record
 
 
-@plain_task("pages", "round {number}: pages")
-def publish_round_pages(number: int) -> None:
-    """Publish the round's weights and solutions on the page of the round's own flow run."""
+@plain_task("weights page", "round {number}: weights page")
+def publish_weights_page(number: int) -> None:
+    """Publish the round's weights on the page of the round's own flow run."""
     run = current_run()
     publish_page(run.config, "weights", f"Weights of round {number}", weights_page(run, number))
+
+
+@plain_task("solutions page", "round {number}: solutions page")
+def publish_solutions_page(number: int) -> None:
+    """Publish some solutions before and after on the page of the round's own flow run."""
+    run = current_run()
     publish_page(run.config, "solutions", f"After round {number}", solutions_page(run, number))
 
 

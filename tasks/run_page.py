@@ -41,16 +41,18 @@ class RunPage:
     run: Run
     artifact: UUID
     shown: str | None
+    now: str
     rounds: str = ""
     title: str = ""
 
-    def update(self, now: str) -> None:
-        """Renew the page; `now` is what the run is doing, as Markdown.
+    def update(self, now: str | None = None) -> None:
+        """Renew the page; `now` is what the run is doing, as Markdown, where that has changed.
 
         Where the server does not take it, that is logged: work is not given up for a page.
         """
+        self.now = now or self.now
         changed = {
-            "data": _page(self.run.config, now, self.rounds),
+            "data": _page(self.run.config, self.now, self.rounds),
             "description": self.title or self.run.name,
         }
         try:
@@ -69,7 +71,8 @@ _current: ContextVar[RunPage | None] = ContextVar("run page", default=None)
 def shown_run(run: Run) -> Iterator[None]:
     """The run's page, for every task inside this context; it tells how the run ends."""
     shown = run_page(run.store, run.name)
-    page = RunPage(run, _artifact(run, shown), shown)
+    now = f"Round 0 of {run.config.rounds}."
+    page = RunPage(run, _artifact(run, shown, now), shown, now)
     token = _current.set(page)
     try:
         yield
@@ -82,11 +85,17 @@ def shown_run(run: Run) -> Iterator[None]:
         _current.reset(token)
 
 
-def show_rounds(number: int, rounds: str, title: str) -> None:
+def note_round_done(number: int) -> None:
+    """The page says when it is renewed that a round is done, until the next stage tells of it."""
+    if (page := _current.get()) is not None:
+        page.now = f"Round {number} of {page.run.config.rounds} is done."
+
+
+def show_rounds(rounds: str, title: str) -> None:
     """Put what the rounds have shown so far on the page, as Markdown; `title` says it shortly."""
     if (page := _current.get()) is not None:
         page.rounds, page.title = rounds, title
-        page.update(f"Round {number} of {page.run.config.rounds} is done.")
+        page.update()
 
 
 def show_live(live: Live) -> None:
@@ -110,7 +119,7 @@ def bar(share: float) -> str:
     return "━" * full + "─" * (BAR_WIDTH - full) + f" {share:4.0%}"
 
 
-def _artifact(run: Run, shown: str | None) -> UUID:
+def _artifact(run: Run, shown: str | None, now: str) -> UUID:
     """The page of this flow run: that of its last try, or a new one."""
     context = FlowRunContext.get()
     flow_run = None if context is None else context.flow_run
@@ -119,7 +128,7 @@ def _artifact(run: Run, shown: str | None) -> UUID:
     if shown is not None:
         told = f"{run.name} in the run browser: curves, samples, report"
         create_link_artifact(shown, told, key=f"{run.name}-browser")
-    begun = _page(run.config, f"Round 0 of {run.config.rounds}.", "")
+    begun = _page(run.config, now, "")
     created = create_markdown_artifact(key=run.name, markdown=begun, description=run.name)
     assert isinstance(created, UUID)  # a coroutine only where there is an event loop
     return created

@@ -4,6 +4,7 @@ The same numbers give the same bytes: no dates, no random ids.
 """
 
 import io
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ DROP_COLOURS = {
 }
 MOST_DISTRIBUTIONS = 6
 Curve = Mapping[int, Estimate] | Mapping[float, Estimate]
+# matplotlib's settings belong to the process, and pages are drawn by several threads.
+_DRAWING = threading.Lock()
 
 
 def png(figure: "Figure") -> bytes:
@@ -42,7 +45,10 @@ def _saved(figure: "Figure", kind: str, metadata: dict[str, None]) -> bytes:
     import matplotlib
 
     image = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "east", "svg.fonttype": "path"}):
+    with (
+        _DRAWING,
+        matplotlib.rc_context({"svg.hashsalt": "east", "svg.fonttype": "path"}),
+    ):
         figure.savefig(image, format=kind, metadata=metadata)
     return image.getvalue()
 

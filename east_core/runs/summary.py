@@ -146,9 +146,13 @@ def overhead_seconds(records: Iterable[ArtifactRecord], round_time: RoundTime) -
     """The part of a round_time in which none of a run's artifacts was being built.
 
     Prefect, records, hashing and publishing: what the run costs besides its stages' own work.
+    Artifacts may be built side by side: a report beside the next round's samples.
     """
-    built = (r.seconds for r in records if round_time.began <= _finished_at(r) <= round_time.ended)
-    return round(round_time.ended - round_time.began - sum(built), 3)
+    own, free_from = 0.0, round_time.began
+    for began, ended in sorted((_finished_at(r) - r.seconds, _finished_at(r)) for r in records):
+        own += max(0.0, min(began, round_time.ended) - free_from)
+        free_from = max(free_from, ended)
+    return round(own + max(0.0, round_time.ended - free_from), 3)
 
 
 def _finished_at(record: ArtifactRecord) -> float:

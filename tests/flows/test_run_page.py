@@ -1,5 +1,6 @@
 """A run has one page in Prefect, which tells what happens now; scripted engines, a real API."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,18 @@ class TellingTrainer(InstantTrainer):
     def train(self, job: TrainingJob, out: Path) -> TrainingResult:
         for step in (1, 2, 3):
             progress.show_training(TrainingStep(step, 4, 2.0 / step, 2.0, 1, 0, 1e-5, 1, 100))
-        [page] = artifacts(self.run)[self.run]
-        self.pages.append(page.data)
+        self.pages.append(self.page_with_round(len(self.pages)))
         self.live.append(read_live(Store(self.store), self.run))
         return super().train(job, out)
+
+    def page_with_round(self, number: int) -> str:
+        """The run's page as soon as a round's report, drawn beside this stage, is on it."""
+        for _ in range(600):
+            [page] = artifacts(self.run)[self.run]
+            if f"\n| {number} | sums " in page.data:
+                break
+            time.sleep(0.1)
+        return str(page.data)
 
 
 @pytest.fixture

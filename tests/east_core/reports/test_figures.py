@@ -1,3 +1,6 @@
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from east_core.evaluation.estimates import Estimate
@@ -55,3 +58,16 @@ def test_at_most_six_distributions_are_drawn_first_and_last_among_them() -> None
 
 def test_a_title_with_dollars_is_no_formula() -> None:
     assert figures.svg(figures.estimates_by_round({"$\\frac$": CURVE}, "costs $5 $\\bad$"))
+
+
+def test_figures_drawn_side_by_side_are_the_same_bytes() -> None:
+    def drawn(_: int) -> bytes:
+        return figures.svg(figures.estimates_by_round({"a": CURVE}, "run"))
+
+    alone, interval = drawn(0), sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            assert set(threads.map(drawn, range(24))) == {alone}
+    finally:
+        sys.setswitchinterval(interval)

@@ -1,6 +1,7 @@
 import shutil
 import time
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from east_core.runs.summary import (
     summary_json,
     training_losses,
 )
-from east_core.store import Stage, materialize
+from east_core.store import ArtifactRecord, Stage, materialize
 from east_core.tables import read_table
 
 
@@ -103,6 +104,18 @@ def test_overhead_is_the_part_of_a_lap_in_which_nothing_was_built(run):
     )
     earlier = RoundTime(min(stamps) - 1000, min(stamps) - 900)  # what others built is not taken off
     assert overhead_seconds(records, earlier) == 100
+
+
+def test_what_was_built_side_by_side_is_taken_off_the_overhead_once(run):
+    record = next(iter(run.store.records("sums")))
+
+    def built(ended: float, seconds: float) -> ArtifactRecord:
+        created_at = datetime.fromtimestamp(ended, UTC).isoformat()
+        return replace(record, created_at=created_at, seconds=seconds)
+
+    # 100 to 112 | 110 to 118, 111 to 113 inside it, 120 to 130, one that is not finished in time
+    records = [built(112, 20), built(118, 8), built(113, 2), built(130, 10), built(150, 12)]
+    assert overhead_seconds(records, RoundTime(100, 140)) == 2 + 8
 
 
 def test_the_overhead_stands_in_the_reports_log_and_changes_no_identity(fake_run):
