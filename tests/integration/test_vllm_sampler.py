@@ -80,6 +80,16 @@ def test_a_killed_copy_fails_the_stage_and_the_next_try_samples_the_same(
     assert sample(sampler, *shards) == whole
 
 
+def test_processes_that_import_early_are_the_ones_that_sample(
+    sampler: VllmSampler, shards: list[list[Question]]
+) -> None:
+    with VllmSampler(sampler.resources) as early:
+        early.warm_up()
+        waiting = list(early._processes)
+        sample(early, shards[0][:1])
+        assert early._processes == waiting
+
+
 def test_completions_keep_the_order_of_questions_and_differ_among_themselves(
     sampler: VllmSampler, shards: list[list[Question]]
 ) -> None:

@@ -155,6 +155,11 @@ class VllmSampler:
         self._engines, self._inbox = [], queue.SimpleQueue()
         self._built = self._loaded = None
 
+    def _end_engines(self) -> None:
+        """End every engine; processes that have none yet go on importing for the next ones."""
+        if self._engines:
+            self.close()
+
     def _sleep(self) -> bool:
         """Let every engine drop its weights and its cache; whether the memory is free then."""
         self._loaded = None
@@ -177,13 +182,13 @@ class VllmSampler:
     def _make_room(self, context: int | None) -> None:
         """End engines that have too little room: the next ones have enough for all that came."""
         if self._context is not None and (context is None or context > self._context):
-            self.close()
+            self._end_engines()
             self._context = context
 
     def _watch_thinking(self, marks: tuple[str, str] | None) -> None:
         """End engines that know no end of the thinking, where it is to be ended."""
         if marks is not None and marks != self._thinking:
-            self.close()
+            self._end_engines()
             self._thinking = marks
 
     def _serve(self, model: ModelSource) -> None:
@@ -197,7 +202,7 @@ class VllmSampler:
         self._loaded = None
         fits = self._built is not None and fits_in_place(self._built, model)
         if not (fits and self._has_probe(model) and self._load(model)):
-            self.close()
+            self._end_engines()
             with repeating(self.on_start):
                 self._start(model)
                 self._load(model)

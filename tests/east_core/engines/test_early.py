@@ -6,7 +6,10 @@ import pytest
 from east_core.config import Resources
 from east_core.engines.vllm import sampler as vllm_sampler
 from east_core.engines.vllm.early import early_sampler, sampler_for
-from east_core.errors import ConfigError
+from east_core.engines.vllm.sampler import VllmSampler
+from east_core.errors import ConfigError, EngineError
+from east_core.inputs.questions import builtin_path
+from east_core.protocols import GenerationSettings, ModelSource
 
 CPU = Resources(device="cpu", engines=1)
 
@@ -37,6 +40,30 @@ def test_a_run_that_ends_leaves_no_process_to_the_command() -> None:
             sampler.warm_up()
             assert len(engines()) == 1
         assert engines() == []
+
+
+def test_the_processes_that_imported_early_are_those_that_sample(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def start(sampler: VllmSampler, _: ModelSource) -> None:
+        assert len(sampler._talks(1)) == 1
+        raise EngineError("it would be built now")
+
+    monkeypatch.setattr(VllmSampler, "_start", start)
+    settings = GenerationSettings(2, 1.0, 1.0, 32, None, (), seed=1)
+    with early_sampler(CPU):
+        early, seen = engines(), []
+        monkeypatch.setattr(
+            VllmSampler, "_end_processes", lambda _: seen.append("ended before they were used")
+        )
+        sampled = sampler_for(CPU).sample(
+            ModelSource(builtin_path("seed_model"), "seed"), [[]], settings, 0
+        )
+        with pytest.raises(EngineError, match="would be built"):
+            next(sampled)
+        assert engines() == early
+        assert len(seen) == 1  # by the failure
+        monkeypatch.undo()
 
 
 def test_nothing_starts_where_more_is_asked_for_than_there_is(

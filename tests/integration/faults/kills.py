@@ -198,8 +198,8 @@ def _rank_killed(scene: Scene, reached: Callable[[Started], object]) -> str:
 
 def _tried_again(ended: Ended) -> str:
     assert ended.status == 0, ended.line
-    told = ended.told(r"EngineError\(.*?[;)]")
-    reason = told.removeprefix("EngineError(").strip("\"';)")
+    told = ended.told(r"(EngineError|RankKilled)\(.*?[;)]")
+    reason = told.partition("(")[2].strip("\"';)")
     return f"{reason}; tried again, finishes"
 
 
