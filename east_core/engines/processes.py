@@ -68,7 +68,8 @@ class Conversation:
             self._commands.write(encode(message) + "\n")
             self._commands.flush()
         except (BrokenPipeError, ValueError) as error:
-            raise EngineError(f"the process is gone; {self.last_output()}") from error
+            told = f"the process is gone ({self.ending()}); {self.last_output()}"
+            raise EngineError(told) from error
 
     def lines(self) -> Iterator[str]:
         """The process's output, line by line, until it ends."""

@@ -38,7 +38,8 @@ def claim(run: Run) -> ArtifactRecord:
     number of rounds may grow: that is noted beside the settings, which stay as they were claimed.
     Scratch that nobody has touched for long is removed first ($EAST_SCRATCH_DAYS).
     """
-    sweep_scratch(run.store.scratch())
+    for place in {run.store.scratch(), run.store.place.scratch}:
+        sweep_scratch(place)
     science = run.config.identity(frozenset(PLACES_AND_SIZES))
 
     def build(folder: Path) -> None:

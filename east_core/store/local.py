@@ -36,6 +36,7 @@ from east_core.store.manifest import (
     ArtifactRecord,
     encode_record,
 )
+from east_core.store.scratch import STAGED
 
 _CONTENT_FOLDER = re.compile(rf"[0-9a-f]{{{FOLDER_DIGITS}}}")
 
@@ -166,7 +167,7 @@ class LocalBackend:
         if _renames(folder.parent, self.scratch):
             yield folder
             return
-        staged = self.scratch / f"{uuid.uuid4().hex}.staged"
+        staged = self.scratch / f"{uuid.uuid4().hex}{STAGED}"
         with _removed(staged):
             shutil.copytree(folder, staged)
             sync_tree(staged)

@@ -36,7 +36,8 @@ from east_core.store.manifest import FOLDER_DIGITS, ArtifactFile, Json, check_na
 log = logging.getLogger(__name__)
 BUILT_NAME, ATTEMPT_NAME = "built.json", "attempt"
 DEFAULT_DAYS = 14.0
-_OURS = re.compile(r".+-[0-9a-f]{16}-[0-9a-f]{8}")
+STAGED = ".staged"
+_OURS = re.compile(rf".+-[0-9a-f]{{16}}-[0-9a-f]{{8}}|[0-9a-f]{{32}}{re.escape(STAGED)}")
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,8 @@ def sweep_scratch(base: Path, days: float | None = None, now: float | None = Non
     """Delete what nobody holds and nobody has touched for `days` days, and return what went.
 
     `days` is $EAST_SCRATCH_DAYS, 14 where that is not set. A run that was stopped for longer
-    starts its unfinished stage anew; what it had published is not touched.
+    starts its unfinished stage anew; what it had published is not touched. Copies that a kill left
+    on the way from one disk to another (LocalPlace) are among them.
     """
     limit = number("EAST_SCRATCH_DAYS", DEFAULT_DAYS) if days is None else days
     oldest = (time.time() if now is None else now) - limit * 86_400

@@ -8,9 +8,13 @@ from typing import Any, TextIO
 
 
 def limit(seconds: int, megabytes: int, file_megabytes: int) -> None:
-    """Bound CPU time, memory, files and open files of this process, for good."""
+    """Bound CPU time, memory, files and open files of this process, for good.
+
+    Out of CPU time ends by SIGXCPU, so that SIGKILL is somebody else's (Sandbox.was_killed); one
+    that ignores it has a second more.
+    """
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     limits = {
-        resource.RLIMIT_CPU: seconds,
         resource.RLIMIT_AS: megabytes << 20,
         resource.RLIMIT_FSIZE: file_megabytes << 20,
         resource.RLIMIT_NOFILE: 32,

@@ -76,12 +76,18 @@ _lock = threading.Lock()
 
 
 def behaviour(source: str, tests: CodeTests, limits: Limits) -> Behaviour:
-    """What a program does on the tests; remembered, for rounds ask more than once."""
+    """What a program does on the tests; remembered, for rounds ask more than once.
+
+    Where a sandbox is killed (by a machine short of memory, say), that is the program's doing only
+    if it happens again.
+    """
     key = (hashlib.sha256(source.encode(errors="replace")).hexdigest(), tests, limits)
     with _lock:
         if key in _known:
             return _known[key]
-    found = _behaviour(source, tests, limits)
+    found, was_killed = _behaviour(source, tests, limits)
+    if was_killed:
+        found, _ = _behaviour(source, tests, limits)
     with _lock:
         _known[key] = found
         if len(_known) > _REMEMBERED:
@@ -89,18 +95,24 @@ def behaviour(source: str, tests: CodeTests, limits: Limits) -> Behaviour:
     return found
 
 
-def _behaviour(source: str, tests: CodeTests, limits: Limits) -> Behaviour:
+def _behaviour(source: str, tests: CodeTests, limits: Limits) -> tuple[Behaviour, bool]:
+    """What it does, and whether one of its sandboxes was killed."""
     with ExitStack() as stack:
         inside = stack.enter_context(closing(Sandbox("program_side", limits)))
         beside = None
         if tests.source:  # started beside it, for starting is most of the time
             beside = stack.enter_context(closing(Sandbox("test_side", limits)))
         program = _Program(inside, source, tests.prints)
-        if "raises" in program.loaded:
-            return _summed(program, ["not loaded"])
-        if beside is not None:
-            return _summed(program, _asserted(program, tests, beside))
-        return _summed(program, list(_compared(program, tests)))
+        found = _summed(program, _results(program, tests, beside))
+        return found, inside.was_killed or (beside is not None and beside.was_killed)
+
+
+def _results(program: _Program, tests: CodeTests, beside: Sandbox | None) -> list[str]:
+    if "raises" in program.loaded:
+        return ["not loaded"]
+    if beside is not None:
+        return _asserted(program, tests, beside)
+    return list(_compared(program, tests))
 
 
 def _asserted(program: _Program, tests: CodeTests, sandbox: Sandbox) -> list[str]:

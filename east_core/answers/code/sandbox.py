@@ -30,6 +30,7 @@ _NOBODY = "65534"
 _TMP_BYTES = 16 << 20
 _FILE_MEGABYTES = 4
 _LONGEST_MESSAGE = 4 << 20
+_KILLED = (128 + 9, -9)  # the program, as bubblewrap tells it, and bubblewrap itself
 
 Side = Literal["program_side", "test_side"]
 
@@ -117,8 +118,12 @@ class Sandbox:
         """How the process ended; bubblewrap gives 128 and the signal's number."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(2.0)
-        code = self._process.poll()
-        return "out of time" if code in (128 + 24, 128 + 9) else "died"
+        return "out of time" if self._process.poll() in (*_KILLED, 128 + 24) else "died"
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether it ended by SIGKILL: somebody's, or the one for who outlives SIGXCPU."""
+        return self._process.poll() in _KILLED
 
     def close(self) -> None:
         """Kill the process: its namespace goes with it."""

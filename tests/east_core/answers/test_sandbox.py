@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -212,6 +213,41 @@ def test_nothing_is_left_behind_and_the_next_program_runs() -> None:
     while {child.pid for child in psutil.Process().children(recursive=True)} - before:
         assert time.monotonic() < deadline
     assert right()
+
+
+@needs_sandbox
+@pytest.mark.parametrize("whom", ["bubblewrap", "program"])
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_sandbox_that_somebody_kills_decides_nothing(
+    whom: str, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Sandbox] = []
+    start = Sandbox.__init__
+
+    def killed(sandbox: Sandbox, *about: Any) -> None:
+        start(sandbox, *about)
+        started.append(sandbox)
+        if len(started) == side + 1:
+            kill(sandbox, whom)
+
+    monkeypatch.setattr(Sandbox, "__init__", killed)
+    tests = read_tests("assert f(3) == 9")
+    assert behaviour(f"def f(x): return x * x  # {whom} {side}", tests, LIMITS).passes
+    assert len(started) == 4, "both were started again"
+
+
+def kill(sandbox: Sandbox, whom: str) -> None:
+    bubblewrap = psutil.Process(sandbox._process.pid)
+    victims = [bubblewrap]
+    while whom == "program" and not (victims := bubblewrap.children(recursive=True)[1:]):
+        time.sleep(0.005)
+    victims[0].kill()
+
+
+@needs_sandbox
+def test_a_program_that_is_killed_each_time_is_lost() -> None:
+    source = "import os\ndef f(x): os._exit(137)"
+    assert behaviour(source, TESTS, LIMITS).limit == "out of time"
 
 
 @needs_sandbox

@@ -1,5 +1,6 @@
 """Scratch: what a kill leaves there goes, and what somebody works on stays."""
 
+import contextlib
 import errno
 import shutil
 import time
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from east_core.store import Stage, Store, materialize, work_folder
+from east_core.store import Stage, Store, local, materialize, work_folder
 from east_core.store.scratch import Scratch, claim_scratch, sweep_scratch
 
 DAY = 86_400.0
@@ -115,6 +116,27 @@ def test_scratch_on_another_mount_of_the_same_disk_is_copied(
     record = materialize(store, Stage("demo/checkpoint", "train"), build)
     assert (store.fetch(record) / "model").read_text() == "weights"
     assert not left(store)
+
+
+def test_what_a_kill_left_between_two_mounts_is_swept(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(local, "_renames", lambda *_: False)
+        patched.setattr(local, "_removed", contextlib.nullcontext)
+        patched.setattr(local, "sync_tree", killed_where_copied)
+        with pytest.raises(Killed):
+            materialize(store, Stage("demo/checkpoint", "train"), build)
+    (staged,) = store.place.scratch.iterdir()
+    assert list(staged.iterdir())
+    assert sweep_scratch(store.place.scratch, days=1) == []
+    assert sweep_scratch(store.place.scratch, days=1, now=time.time() + 2 * DAY) == [staged]
+    assert not any(store.place.scratch.iterdir())
+
+
+def killed_where_copied(folder: Path) -> None:
+    if folder.suffix == ".staged":
+        raise Killed
 
 
 def unfinished(store: Store, address: str) -> Path:
