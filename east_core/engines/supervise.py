@@ -5,7 +5,7 @@
 WATCH_FD is the read end of a pipe whose write end only the parent holds: end-of-file means that
 the parent closed it or died, even by SIGKILL. The supervisor is a subreaper, so grandchildren
 that started sessions of their own (torchrun's ranks) are still found and ended. COMMAND inherits
-the other open files.
+the other open files, and has a folder of temporary files (TMPDIR) that is deleted behind it.
 """
 
 import ctypes
@@ -14,8 +14,11 @@ import signal
 import subprocess
 import sys
 import threading
+from typing import NoReturn
 
 import psutil
+
+from east_core.engines.temporary import TemporaryFolder
 
 GRACE_SECONDS = 5.0
 _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36
@@ -57,30 +60,34 @@ def main() -> int:
     """Run the command, end its tree, and return its exit status."""
     (watch, *inherited), command = map(int, sys.argv[1].split(",")), sys.argv[3:]
     adopt_orphans()
+    temporary = TemporaryFolder()
     child = subprocess.Popen(
         command,
+        env={**os.environ, "TMPDIR": str(temporary.path)},
         preexec_fn=die_with_parent,  # noqa: PLW1509 no threads yet
         pass_fds=inherited,
     )
     for descriptor in inherited:  # who reads them is to see the end of the command
         os.close(descriptor)
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(_end(child)))
+    signal.signal(signal.SIGTERM, lambda *_: _leave(child, temporary))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us through the parent's end
-    threading.Thread(target=_end_at_eof, args=(watch, child), daemon=True).start()
+    threading.Thread(target=_end_at_eof, args=(watch, child, temporary), daemon=True).start()
     status = child.wait()
     end_descendants()
+    temporary.remove()
     return status if status >= 0 else 128 - status
 
 
-def _end_at_eof(watch: int, child: "subprocess.Popen[bytes]") -> None:
+def _end_at_eof(watch: int, child: "subprocess.Popen[bytes]", temporary: TemporaryFolder) -> None:
     os.read(watch, 1)
-    os._exit(_end(child))
+    _leave(child, temporary)
 
 
-def _end(child: "subprocess.Popen[bytes]") -> int:
+def _leave(child: "subprocess.Popen[bytes]", temporary: TemporaryFolder) -> NoReturn:
     end_descendants()
     child.poll()
-    return 128 + signal.SIGTERM
+    temporary.remove()
+    os._exit(128 + signal.SIGTERM)
 
 
 def _signal(process: psutil.Process, number: int) -> None:

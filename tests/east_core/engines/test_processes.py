@@ -93,6 +93,46 @@ def test_killing_the_parent_ends_the_whole_tree() -> None:
     assert wait_for(0)
 
 
+# What engines do: files in the folder of temporary files, and no time to remove them.
+LEAVING = 'touch "$TMPDIR/left"; echo "$TMPDIR"; '
+
+
+@pytest.mark.parametrize("end", ["by itself", "ended", "owner killed"])
+def test_temporary_files_go_with_the_tree(
+    end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = tmp_path / "east-again-1"
+    others.mkdir()
+    with monkeypatch.context() as patched:
+        patched.setenv("TMPDIR", str(tmp_path))
+        with ChildProcess(
+            ["sh", "-c", LEAVING + ("" if end == "by itself" else "sleep 60")]
+        ) as child:
+            folder = Path(next(child.lines()))
+            assert folder.parent == tmp_path
+            assert (folder / "left").exists() or end == "by itself"
+            if end == "by itself":
+                child.wait()
+            elif end != "ended":
+                psutil.Process(child.pid).kill()
+                child.wait()
+                assert folder.exists(), "nobody was there to remove it"
+                with ChildProcess(["true"]) as another:
+                    another.wait()
+    assert list(tmp_path.iterdir()) == [others]
+
+
+def test_a_living_tree_keeps_its_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with ChildProcess(["sh", "-c", LEAVING + "sleep 60"]) as child:
+        folder = Path(next(child.lines()))
+        with ChildProcess(["true"]) as another:
+            another.wait()
+        assert (folder / "left").exists()
+
+
 COPYING = """
 import sys
 from east_core.engines.processes import fork_copies
