@@ -97,11 +97,13 @@ def slurm_cluster(nodes: int = 1) -> Iterator[Slurm]:
         yield slurm
 
 
-def wait_for(reached: Callable[[], object], what: str, seconds: float) -> None:
-    """Look twice a second: each look is a program or a request of its own."""
+def wait_for(
+    reached: Callable[[], object], what: str, seconds: float, told: Callable[[], str] = str
+) -> None:
+    """Look twice a second: each look is a program or a request of its own. `told` explains."""
     deadline = time.monotonic() + seconds
     while not reached():
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}; {told()}"
         time.sleep(0.5)
 
 

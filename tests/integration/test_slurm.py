@@ -189,8 +189,13 @@ def test_a_run_that_its_time_limit_cut_off_goes_on_in_the_next_allocation(site: 
     wait_for(lambda: site.slurm.state(job) == "PENDING", "the job in the queue again", 60)
     require_nothing_left(site, job)
     site.slurm.ask("scontrol", "update", f"JobId={job}", "TimeLimit=60", "StartTime=now")
+
+    def told() -> str:
+        states = site.state(cut), site.state(waiting), site.slurm.state(job)
+        return f"{states}\n{site.slurm.ask('scontrol', 'show', 'job', job)}\n{site.log(job)}"
+
     for run in (cut, waiting):
-        wait_for(lambda run=run: site.state(run) in ENDS, "the end of a run", JOB_SECONDS)
+        wait_for(lambda run=run: site.state(run) in ENDS, "the end of a run", JOB_SECONDS, told)
         assert site.state(run) == "Completed", site.log(job)
     after = site.records("cut-off")
     assert {address: after[address] for address in done} == done
