@@ -108,20 +108,20 @@ def materialize(
     where another process is building or has published there, ArtifactDamaged for a malformed
     record, StoreError where the store can't be used; and whatever `build` raises.
     """
-    wanted = stage.wanted()
-    if found := _existing_record(store, wanted):
-        if drop_published(store.scratch(), store.root, wanted.address, wanted.fingerprint):
-            store.place.tidy(found)  # the kill may have come before what follows the record
-        return found
-    return _build_and_publish(store, wanted, build, clock)
+    return existing(store, stage) or _build_and_publish(store, stage.wanted(), build, clock)
 
 
 def existing(store: Store, stage: Stage) -> ArtifactRecord | None:
     """The record that `materialize` would return without building; None where it would build.
 
-    Raises ArtifactMismatch and ArtifactDamaged as `materialize` does.
+    What a kill behind the record's put left is tidied. Raises ArtifactMismatch and ArtifactDamaged
+    as `materialize` does.
     """
-    return _existing_record(store, stage.wanted())
+    wanted = stage.wanted()
+    found = _existing_record(store, wanted)
+    if found and drop_published(store.scratch(), store.root, wanted.address, wanted.fingerprint):
+        store.place.tidy(found)
+    return found
 
 
 def made_by_revision(store: Store, stage: Stage, revision: int) -> ArtifactRecord | None:
@@ -147,7 +147,7 @@ def reuse(store: Store, source: ArtifactRecord, stage: Stage) -> ArtifactRecord 
             shutil.copyfile(fetched / file.path, folder / file.path)
         return source.facts
 
-    return _existing_record(store, wanted) or _build_and_publish(store, wanted, copy, time.time)
+    return existing(store, stage) or _build_and_publish(store, wanted, copy, time.time)
 
 
 def _existing_record(store: Store, wanted: ArtifactRecord) -> ArtifactRecord | None:
