@@ -4,10 +4,10 @@ r"""Runs that are killed at random moments: over 200 kills of scripted engines, 
     EAST_KILLS=20 EAST_REAL_KILLS=0 make kills    fewer
     pytest -m kills tests/integration/faults/test_random_kills.py -k "scripted-7]"    one run
 
-A test is a run with two or three kills, or fewer where it ends before them; its number is the seed that says whom, when, where the
-store is and whose the server is. A run that ends early is started again, and has to finish unless
-it is killed again. At its end every artifact has the undisturbed run's content, no record was made
-twice, nothing lies about, and no process lives.
+A test is a run with two or three kills, or fewer where it ends before them; its number is the seed
+that says whom, when, where the store is and whose the server is. A run that ends early is started
+again, and has to finish unless it is killed again. At its end every artifact has the undisturbed
+run's content, no record was made twice, nothing lies about, and no process lives.
 """
 
 import os
