@@ -5,6 +5,7 @@ start, by which its processes find one another), and a killed one cannot tidy up
 """
 
 import contextlib
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -26,11 +27,11 @@ class TemporaryFolder:
         base = Path(tempfile.gettempdir())
         _sweep(base)
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
-        self._lock = FileLock(self.path / HELD, fallback_to_soft=False)
-        try:
+        unnamed = self.path / f"{HELD}.new"
+        self._lock = FileLock(unnamed, fallback_to_soft=False)
+        with contextlib.suppress(OSError):
             self._lock.acquire(blocking=False)
-        except OSError:
-            (self.path / HELD).unlink(missing_ok=True)
+            unnamed.rename(self.path / HELD)  # who sweeps sees none that is not locked yet
 
     def remove(self) -> None:
         """Delete the folder and what is in it; safe to call twice, and from two threads."""
@@ -40,7 +41,12 @@ class TemporaryFolder:
 
 def _sweep(base: Path) -> None:
     for held in base.glob(f"{PREFIX}*/{HELD}"):
-        lock = FileLock(held, fallback_to_soft=False)
-        # its owner lives, or it is another user's
-        with contextlib.suppress(Timeout, OSError), lock.acquire(blocking=False):
-            shutil.rmtree(held.parent, ignore_errors=True)
+        with contextlib.suppress(OSError):  # its owner has just removed it
+            if held.lstat().st_uid == os.getuid() == held.parent.lstat().st_uid:
+                _remove_unheld(held)
+
+
+def _remove_unheld(held: Path) -> None:
+    # Timeout: its owner lives
+    with contextlib.suppress(Timeout), FileLock(held, fallback_to_soft=False).acquire(timeout=0):
+        shutil.rmtree(held.parent, ignore_errors=True)

@@ -147,7 +147,7 @@ def sweep_scratch(base: Path, days: float | None = None, now: float | None = Non
 
     `days` is $EAST_SCRATCH_DAYS, 14 where that is not set. A run that was stopped for longer
     starts its unfinished stage anew; what it had published is not touched. Copies that a kill left
-    on the way from one disk to another (LocalPlace) are among them.
+    on the way from one disk to another (LocalBackend) are among them.
     """
     limit = number("EAST_SCRATCH_DAYS", DEFAULT_DAYS) if days is None else days
     oldest = (time.time() if now is None else now) - limit * 86_400

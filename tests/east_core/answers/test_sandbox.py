@@ -81,6 +81,9 @@ STOPPED = {
         ("def f(x):\n    while True:\n        try:\n            while True: pass\n"
         "        except BaseException: pass"), "out of time"),
     "10 GB of memory": ("def f(x): return bytes(10 << 30)", "out of memory"),
+    "ignoring the limit's signal": ((
+        "import signal\nsignal.signal(signal.SIGXCPU, signal.SIG_IGN)\n"
+        "def f(x):\n    while True: pass"), "out of time"),
     "printing without end": ("def f(x):\n    while True: print('x' * (1 << 20))", "out of time"),
     "exit": ("import os\ndef f(x): os._exit(0)", "died"),
     "crash": ("import ctypes\ndef f(x): ctypes.string_at(0)", "died"),

@@ -3,14 +3,18 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from filelock import FileLock
 
 from east_core.engines.messages import Message, reader
 from east_core.engines.processes import ChildProcess, emit, message_in, run_child
+from east_core.engines.temporary import TemporaryFolder
 from east_core.errors import EngineError
 
 # A child with a grandchild in a session of its own, as torchrun's ranks are.
@@ -131,6 +135,26 @@ def test_a_living_tree_keeps_its_temporary_files(
         with ChildProcess(["true"]) as another:
             another.wait()
         assert (folder / "left").exists()
+
+
+def test_a_folder_that_is_not_locked_yet_is_not_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another tree starts between the making of the lock's file and the lock."""
+    acquire = FileLock.acquire
+
+    def meanwhile(lock: FileLock, *about: Any, **more: Any) -> Any:
+        monkeypatch.setattr(FileLock, "acquire", acquire)
+        Path(lock.lock_file).touch()
+        TemporaryFolder().remove()
+        assert Path(lock.lock_file).exists()
+        return acquire(lock, *about, **more)
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(FileLock, "acquire", meanwhile)
+    folder = TemporaryFolder()
+    assert list(tmp_path.iterdir()) == [folder.path]
+    folder.remove()
 
 
 COPYING = """
