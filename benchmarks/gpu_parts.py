@@ -236,7 +236,7 @@ def demo(device: Device, work: Path) -> Found:
     seconds = time.monotonic() - begun
     shown = _checked([*east, "show", str(store / "demo"), "--json"], environment)
     rounds = json.loads(shown)["rounds"]
-    accuracy = [entry["scores"]["word-problems"]["accuracy"]["value"] for entry in rounds]
+    accuracy = [entry["accuracy"]["word-problems"]["value"] for entry in rounds]
     told = ", ".join(f"{value:.1%}" for value in accuracy)
     return Found(f"{told} in {seconds:.0f} s", is_ok=accuracy[-1] - accuracy[0] >= CLIMB)
 

@@ -59,6 +59,8 @@ def test_a_part_that_crashes_is_told_with_its_last_output(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ranks", "losses", "resume", "training", "sampling"])
+@pytest.mark.parametrize(
+    "name", ["machine", "ranks", "losses", "resume", "training", "sampling", "demo"]
+)
 def test_the_parts_hold_on_a_cpu(tmp_path: Path, name: str) -> None:
     assert f"| {name} | ok | " in check(tmp_path, "--device", "cpu", "--limit", "900", name)
