@@ -1,10 +1,12 @@
 """The map's figure and table say what its numbers say."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "weighting_map" / "draw_map.py"
 GAINS = {"uniform": 0.0, "entropy": 0.02, "shuffled": -0.01}
@@ -43,3 +45,27 @@ def test_differences_are_paired_by_seed_and_held_against_the_same_loss(tmp_path:
             f"| -1.0 [{-1 - half:+.1f}, {-1 + half:+.1f}] |" in table
         )
     assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_right_by_luck_is_told_by_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    told = importlib.import_module("what_is_weighted")
+    known = [f"train-{number:04}" for number in range(4)]
+    right = [told.SOLUTIONS[question] for question in known]
+    examples = pd.DataFrame(
+        {
+            "question_id": known,
+            "completion": [right[0], right[1] + "\n", right[2].splitlines()[-1], "1+1=2"],
+            "weight": [4.0, 2.0, 1.0, 3.0],
+        }
+    )
+    weights = pd.DataFrame(
+        {
+            "question_id": [*known, "train-0004"],  # one that was not kept
+            "entropy_bits": [0.0, 1.0, 2.0, 3.0, 1.5],
+            "accuracy": [0.75, 0.5, 0.25, 0.125, 0.0],
+        }
+    )
+    described = told.description(examples, weights)
+    shares = {"mostly": 0.4, "rarely": 0.4, "luck": 0.4}
+    assert described == pytest.approx({"questions": 4, "with_accuracy": -1.0, **shares})
