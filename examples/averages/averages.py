@@ -50,7 +50,7 @@ def run(store: str, seed: int) -> Iterator[dict[str, float]]:
     east("run", str(DEMO_FOLDER / "demo.toml"), *(part for one in given for part in ("--set", one)))
     yield _scores(store, f"{name}/round-00", seed, 1.0)
     for share in BASE_SHARES:
-        own, url = f"base-{share:g}", f"{store}/{name}"
+        own, url = f"base-{100 * share:.0f}", f"{store}/{name}"
         mixed = ("--rounds", f"0,{ROUNDS}", "--weights", f"{share},{1 - share}", "--name", own)
         east("average", url, *mixed)
         east("evaluate", f"{url}/averages/{own}", "--name", f"{name}-{own}")

@@ -78,11 +78,15 @@ def scores(study: StudyConfig, run: str) -> Iterator[tuple[float, float]]:
 
 
 def differences(numbers: pd.DataFrame) -> pd.DataFrame:
-    """Each cell's difference from vanilla, paired by seed; shares, with `low` and `high`."""
+    """Each cell's difference from vanilla, paired by seed; shares, with `low` and `high`.
+
+    A cell with a single pair is left out.
+    """
     vanilla = numbers[numbers.weighting == VANILLA].drop(columns=["weighting", "base"])
     keys = ["pupil", "completions", "loss", "seed"]
     pairs = numbers[numbers.weighting != VANILLA].merge(vanilla, on=keys, suffixes=("", "_vanilla"))
     pairs["gain"] = pairs.accuracy - pairs.accuracy_vanilla
+    pairs = pairs[pairs.groupby(CELL).seed.transform("size") >= 2]  # fewer have no interval
     cells = pairs.groupby(CELL, sort=False).gain
     return cells.apply(_told).unstack().reset_index()
 
@@ -97,10 +101,9 @@ def seeds_needed(deviation: float) -> float:
     """Seeds by which a paired t-test finds a difference of a point in 80% of the cases, at 5%."""
     from statsmodels.stats.power import TTestPower
 
-    if not deviation:
-        return 2.0
-    needed = TTestPower().solve_power(POINT / deviation, power=POWER, alpha=LEVEL)
-    return float(math.ceil(needed))
+    effect = POINT / deviation if deviation else math.inf
+    power = TTestPower().power  # nan where the effect is beyond its numbers: more than enough
+    return next((n for n in range(2, 10_000) if not power(effect, n, LEVEL) < POWER), math.inf)
 
 
 def table(told: pd.DataFrame, numbers: pd.DataFrame) -> str:
@@ -111,15 +114,16 @@ def table(told: pd.DataFrame, numbers: pd.DataFrame) -> str:
     for (pupil, count, loss), cell in told.groupby(CELL[:3], sort=False):
         own = numbers[(numbers.pupil == pupil) & (numbers.completions == count)]
         mean = own[(own.loss == loss) & (own.weighting == VANILLA)].mean(numeric_only=True)
-        shown = [
-            f"{points(each.value)} {point_bounds(each.low, each.high)}"
-            for kind in kinds
-            for each in cell[cell.weighting == kind].itertuples()
-        ]
+        shown = [_shown(cell[cell.weighting == kind]) for kind in kinds]
         needed = f"{cell.needed.median():.0f}"
         values = [pupil, str(count), loss.upper(), f"{mean.base:.1%}", f"{mean.accuracy:.1%}"]
         lines.append(f"| {' | '.join([*values, *shown, needed])} |")
     return "\n".join(lines) + "\n"
+
+
+def _shown(rows: pd.DataFrame) -> str:
+    told = (f"{points(row.value)} {point_bounds(row.low, row.high)}" for row in rows.itertuples())
+    return next(told, "")
 
 
 def draw(told: pd.DataFrame) -> Figure:
