@@ -35,6 +35,7 @@ NUMBERS: Final = HERE / "accuracies.csv"
 MATRIX: Final = HERE.parents[1] / "infra" / "configs" / "map" / "matrix.toml"
 COMPLETIONS: Final = (8, 32, 64)
 VANILLA: Final = "uniform"
+WEIGHTINGS: Final = ("entropy", "shuffled", "balanced")
 CELL: Final = ["pupil", "completions", "loss", "weighting"]
 POINT, POWER, LEVEL = 0.01, 0.8, 0.05
 
@@ -108,7 +109,7 @@ def seeds_needed(deviation: float) -> float:
 
 def table(told: pd.DataFrame, numbers: pd.DataFrame) -> str:
     """The cells as Markdown: vanilla's accuracy, and what each weighting adds to it, in points."""
-    kinds = list(dict.fromkeys(told.weighting))
+    kinds = _kinds(told)
     head = ["pupil", "completions", "loss", "base", "vanilla", *kinds, "seeds for a point"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for (pupil, count, loss), cell in told.groupby(CELL[:3], sort=False):
@@ -121,6 +122,10 @@ def table(told: pd.DataFrame, numbers: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _kinds(told: pd.DataFrame) -> list[str]:
+    return [kind for kind in WEIGHTINGS if kind in set(told.weighting)]
+
+
 def _shown(rows: pd.DataFrame) -> str:
     told = (f"{points(row.value)} {point_bounds(row.low, row.high)}" for row in rows.itertuples())
     return next(told, "")
@@ -131,12 +136,13 @@ def draw(told: pd.DataFrame) -> Figure:
     from matplotlib.figure import Figure as Canvas
 
     pupils, counts = list(dict.fromkeys(told.pupil)), sorted(set(told.completions))
+    kinds = _kinds(told)
     figure = Canvas(figsize=(3.2 * len(counts), 1.7 * len(pupils)), layout="constrained")
     panels = figure.subplots(len(pupils), len(counts), sharex=True, sharey=True, squeeze=False)
     for row, pupil in enumerate(pupils):
         for column, count in enumerate(counts):
             cell = told[(told.pupil == pupil) & (told.completions == count)]
-            _panel(panels[row][column], cell, list(dict.fromkeys(told.weighting)))
+            _panel(panels[row][column], cell, kinds)
             panels[row][column].set_title(f"{pupil}, {count} completions", fontsize=9)
     panels[0][0].legend(frameon=False, fontsize=8)
     figure.supxlabel("points above vanilla (same loss), 95% over seeds", fontsize=9)
