@@ -1,6 +1,6 @@
 r"""Does a model between the base and the last round keep more of pass@k? Over five seeds.
 
-    python examples/averages/averages.py --output averages --run    # 20 minutes on 2 cores
+    python examples/averages/averages.py --output averages --run    # half an hour, 2 cores
     python examples/averages/averages.py --output averages          # again, from averages.csv
 
 With --run the demo's three rounds are run with each seed, and both ends and three averages of them
