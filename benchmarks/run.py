@@ -53,6 +53,7 @@ rows show that the benchmark works, and want to be measured again on a quiet mac
 Rows against "plain", SFTTrainer or the plain loop stand against the scripts in benchmarks/plain,
 which one would write from the libraries' manuals; rows against "bare" or "stock" give the other
 side our own options, so that the difference between the two tells what these cost.
+On one GPU sampling was measured apart: [seen on a GPU](reproducibility.md#seen-on-a-gpu).
 """
 Result = dict[str, Any]
 

@@ -104,7 +104,8 @@ class Resources(Frozen):
         None,
         ge=1,
         description="Completions that an engine generates at the same time, at most; None: vLLM's "
-        "own choice on GPUs (1,024 on an H100, 256 on small ones), 256 on CPUs.",
+        "own choice on GPUs (1,024 on an H100, 256 on small ones; a small model can be faster with "
+        "256), 256 on CPUs.",
     )
     shard_questions: int = Field(
         256, ge=1, description="Questions in a shard: the unit of resume in sampling."
