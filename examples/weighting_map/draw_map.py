@@ -1,12 +1,13 @@
-r"""Draw where weighting helps: the map of infra/configs/map/matrix.toml, from its numbers by seed.
+r"""Draw where weighting helps: the studies of infra/configs/map, from their numbers by seed.
 
-    python examples/weighting_map/draw_map.py --output map --store .east/store
-    python examples/weighting_map/draw_map.py --output map            # again, from accuracies.csv
+    python examples/weighting_map/draw_map.py --store .east/store
+    python examples/weighting_map/draw_map.py                 # again, from map.csv beside this file
+    python examples/weighting_map/draw_map.py --study sound   # where only sound answers count
 
-With --store the accuracies are first read from the studies' runs, and written to accuracies.csv.
-Writes map.png and map.md: for each pupil, number of completions and loss the difference of each
-weighting from vanilla (`uniform`, same loss, paired by seed) in points with its interval over
-seeds, and how many seeds a difference of one point would need.
+With --store the accuracies are first read from the studies' runs, and written to the CSV file.
+Writes map.png and map.md (or sound.png ...): for each pupil, number of completions and loss the
+difference of each weighting from vanilla (`uniform`, same loss, paired by seed) in points with its
+interval over seeds, and how many seeds a difference of one point would need.
 """
 
 from __future__ import annotations
@@ -31,24 +32,25 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HERE: Final = Path(__file__).resolve().parent
-NUMBERS: Final = HERE / "accuracies.csv"
-MATRIX: Final = HERE.parents[1] / "infra" / "configs" / "map" / "matrix.toml"
-COMPLETIONS: Final = (8, 32, 64)
+CONFIGS: Final = HERE.parents[1] / "infra" / "configs" / "map"
+STUDIES: Final = {"map": ("matrix.toml", (8, 32, 64)), "sound": ("sound.toml", (32,))}
+PUPILS: Final = ("one", "many", "firm", "lucky")
 VANILLA: Final = "uniform"
 WEIGHTINGS: Final = ("entropy", "shuffled", "balanced")
 CELL: Final = ["pupil", "completions", "loss", "weighting"]
 POINT, POWER, LEVEL = 0.01, 0.8, 0.05
 
 
-def studies(store: str) -> Iterator[tuple[int, StudyConfig]]:
-    """The studies of the map, each with its completions a question."""
-    for count in COMPLETIONS:
-        given = [f"name=map-{count}", f"run.sampling.samples_per_question={count}"]
-        for study in load_studies(MATRIX, [*given, f"store={store}"]):
+def studies(store: str, name: str = "map") -> Iterator[tuple[int, StudyConfig]]:
+    """The studies of a name, NAME-COMPLETIONS-PUPIL, each with its completions a question."""
+    config, completions = STUDIES[name]
+    for count in completions:
+        given = [f"name={name}-{count}", f"run.sampling.samples_per_question={count}"]
+        for study in load_studies(CONFIGS / config, [*given, f"store={store}"]):
             yield count, study
 
 
-def collect(store: str) -> pd.DataFrame:
+def collect(store: str, name: str) -> pd.DataFrame:
     """A row for each finished run: its cell, its seed, and accuracies (shares) before and after."""
     rows = [
         {
@@ -60,12 +62,16 @@ def collect(store: str) -> pd.DataFrame:
             "base": before,
             "accuracy": after,
         }
-        for count, study in studies(store)
+        for count, study in studies(store, name)
         for arm in study.arms()
         for seed in study.seeds
         for before, after in scores(study, arm.run_name(seed))
     ]
-    return pd.DataFrame(rows).sort_values([*CELL, "seed"])
+    return pd.DataFrame(rows).sort_values([*CELL, "seed"], key=_in_order)
+
+
+def _in_order(column: pd.Series) -> pd.Series:
+    return column.map(PUPILS.index) if column.name == "pupil" else column
 
 
 def scores(study: StudyConfig, run: str) -> Iterator[tuple[float, float]]:
@@ -169,18 +175,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output", type=Path, default=Path("map"), help="map for map.png, map.md")
+    parser.add_argument("--study", choices=STUDIES, default="map", help="which; default: map")
+    parser.add_argument("--output", type=Path, help="map for map.png, map.md; default: the study")
     parser.add_argument("--store", help="collect from the runs in this store first")
-    parser.add_argument("--numbers", type=Path, default=NUMBERS, help="the CSV file")
+    parser.add_argument("--numbers", type=Path, help="the CSV file; default: the study's, here")
     arguments = parser.parse_args()
+    file = arguments.numbers or HERE / f"{arguments.study}.csv"
     if arguments.store:
-        collect(arguments.store).to_csv(arguments.numbers, index=False, float_format="%.4f")
-    elif not arguments.numbers.is_file():
-        parser.error(f"{arguments.numbers} is not there yet; read the runs' scores with --store")
-    numbers = pd.read_csv(arguments.numbers)
-    told = differences(numbers)
-    arguments.output.with_suffix(".png").write_bytes(figures.png(draw(told)))
-    arguments.output.with_suffix(".md").write_text(table(told, numbers), encoding="utf-8")
+        rows = collect(arguments.store, arguments.study)
+        rows.to_csv(file, index=False, float_format="%.4f")
+    elif not file.is_file():
+        parser.error(f"{file} is not there yet; read the runs' scores with --store")
+    numbers = pd.read_csv(file)
+    told, output = differences(numbers), arguments.output or Path(arguments.study)
+    output.with_suffix(".png").write_bytes(figures.png(draw(told)))
+    output.with_suffix(".md").write_text(table(told, numbers), encoding="utf-8")
     print(table(told, numbers))
 
 

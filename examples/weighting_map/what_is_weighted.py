@@ -1,6 +1,6 @@
 r"""What each weighting of the map weighs: the training sets of its runs, described.
 
-    python examples/weighting_map/what_is_weighted.py .east/store
+    python examples/weighting_map/what_is_weighted.py .east/store [map or sound]
 
 Prints a Markdown table, means over seeds of the SFT runs: how entropy goes with difficulty among
 the questions trained on (Spearman's correlation of H with the share that is right), and how much
@@ -35,9 +35,9 @@ COLUMNS = {
 }
 
 
-def described(store: str) -> Iterator[dict[str, object]]:
+def described(store: str, name: str = "map") -> Iterator[dict[str, object]]:
     """A row for each SFT run whose training set is there."""
-    for count, study in studies(store):
+    for count, study in studies(store, name):
         with Store(study.runs_store) as opened:
             for arm in (each for each in study.arms() if each.loss == "sft"):
                 cell = {"pupil": study.name.rpartition("-")[2], "completions": count}

@@ -4,6 +4,8 @@ import importlib
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -69,3 +71,58 @@ def test_what_is_right_by_luck_is_told_by_its_steps(monkeypatch: pytest.MonkeyPa
     described = told.description(examples, weights)
     shares = {"mostly": 0.4, "rarely": 0.4, "luck": 0.4}
     assert described == pytest.approx({"questions": 4, "with_accuracy": -1.0, **shares})
+
+
+@pytest.fixture
+def draw_map(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    return importlib.import_module("draw_map")
+
+
+def test_a_cell_of_one_seed_has_no_interval_and_no_row(draw_map: Any) -> None:
+    rows = numbers()
+    rows = rows[~((rows.weighting == "entropy") & (rows.seed == 2))]
+    told = draw_map.differences(rows)
+    assert set(told.weighting) == {"shuffled"}
+    assert (told.seeds == 2).all()
+    assert draw_map.draw(told).axes
+
+
+@pytest.mark.parametrize(
+    ("deviation", "seeds"), [(0.0, 2), (1e-12, 2), (1e-4, 2), (0.01, 10), (0.1, 787)]
+)
+def test_seeds_for_a_point_are_found_at_any_spread(
+    draw_map: Any, deviation: float, seeds: int
+) -> None:
+    assert draw_map.seeds_needed(deviation) == seeds
+
+
+def test_each_study_has_its_runs_under_its_own_names(draw_map: Any) -> None:
+    for name, (_, completions) in draw_map.STUDIES.items():
+        found = [(count, study.name) for count, study in draw_map.studies(".east/store", name)]
+        wanted = [f"{name}-{count}" for count in completions]
+        assert {study.rpartition("-")[0] for _, study in found} == {*wanted}
+        pupils = {study.rpartition("-")[2] for _, study in found}
+        assert pupils <= {*draw_map.PUPILS}
+        assert (SCRIPT.parent / f"{name}.csv").is_file()
+        assert len(found) == len(completions) * len(pupils)
+
+
+@pytest.mark.parametrize(
+    ("completion", "answer"),
+    [
+        ("9*6=54\n25+54=79\n\\boxed{79}", "79"),
+        (" 9*6=54\n25+54=79\n\\boxed{79}\n", "79"),
+        ("25+54=79\n\\boxed{79}", None),  # right by luck
+        ("\\boxed{79}", None),
+        ("9*6=54\n25+54=80\n\\boxed{80}", "80"),
+        ("9*6=54", None),
+    ],
+)
+def test_luck_is_no_answer_where_only_sound_ones_count(
+    monkeypatch: pytest.MonkeyPatch, completion: str, answer: str | None
+) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    sound = importlib.import_module("sound")
+    question = SimpleNamespace(id="train-0000", answer="79")
+    assert sound.extract(completion, question) == answer
