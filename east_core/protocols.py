@@ -132,11 +132,19 @@ class SamplingProgress:
 
     @property
     def seconds_left(self) -> float | None:
-        """An estimate from the answered questions' length; None while it is not known."""
+        """An estimate from the questions that are answered; None while there are none.
+
+        The mean of two. What is answered first is short, and by its mean length alone nothing would
+        be left long before the end. With the tokens of all questions, spread over those answered
+        (the maximum likelihood of censored lengths with a constant chance to end), it is too much.
+        """
         if not self.questions or not self.tokens:
             return None
-        expected = self.answered_tokens / self.questions * self.total
-        return max(0.0, expected - self.tokens) / self.tokens_per_second
+        little = max(0.0, self.answered_tokens / self.questions * self.total - self.tokens)
+        much = (self.total - self.questions) * self.tokens / self.questions
+        if self.longest:
+            much = min(much, max(0, self.longest * self.total - self.tokens))
+        return (little + much) / 2 / self.tokens_per_second
 
     @property
     def most_seconds_left(self) -> float | None:
