@@ -96,7 +96,7 @@ def test_a_run_from_the_form_to_the_curve(page: Any, east_up: Any) -> None:
     page.locator("#subflow-runs").click()
     page.get_by_text("by-hand: round 2").first.wait_for()
     shoot(page, "completed")
-    _look_at_curve(page, east_up)
+    _look_at_curves(page, east_up)
     for kind in ("weights", "solutions", "browser"):
         open_artifact(page, east_up, f"by-hand-{kind}")
         shoot(page, kind)
@@ -117,24 +117,31 @@ def open_artifact(page: Any, up: Any, key: str) -> None:
     page.get_by_text("Artifact", exact=True).first.wait_for()
 
 
-def _look_at_curve(page: Any, up: Any) -> None:
-    """The picture has pixels of several colours, and the table says what `east show` says."""
+_COLOURS = """image => {
+  const canvas = document.createElement('canvas');
+  canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;
+  const pen = canvas.getContext('2d'); pen.drawImage(image, 0, 0);
+  const seen = new Set(), data = pen.getImageData(0, 0, canvas.width, canvas.height).data;
+  for (let i = 0; i < data.length; i += 4)
+    seen.add(data[i] + ',' + data[i + 1] + ',' + data[i + 2]);
+  return seen.size; }"""
+
+
+def _look_at_curves(page: Any, up: Any) -> None:
+    """Each of the report's pictures has pixels of several colours; the table is `east show`'s."""
     open_artifact(page, up, "by-hand")
-    picture = page.locator("img[src*='/east/']").first  # both of Prefect's UIs show an address
-    picture.wait_for()
+    pictures = page.locator("img[src*='/east/']")  # both of Prefect's UIs show an address
+    pictures.first.wait_for()
     shoot(page, "curve")
-    assert picture.evaluate("image => image.naturalWidth") > 400
-    colours = picture.evaluate(
-        """image => {
-          const canvas = document.createElement('canvas');
-          canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;
-          const pen = canvas.getContext('2d'); pen.drawImage(image, 0, 0);
-          const seen = new Set(), data = pen.getImageData(0, 0, canvas.width, canvas.height).data;
-          for (let i = 0; i < data.length; i += 4)
-            seen.add(data[i] + ',' + data[i + 1] + ',' + data[i + 2]);
-          return seen.size; }"""
-    )
-    assert colours > 10
+    report = up.folder / ".east/store/by-hand/round-02/report"
+    drawn = sorted(path.stem for path in report.glob("*.png"))
+    assert {"accuracy", "diversity", "entropy", "kept", "loss"} <= {*drawn}
+    assert pictures.evaluate_all("images => images.map(image => image.alt)") == drawn
+    for name, picture in zip(drawn, pictures.all(), strict=True):
+        picture.scroll_into_view_if_needed()
+        picture.screenshot(path=SHOTS / f"curve-{name}.png")
+        assert picture.evaluate("image => image.naturalWidth") > 400
+        assert picture.evaluate(_COLOURS) > 10
     text = page.locator("table").first.inner_text()
     for entry in _east_show(up.folder, "by-hand")["rounds"]:
         assert f"{entry['accuracy']['problems']['value']:.1%}" in text
