@@ -143,7 +143,7 @@ class SamplingProgress:
         little = max(0.0, self.answered_tokens / self.questions * self.total - self.tokens)
         much = (self.total - self.questions) * self.tokens / self.questions
         if self.longest:
-            much = min(much, max(0, self.longest * self.total - self.tokens))
+            much = min(much, self._most_tokens_left)
         return (little + much) / 2 / self.tokens_per_second
 
     @property
@@ -151,7 +151,11 @@ class SamplingProgress:
         """If every completion were as long as it may be; None while no token is generated."""
         if not self.tokens:
             return None
-        return max(0, self.longest * self.total - self.tokens) / self.tokens_per_second
+        return self._most_tokens_left / self.tokens_per_second
+
+    @property
+    def _most_tokens_left(self) -> int:
+        return max(0, self.longest * self.total - self.tokens)
 
     @property
     def tokens_per_second(self) -> float:

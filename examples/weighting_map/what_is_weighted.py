@@ -16,13 +16,12 @@ from collections.abc import Iterator
 
 import pandas as pd
 from draw_map import studies
+from sound import SOLUTIONS
 
-from east_core.demo import DEMO_FOLDER
 from east_core.runs.addresses import RunAddresses
 from east_core.store import Store
 
 MOSTLY, RARELY = 0.5, 0.25
-SOLUTIONS = pd.read_json(DEMO_FOLDER / "train.jsonl", lines=True).set_index("id").solution
 COLUMNS = {
     "pupil": "pupil",
     "completions": "completions",
